@@ -1,0 +1,67 @@
+# Everything a person needs: `make demo` and `make test`. Both set up what is missing.
+PYTHON ?= python3
+VENV   ?= .venv
+PY     := $(VENV)/bin/python
+
+KERNEL := CMakeLists.txt $(wildcard vecdb/kernel/src/*)
+SHELL  := /bin/bash
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types layers generate generated sanitize bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+# A stamp per installation: made again when what it was made from changes.
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "vecdb needs Python 3.11 or later; set PYTHON=/path/to/it" >&2; exit 1; }
+	@command -v c++ >/dev/null || command -v g++ >/dev/null || \
+	  { echo "vecdb needs a C++ compiler to build its kernel (Debian: apt install g++)" >&2; exit 1; }
+	@echo "making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.server: $(PY) pyproject.toml clients/python/pyproject.toml $(KERNEL)
+	@echo "installing vecdb and what it needs; the kernel is compiled (about a minute)"
+	@$(PY) -m pip install -q --disable-pip-version-check -e ./clients/python -e '.[embed]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.server
+	@echo "installing what the tests need"
+	@$(PY) -m pip install -q --disable-pip-version-check -e ./clients/python -e '.[embed,dev]'
+	@touch $@
+
+demo: $(VENV)/.server ## Start a server, index Python's own documentation, ask it questions
+	@exec $(VENV)/bin/vecdb demo
+
+test: $(VENV)/.dev ## Run all tests
+	@$(PY) -m pytest $(ARGS)
+
+check: lint types layers ## Style, types and layers
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(VENV)/.dev
+	$(VENV)/bin/mypy
+
+layers: $(VENV)/.dev
+	$(VENV)/bin/lint-imports
+
+generate: ## Generate the protocol's Python code from proto/
+	scripts/generate.sh
+
+generated: generate ## Fail when the committed code is not what proto/ gives
+	git diff --exit-code -- '*/pb/*'
+
+sanitize: $(VENV)/.dev ## Run the kernel's tests under ASan and UBSan
+	scripts/sanitize.sh $(PY)
+
+bench: $(VENV)/.dev ## Run the benchmarks (minutes); figures go to build/bench/
+	mkdir -p build/bench
+	$(PY) benchmarks/ingest.py --json build/bench/ingest.json
+	$(PY) benchmarks/search.py --json build/bench/search.json
+
+clean: ## Remove what was built, and the virtual environment
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

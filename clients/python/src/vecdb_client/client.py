@@ -1,0 +1,230 @@
+"""The client: a connection to a server, its collections, its models, its health."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Final, Self
+
+from vecdb_client import health, replies, requests
+from vecdb_client.collection import Collection
+from vecdb_client.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unavailable,
+    VecdbError,
+)
+from vecdb_client.health import Health
+from vecdb_client.pb import models_pb2
+from vecdb_client.protocol import (
+    CREATE,
+    DELETE_COLLECTION,
+    EMBED,
+    LIST_COLLECTIONS,
+    LIST_MODELS,
+)
+from vecdb_client.retry import RETRIES, Retries
+from vecdb_client.status import over_limit
+from vecdb_client.transport import Transport
+from vecdb_client.types import CollectionInfo, Embeddings, Metric, ModelInfo, Role, Space
+
+MESSAGE_BYTES_DEFAULT: Final = 64 << 20
+MESSAGE_BYTES_MIN: Final = 64 << 10
+TEXTS_PER_EMBED: Final = 128
+TEXT_CHARACTERS_PER_EMBED: Final = 1 << 20
+_HEALTH_EVERY_S: Final = 0.05
+
+
+class Client:
+    """A connection to one server. Threads may share it; a context manager.
+
+    address: ``host:port`` or ``unix:/path``. Nothing is sent until the first call.
+    timeout_s: the deadline of calls that name none, retries included.
+    retries: how calls that are safe to repeat are tried again; NO_RETRIES for never.
+    message_bytes: the largest request to send; the server's `limits.message_bytes`, or less.
+    """
+
+    def __init__(
+        self,
+        address: str = "127.0.0.1:6363",
+        *,
+        timeout_s: float = 30.0,
+        retries: Retries = RETRIES,
+        message_bytes: int = MESSAGE_BYTES_DEFAULT,
+    ) -> None:
+        if message_bytes < MESSAGE_BYTES_MIN:
+            raise InvalidArgument(f"message_bytes is at least {MESSAGE_BYTES_MIN:,}")
+        self._message_bytes = message_bytes
+        self._transport = Transport(address, timeout_s=timeout_s, retries=retries)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self._transport.address!r})"
+
+    def close(self) -> None:
+        """Close the connection. Calls under way raise Cancelled; closing twice is fine."""
+        self._transport.close()
+
+    def health(self, service: str = "", *, timeout_s: float | None = None) -> Health:
+        """Return what the server's health service says, such as SERVING or NOT_SERVING.
+
+        service: a full name such as ``vecdb.v1.Search``; "" for the server. Asks once.
+        Raises Unavailable when nobody answers, NotFound for a service that is not known.
+        """
+        limit = self._transport.timeout_s if timeout_s is None else timeout_s
+        request = health.check_request(service)
+        return health.check_reply(self._transport.call_raw(health.CHECK, request, timeout_s=limit))
+
+    def wait_ready(self, timeout_s: float = 30.0, *, service: str = "") -> None:
+        """Return when the server is SERVING. Raises DeadlineExceeded that says what it was last."""
+        deadline = time.monotonic() + timeout_s
+        request = health.check_request(service)
+        last: object = "no answer"
+        while (remaining := deadline - time.monotonic()) > 0:
+            try:
+                state = health.check_reply(
+                    self._transport.call_raw(
+                        health.CHECK, request, timeout_s=remaining, wait_for_ready=True
+                    )
+                )
+                if state == "SERVING":
+                    return
+                last = state
+            except (Unavailable, NotFound) as error:  # NotFound: not registered yet
+                last = error
+            except DeadlineExceeded:
+                break
+            self._transport.wait(min(_HEALTH_EVERY_S, max(0.0, deadline - time.monotonic())))
+        raise DeadlineExceeded(
+            f"{self._transport.address} is not ready after {timeout_s:g} s: {last}"
+        )
+
+    def collection(self, name: str) -> Collection:
+        """Return a handle to a collection. Calls nobody; `info()` tells whether it is there."""
+        return Collection(self._transport, name, self._message_bytes)
+
+    def create_collection(
+        self,
+        name: str,
+        *,
+        dim: int | None = None,
+        metric: Metric | None = None,
+        model: str | None = None,
+        spaces: Mapping[str, Space] | None = None,
+        if_not_exists: bool = False,
+        timeout_s: float | None = None,
+    ) -> Collection:
+        """Return a handle to a new collection.
+
+        dim, metric: of the default space; None takes the model's own, cosine without a model.
+        model: a name of list_models(), which then encodes the texts of writes and searches.
+        spaces: several spaces by name, in place of these three.
+        if_not_exists: an existing collection of the same schema is as good.
+
+        Raises AlreadyExists, FailedPrecondition (SCHEMA_MISMATCH, NO_MODEL), InvalidArgument. With
+        if_not_exists it is tried again after UNAVAILABLE; without, the outcome would be unclear.
+        """
+        request = requests.create_request(
+            name,
+            dim=dim,
+            metric=metric,
+            model=model,
+            spaces=spaces,
+            if_not_exists=if_not_exists,
+        )
+        self._transport.call(CREATE, request, timeout_s=timeout_s, retry=if_not_exists)
+        return self.collection(name)
+
+    def list_collections(self, *, timeout_s: float | None = None) -> list[CollectionInfo]:
+        """Return all collections, by name."""
+        request = LIST_COLLECTIONS.request()
+        reply = self._transport.call(LIST_COLLECTIONS, request, timeout_s=timeout_s)
+        return [replies.collection_info(message) for message in reply.collections]
+
+    def delete_collection(
+        self, name: str, *, if_exists: bool = False, timeout_s: float | None = None
+    ) -> bool:
+        """Return whether there was one: deletes a collection and everything in it.
+
+        Raises NotFound, unless if_exists; with it the call is also tried again after UNAVAILABLE,
+        and False may then mean that an earlier attempt did it.
+        """
+        requests.checked_text(name, "a collection's name")
+        request = DELETE_COLLECTION.request(name=name, if_exists=if_exists)
+        return self._transport.call(
+            DELETE_COLLECTION, request, timeout_s=timeout_s, retry=if_exists
+        ).deleted
+
+    def list_models(self, *, timeout_s: float | None = None) -> list[ModelInfo]:
+        """Return the models that the operator configured, ready or not."""
+        reply = self._transport.call(LIST_MODELS, LIST_MODELS.request(), timeout_s=timeout_s)
+        return [replies.model_info(message) for message in reply.models]
+
+    def embed(
+        self,
+        texts: str | Iterable[str],
+        *,
+        model: str = "",
+        role: Role = "document",
+        timeout_s: float | None = None,
+    ) -> Embeddings:
+        """Return one embedding per text, in their order.
+
+        model: "" for the server's default. role: which of the model's prompts to use. Any number of
+        texts: they are sent in parts, each with a deadline of its own. Raises FailedPrecondition
+        (NO_MODEL; MODEL_MISMATCH when the model changed between two parts), Overloaded.
+        """
+        parts: list[models_pb2.EmbedResponse] = []
+        for part in _parts(requests.text_list(texts, "a text")):
+            parts += self._embed(part, model, role, timeout_s)
+        if len({part.fingerprint for part in parts}) > 1:
+            raise FailedPrecondition(
+                "the server changed the model while the texts were encoded; embed them again",
+                reason="MODEL_MISMATCH",
+                call=EMBED.name,
+            )
+        return Embeddings(
+            model=parts[0].model if parts else model,
+            fingerprint=parts[0].fingerprint if parts else "",
+            embeddings=tuple(replies.embedding(one) for part in parts for one in part.embeddings),
+        )
+
+    def _embed(
+        self, texts: list[str], model: str, role: Role, timeout_s: float | None
+    ) -> list[models_pb2.EmbedResponse]:
+        request = requests.embed_request(texts, model, role)
+        try:
+            return [self._transport.call(EMBED, request, timeout_s=timeout_s)]
+        except VecdbError as error:
+            if len(texts) == 1 or not over_limit(error):
+                raise
+            halves = texts[: len(texts) // 2], texts[len(texts) // 2 :]
+            return [part for half in halves for part in self._embed(half, model, role, timeout_s)]
+
+
+def _parts(texts: list[str]) -> Iterable[list[str]]:
+    """Yield the texts in parts that one call can take in its time."""
+    part: list[str] = []
+    characters = 0
+    for text in texts:
+        over = characters + len(text) > TEXT_CHARACTERS_PER_EMBED
+        if part and (over or len(part) == TEXTS_PER_EMBED):
+            yield part
+            part, characters = [], 0
+        part.append(text)
+        characters += len(text)
+    if part:
+        yield part

@@ -1,0 +1,353 @@
+"""One collection: what is written to it and read from it. A handle; making one calls nobody."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, overload
+
+from vecdb_client import replies, requests
+from vecdb_client.batches import (
+    BATCH_POINTS_DEFAULT,
+    Op,
+    batches,
+    column_ops,
+    delete_ops,
+    point_ops,
+)
+from vecdb_client.errors import DataLoss, InvalidArgument, VecdbError, WriteFailed
+from vecdb_client.filters import Filter
+from vecdb_client.ingest import Progress, write
+from vecdb_client.payloads import Payload
+from vecdb_client.protocol import COUNT, GET, GET_COLLECTION, LIST, QUERY, STATS
+from vecdb_client.status import over_limit
+from vecdb_client.transport import Transport
+from vecdb_client.types import (
+    CollectionInfo,
+    CollectionStats,
+    GetResult,
+    OnError,
+    Page,
+    Point,
+    PointId,
+    SearchResult,
+    StoredPoint,
+    WriteReport,
+)
+from vecdb_client.vectors import Numbers, SupportsArray, VectorLike
+
+PARALLEL_DEFAULT: Final = 2
+IDS_PER_GET: Final = 1_000
+PAGE_SIZE_DEFAULT: Final = 1_000
+KEY_BYTES_MAX: Final = 200
+
+
+class Collection:
+    """A collection of points, by name. Threads may share it. Made by Client."""
+
+    def __init__(self, transport: Transport, name: str, message_bytes: int) -> None:
+        self.name: Final = requests.checked_text(name, "a collection's name")
+        self._transport = transport
+        self._message_bytes = message_bytes
+
+    def __repr__(self) -> str:
+        return f"Collection({self.name!r} at {self._transport.address!r})"
+
+    def info(self, *, timeout_s: float | None = None) -> CollectionInfo:
+        """Return the collection's description. Raises NotFound."""
+        request = GET_COLLECTION.request(name=self.name)
+        reply = self._transport.call(GET_COLLECTION, request, timeout_s=timeout_s)
+        return replies.collection_info(reply.collection)
+
+    def stats(self, *, timeout_s: float | None = None) -> CollectionStats:
+        """Return the collection's sizes and state. Raises NotFound, DataLoss."""
+        request = STATS.request(name=self.name)
+        return replies.collection_stats(self._transport.call(STATS, request, timeout_s=timeout_s))
+
+    @overload
+    def upsert(
+        self,
+        points: Iterable[Point | Mapping[str, Any]],
+        *,
+        batch_size: int = ...,
+        parallel: int = ...,
+        progress: Progress | None = ...,
+        on_error: OnError = ...,
+        idempotency_key: str = ...,
+        timeout_s: float | None = ...,
+    ) -> WriteReport: ...
+    @overload
+    def upsert(
+        self,
+        *,
+        ids: Iterable[str],
+        vectors: Iterable[VectorLike]
+        | SupportsArray
+        | Mapping[str, Iterable[VectorLike] | SupportsArray]
+        | None = ...,
+        texts: Iterable[str] | None = ...,
+        payloads: Iterable[Payload | None] | None = ...,
+        batch_size: int = ...,
+        parallel: int = ...,
+        progress: Progress | None = ...,
+        on_error: OnError = ...,
+        idempotency_key: str = ...,
+        timeout_s: float | None = ...,
+    ) -> WriteReport: ...
+    def upsert(
+        self,
+        points: Iterable[Point | Mapping[str, Any]] | None = None,
+        *,
+        ids: Iterable[str] | None = None,
+        vectors: object = None,
+        texts: Iterable[str] | None = None,
+        payloads: Iterable[Payload | None] | None = None,
+        batch_size: int = BATCH_POINTS_DEFAULT,
+        parallel: int = PARALLEL_DEFAULT,
+        progress: Progress | None = None,
+        on_error: OnError = "raise",
+        idempotency_key: str = "",
+        timeout_s: float | None = None,
+    ) -> WriteReport:
+        """Return what was written: points stored, each replacing the one of its id.
+
+        points: dicts or Points, from any iterable; a generator is never held as a whole. Or
+        columns: ids (n), vectors (n, dim) or a mapping of space names to such, texts (n) for the
+        default space, payloads (n).
+        batch_size: points of one request, fewer where bytes or texts say so. parallel: requests in
+        flight. timeout_s: of each request. idempotency_key: "" makes one up; give your own, of at
+        most 200 bytes, to run the very same write again after a crash without applying twice.
+
+        Of an id that comes twice the last one stays. A point that cannot be stored does not sink
+        the others: all are tried, then WriteFailed is raised, or with on_error="collect" the
+        failures are only reported. A call that fails as a whole raises its own error at once
+        (NotFound, Unavailable after the retries ...), with the `report` so far.
+        """
+        ops: Iterator[Op]
+        source: object
+        if points is not None:
+            if not (ids is None and vectors is None and texts is None and payloads is None):
+                raise InvalidArgument("give either points, or ids with vectors, texts, payloads")
+            ops, source = point_ops(points), points
+        elif ids is not None:
+            ops, source = column_ops(ids, vectors, texts, payloads), ids
+        else:
+            raise InvalidArgument("upsert takes points, or ids with vectors, texts and payloads")
+        return self._write(
+            ops, source, batch_size, parallel, progress, on_error, idempotency_key, timeout_s
+        )
+
+    def delete(
+        self,
+        ids: str | Iterable[str],
+        *,
+        batch_size: int = BATCH_POINTS_DEFAULT,
+        parallel: int = PARALLEL_DEFAULT,
+        progress: Progress | None = None,
+        on_error: OnError = "raise",
+        idempotency_key: str = "",
+        timeout_s: float | None = None,
+    ) -> WriteReport:
+        """Return what was deleted; `found` counts the points that were there.
+
+        To delete what is not there is no error. Options and errors are those of upsert.
+        """
+        listed = [ids] if isinstance(ids, str) else ids
+        return self._write(
+            delete_ops(listed),
+            listed,
+            batch_size,
+            parallel,
+            progress,
+            on_error,
+            idempotency_key,
+            timeout_s,
+        )
+
+    def get(
+        self,
+        ids: str | Iterable[str],
+        *,
+        with_vectors: bool = False,
+        with_texts: bool = False,
+        with_payload: bool = True,
+        timeout_s: float | None = None,
+    ) -> GetResult:
+        """Return points by id, in the order asked. Missing and damaged ids are named.
+
+        Any number of ids: they are asked for in parts, each with a deadline of its own.
+        """
+
+        def ask(part: list[str]) -> None:
+            request = requests.get_request(
+                self.name,
+                part,
+                with_vectors=with_vectors,
+                with_texts=with_texts,
+                with_payload=with_payload,
+            )
+            try:
+                reply = self._transport.call(GET, request, timeout_s=timeout_s)
+            except VecdbError as error:
+                if len(part) == 1 or not over_limit(error):
+                    raise
+                ask(part[: len(part) // 2])
+                ask(part[len(part) // 2 :])
+                return
+            found.points.extend(map(replies.stored_point, reply.points))
+            found.missing.extend(reply.missing)
+            found.damaged.extend(reply.damaged)
+            seqs.append(reply.commit_seq)
+
+        listed = requests.text_list(ids, "an id")
+        found = GetResult([], [], [], 0)
+        seqs: list[int] = []
+        for first in range(0, len(listed), IDS_PER_GET):
+            ask(listed[first : first + IDS_PER_GET])
+        return GetResult(found.points, found.missing, found.damaged, min(seqs, default=0))
+
+    def count(self, filter: Filter | None = None, *, timeout_s: float | None = None) -> int:
+        """Return the exact number of points that a filter matches; of all points without one."""
+        request = requests.count_request(self.name, filter)
+        return self._transport.call(COUNT, request, timeout_s=timeout_s).count
+
+    def page(
+        self,
+        filter: Filter | None = None,
+        *,
+        page_size: int = PAGE_SIZE_DEFAULT,
+        page_token: str = "",
+        with_vectors: bool = False,
+        with_texts: bool = False,
+        with_payload: bool = True,
+        timeout_s: float | None = None,
+    ) -> Page:
+        """Return one page of points in the order of their ids.
+
+        page_token: of the page before; "" for the first. The page has fewer points than asked where
+        the server cannot send as many in one message.
+        """
+        while True:
+            request = requests.list_request(
+                self.name,
+                filter,
+                page_size=page_size,
+                page_token=page_token,
+                with_vectors=with_vectors,
+                with_texts=with_texts,
+                with_payload=with_payload,
+            )
+            try:
+                return replies.page(self._transport.call(LIST, request, timeout_s=timeout_s))
+            except VecdbError as error:
+                if page_size == 1 or not over_limit(error):
+                    raise
+                page_size //= 2
+
+    def list(
+        self,
+        filter: Filter | None = None,
+        *,
+        page_size: int = PAGE_SIZE_DEFAULT,
+        with_vectors: bool = False,
+        with_texts: bool = False,
+        with_payload: bool = True,
+        on_damaged: Callable[[str], None] | None = None,
+        timeout_s: float | None = None,
+    ) -> Iterator[StoredPoint]:
+        """Yield all points that a filter matches, in the order of their ids, a page at a time.
+
+        on_damaged: is called with the id of a record that fails its checksum; without it DataLoss
+        is raised after the other points of its page. timeout_s: of each page.
+        """
+        token = ""
+        while True:
+            page = self.page(
+                filter,
+                page_size=page_size,
+                page_token=token,
+                with_vectors=with_vectors,
+                with_texts=with_texts,
+                with_payload=with_payload,
+                timeout_s=timeout_s,
+            )
+            yield from page.points
+            for id in page.damaged:
+                if on_damaged is None:
+                    raise DataLoss(
+                        f"the record of {id!r} is damaged; `vecdb check` says more, and "
+                        "list(on_damaged=...) goes on",
+                        reason="CORRUPT",
+                    )
+                on_damaged(id)
+            token = page.next_page_token
+            if not token:
+                return
+
+    def search(
+        self,
+        query: Numbers | str | PointId,
+        *,
+        k: int = 10,
+        space: str = "",
+        filter: Filter | None = None,
+        with_vectors: bool = False,
+        with_texts: bool = False,
+        with_payload: bool = True,
+        min_commit_seq: int = 0,
+        timeout_s: float | None = None,
+    ) -> SearchResult:
+        """Return the k points nearest to the query, best first: all that match, when fewer do.
+
+        query: numbers (dim,), a text that the space's model encodes, or the PointId of a stored
+        point. min_commit_seq: answer from a state at least this new, a write report's commit_seq.
+        Raises NotFound, InvalidArgument (DIMENSION_MISMATCH, BAD_FILTER ...), FailedPrecondition
+        (NO_MODEL).
+        """
+        request = requests.query_request(
+            self.name,
+            query,
+            k=k,
+            space=space,
+            filter=filter,
+            with_vectors=with_vectors,
+            with_texts=with_texts,
+            with_payload=with_payload,
+            min_commit_seq=min_commit_seq,
+        )
+        return replies.search_result(self._transport.call(QUERY, request, timeout_s=timeout_s))
+
+    def _write(
+        self,
+        ops: Iterator[Op],
+        source: object,
+        batch_size: int,
+        parallel: int,
+        progress: Progress | None,
+        on_error: OnError,
+        idempotency_key: str,
+        timeout_s: float | None,
+    ) -> WriteReport:
+        if on_error not in ("raise", "collect"):
+            raise InvalidArgument(f'on_error is "raise" or "collect", got {on_error!r}')
+        if batch_size < 1 or parallel < 1:
+            raise InvalidArgument("batch_size and parallel are at least 1")
+        if len(idempotency_key.encode()) > KEY_BYTES_MAX:
+            raise InvalidArgument(f"idempotency_key is at most {KEY_BYTES_MAX} bytes")
+        report = write(
+            self._transport,
+            batches(
+                ops,
+                collection=self.name,
+                key=idempotency_key or uuid.uuid4().hex,
+                points_max=batch_size,
+                message_bytes=self._message_bytes,
+            ),
+            parallel=parallel,
+            progress=progress,
+            total=len(source) if hasattr(source, "__len__") else None,
+            timeout_s=timeout_s,
+        )
+        if report.failures and on_error == "raise":
+            raise WriteFailed(report)
+        return report

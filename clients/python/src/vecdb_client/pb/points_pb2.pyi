@@ -1,0 +1,132 @@
+from . import common_pb2 as _common_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class WriteOp(_message.Message):
+    __slots__ = ("put", "delete")
+    PUT_FIELD_NUMBER: _ClassVar[int]
+    DELETE_FIELD_NUMBER: _ClassVar[int]
+    put: _common_pb2.Point
+    delete: DeletePoint
+    def __init__(self, put: _Optional[_Union[_common_pb2.Point, _Mapping]] = ..., delete: _Optional[_Union[DeletePoint, _Mapping]] = ...) -> None: ...
+
+class DeletePoint(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class WriteRequest(_message.Message):
+    __slots__ = ("collection", "ops", "atomic", "idempotency_key")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    OPS_FIELD_NUMBER: _ClassVar[int]
+    ATOMIC_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    ops: _containers.RepeatedCompositeFieldContainer[WriteOp]
+    atomic: bool
+    idempotency_key: str
+    def __init__(self, collection: _Optional[str] = ..., ops: _Optional[_Iterable[_Union[WriteOp, _Mapping]]] = ..., atomic: bool = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+
+class WriteResponse(_message.Message):
+    __slots__ = ("commit_seq", "results", "replayed")
+    COMMIT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    commit_seq: int
+    results: _containers.RepeatedCompositeFieldContainer[WriteResult]
+    replayed: bool
+    def __init__(self, commit_seq: _Optional[int] = ..., results: _Optional[_Iterable[_Union[WriteResult, _Mapping]]] = ..., replayed: bool = ...) -> None: ...
+
+class WriteResult(_message.Message):
+    __slots__ = ("code", "reason", "message", "version", "found", "truncated")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    code: int
+    reason: str
+    message: str
+    version: int
+    found: bool
+    truncated: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., version: _Optional[int] = ..., found: bool = ..., truncated: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetPointsRequest(_message.Message):
+    __slots__ = ("collection", "ids", "with_vectors", "with_texts", "without_payload")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
+    WITH_TEXTS_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    with_vectors: bool
+    with_texts: bool
+    without_payload: bool
+    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Iterable[str]] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ...) -> None: ...
+
+class GetPointsResponse(_message.Message):
+    __slots__ = ("points", "missing", "damaged", "commit_seq")
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    points: _containers.RepeatedCompositeFieldContainer[_common_pb2.Point]
+    missing: _containers.RepeatedScalarFieldContainer[str]
+    damaged: _containers.RepeatedScalarFieldContainer[str]
+    commit_seq: int
+    def __init__(self, points: _Optional[_Iterable[_Union[_common_pb2.Point, _Mapping]]] = ..., missing: _Optional[_Iterable[str]] = ..., damaged: _Optional[_Iterable[str]] = ..., commit_seq: _Optional[int] = ...) -> None: ...
+
+class CountRequest(_message.Message):
+    __slots__ = ("collection", "filter")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    filter: _common_pb2.Filter
+    def __init__(self, collection: _Optional[str] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ...) -> None: ...
+
+class CountResponse(_message.Message):
+    __slots__ = ("count", "commit_seq")
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    commit_seq: int
+    def __init__(self, count: _Optional[int] = ..., commit_seq: _Optional[int] = ...) -> None: ...
+
+class ListPointsRequest(_message.Message):
+    __slots__ = ("collection", "filter", "page_size", "page_token", "with_vectors", "with_texts", "without_payload")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
+    WITH_TEXTS_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    filter: _common_pb2.Filter
+    page_size: int
+    page_token: str
+    with_vectors: bool
+    with_texts: bool
+    without_payload: bool
+    def __init__(self, collection: _Optional[str] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ...) -> None: ...
+
+class ListPointsResponse(_message.Message):
+    __slots__ = ("points", "next_page_token", "damaged", "commit_seq")
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    points: _containers.RepeatedCompositeFieldContainer[_common_pb2.Point]
+    next_page_token: str
+    damaged: _containers.RepeatedScalarFieldContainer[str]
+    commit_seq: int
+    def __init__(self, points: _Optional[_Iterable[_Union[_common_pb2.Point, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., damaged: _Optional[_Iterable[str]] = ..., commit_seq: _Optional[int] = ...) -> None: ...

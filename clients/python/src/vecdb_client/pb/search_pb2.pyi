@@ -1,0 +1,108 @@
+from . import common_pb2 as _common_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Near(_message.Message):
+    __slots__ = ("vector", "space")
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    SPACE_FIELD_NUMBER: _ClassVar[int]
+    vector: _common_pb2.Vector
+    space: str
+    def __init__(self, vector: _Optional[_Union[_common_pb2.Vector, _Mapping]] = ..., space: _Optional[str] = ...) -> None: ...
+
+class Leg(_message.Message):
+    __slots__ = ("near",)
+    NEAR_FIELD_NUMBER: _ClassVar[int]
+    near: Near
+    def __init__(self, near: _Optional[_Union[Near, _Mapping]] = ...) -> None: ...
+
+class QueryRequest(_message.Message):
+    __slots__ = ("collection", "legs", "k", "filter", "with_vectors", "with_texts", "without_payload", "min_commit_seq")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    LEGS_FIELD_NUMBER: _ClassVar[int]
+    K_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
+    WITH_TEXTS_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    MIN_COMMIT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    legs: _containers.RepeatedCompositeFieldContainer[Leg]
+    k: int
+    filter: _common_pb2.Filter
+    with_vectors: bool
+    with_texts: bool
+    without_payload: bool
+    min_commit_seq: int
+    def __init__(self, collection: _Optional[str] = ..., legs: _Optional[_Iterable[_Union[Leg, _Mapping]]] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ..., min_commit_seq: _Optional[int] = ...) -> None: ...
+
+class Hit(_message.Message):
+    __slots__ = ("id", "score", "distance", "payload", "version", "vectors", "texts")
+    class VectorsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: _common_pb2.Vector
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_common_pb2.Vector, _Mapping]] = ...) -> None: ...
+    class TextsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    DISTANCE_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    score: float
+    distance: float
+    payload: bytes
+    version: int
+    vectors: _containers.MessageMap[str, _common_pb2.Vector]
+    texts: _containers.ScalarMap[str, str]
+    def __init__(self, id: _Optional[str] = ..., score: _Optional[float] = ..., distance: _Optional[float] = ..., payload: _Optional[bytes] = ..., version: _Optional[int] = ..., vectors: _Optional[_Mapping[str, _common_pb2.Vector]] = ..., texts: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class Timings(_message.Message):
+    __slots__ = ("embed_us", "snapshot_us", "filter_us", "search_us", "fetch_us", "total_us")
+    EMBED_US_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_US_FIELD_NUMBER: _ClassVar[int]
+    FILTER_US_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_US_FIELD_NUMBER: _ClassVar[int]
+    FETCH_US_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_US_FIELD_NUMBER: _ClassVar[int]
+    embed_us: int
+    snapshot_us: int
+    filter_us: int
+    search_us: int
+    fetch_us: int
+    total_us: int
+    def __init__(self, embed_us: _Optional[int] = ..., snapshot_us: _Optional[int] = ..., filter_us: _Optional[int] = ..., search_us: _Optional[int] = ..., fetch_us: _Optional[int] = ..., total_us: _Optional[int] = ...) -> None: ...
+
+class QueryResponse(_message.Message):
+    __slots__ = ("hits", "plan", "matched", "commit_seq", "complete", "warnings", "timings")
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    MATCHED_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    hits: _containers.RepeatedCompositeFieldContainer[Hit]
+    plan: str
+    matched: int
+    commit_seq: int
+    complete: bool
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    timings: Timings
+    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., plan: _Optional[str] = ..., matched: _Optional[int] = ..., commit_seq: _Optional[int] = ..., complete: bool = ..., warnings: _Optional[_Iterable[str]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,63 @@
+"""The calls of the protocol: their paths and message types. What transports, sync or not, share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from vecdb_client.pb import collections_pb2, models_pb2, points_pb2, search_pb2
+
+Request = TypeVar("Request", bound=Message)
+Reply = TypeVar("Reply", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Method(Generic[Request, Reply]):
+    """A unary call. name: such as ``Points.Write``."""
+
+    name: str
+    request: type[Request]
+    reply: type[Reply]
+
+    @property
+    def path(self) -> str:
+        """The path that gRPC sends."""
+        return f"/vecdb.v1.{self.name.replace('.', '/')}"
+
+
+CREATE: Final = Method(
+    "Collections.Create",
+    collections_pb2.CreateCollectionRequest,
+    collections_pb2.CreateCollectionResponse,
+)
+GET_COLLECTION: Final = Method(
+    "Collections.Get",
+    collections_pb2.GetCollectionRequest,
+    collections_pb2.GetCollectionResponse,
+)
+LIST_COLLECTIONS: Final = Method(
+    "Collections.List",
+    collections_pb2.ListCollectionsRequest,
+    collections_pb2.ListCollectionsResponse,
+)
+DELETE_COLLECTION: Final = Method(
+    "Collections.Delete",
+    collections_pb2.DeleteCollectionRequest,
+    collections_pb2.DeleteCollectionResponse,
+)
+STATS: Final = Method(
+    "Collections.Stats",
+    collections_pb2.CollectionStatsRequest,
+    collections_pb2.CollectionStatsResponse,
+)
+WRITE: Final = Method("Points.Write", points_pb2.WriteRequest, points_pb2.WriteResponse)
+GET: Final = Method("Points.Get", points_pb2.GetPointsRequest, points_pb2.GetPointsResponse)
+COUNT: Final = Method("Points.Count", points_pb2.CountRequest, points_pb2.CountResponse)
+LIST: Final = Method("Points.List", points_pb2.ListPointsRequest, points_pb2.ListPointsResponse)
+QUERY: Final = Method("Search.Query", search_pb2.QueryRequest, search_pb2.QueryResponse)
+LIST_MODELS: Final = Method(
+    "Models.List", models_pb2.ListModelsRequest, models_pb2.ListModelsResponse
+)
+EMBED: Final = Method("Models.Embed", models_pb2.EmbedRequest, models_pb2.EmbedResponse)

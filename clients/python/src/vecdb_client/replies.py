@@ -1,0 +1,150 @@
+"""What the server answered, as the nouns of types.py. Pure functions, shared by every transport."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Final, cast
+
+from vecdb_client.pb import collections_pb2, common_pb2, models_pb2, points_pb2, search_pb2
+from vecdb_client.requests import METRICS
+from vecdb_client.types import (
+    CollectionInfo,
+    CollectionStats,
+    Embedding,
+    Hit,
+    Metric,
+    ModelInfo,
+    Page,
+    SearchResult,
+    SegmentStats,
+    Space,
+    StoredPoint,
+    Timings,
+)
+from vecdb_client.vectors import floats_of
+
+_METRIC_NAMES: Final = {number: cast(Metric, name) for name, number in METRICS.items()}
+_NO_BYTES: Final[Mapping[str, bytes]] = MappingProxyType({})
+_NO_TEXTS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def collection_info(message: collections_pb2.Collection) -> CollectionInfo:
+    """Return a collection's description."""
+    return CollectionInfo(
+        name=message.name,
+        spaces={
+            name: Space(
+                dim=space.dense.dim,
+                metric=_METRIC_NAMES.get(space.dense.metric),
+                model=space.dense.model,
+                model_fingerprint=space.dense.model_fingerprint,
+            )
+            for name, space in message.spaces.items()
+        },
+        created_at=datetime.fromtimestamp(message.created_at_ms / 1e3, UTC),
+        quarantined=message.quarantined,
+        quarantine_reason=message.quarantine_reason,
+    )
+
+
+def collection_stats(reply: collections_pb2.CollectionStatsResponse) -> CollectionStats:
+    """Return a collection's sizes and state."""
+    return CollectionStats(
+        points=reply.points,
+        applied_seq=reply.applied_seq,
+        tail_points=reply.tail_points,
+        segments=[
+            SegmentStats(
+                number=segment.number,
+                first_slot=segment.first_slot,
+                end_slot=segment.end_slot,
+                rows=segment.rows,
+                dead=segment.dead,
+                bytes=segment.bytes,
+                quarantined=segment.quarantined,
+            )
+            for segment in reply.segments
+        ],
+        store_bytes=reply.store_bytes,
+        map_bytes=reply.map_bytes,
+    )
+
+
+def stored_point(message: common_pb2.Point) -> StoredPoint:
+    """Return a point; payload and vectors stay bytes until they are looked at."""
+    return StoredPoint(
+        message.id,
+        message.payload,
+        message.version,
+        _vector_bytes(message.vectors),
+        dict(message.texts) or _NO_TEXTS,
+    )
+
+
+def page(reply: points_pb2.ListPointsResponse) -> Page:
+    """Return one page of a list."""
+    return Page(
+        points=[stored_point(point) for point in reply.points],
+        next_page_token=reply.next_page_token,
+        damaged=list(reply.damaged),
+        commit_seq=reply.commit_seq,
+    )
+
+
+def search_result(reply: search_pb2.QueryResponse) -> SearchResult:
+    """Return the hits, best first, and how they were found."""
+    timings = reply.timings
+    return SearchResult(
+        hits=tuple(
+            Hit(
+                hit.id,
+                hit.payload,
+                hit.version,
+                _vector_bytes(hit.vectors),
+                dict(hit.texts) or _NO_TEXTS,
+                hit.score,
+                hit.distance,
+            )
+            for hit in reply.hits
+        ),
+        plan=reply.plan,
+        matched=reply.matched,
+        complete=reply.complete,
+        warnings=tuple(reply.warnings),
+        timings=Timings(
+            timings.embed_us,
+            timings.snapshot_us,
+            timings.filter_us,
+            timings.search_us,
+            timings.fetch_us,
+            timings.total_us,
+        ),
+        commit_seq=reply.commit_seq,
+    )
+
+
+def model_info(message: models_pb2.Model) -> ModelInfo:
+    """Return a model's description."""
+    return ModelInfo(
+        name=message.name,
+        dim=message.dim,
+        metric=_METRIC_NAMES.get(message.metric),
+        max_tokens=message.max_tokens,
+        fingerprint=message.fingerprint,
+        ready=message.ready,
+        reason=message.reason,
+        license=message.license,
+    )
+
+
+def embedding(message: models_pb2.Embedding) -> Embedding:
+    """Return the vector of a text."""
+    return Embedding(floats_of(message.vector.f32), message.tokens, message.truncated)
+
+
+def _vector_bytes(vectors: Mapping[str, common_pb2.Vector]) -> Mapping[str, bytes]:
+    if not vectors:
+        return _NO_BYTES
+    return {name: vector.f32 for name, vector in vectors.items()}

@@ -1,0 +1,173 @@
+"""What the caller asked, as messages. Pure functions, shared by every transport.
+
+Writes are built in ``batches.py``. Raises InvalidArgument for what cannot be a request at all;
+limits and names are the server's to judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from vecdb_client.errors import InvalidArgument
+from vecdb_client.filters import Filter, filter_message
+from vecdb_client.pb import collections_pb2, models_pb2, points_pb2, search_pb2
+from vecdb_client.types import Metric, PointId, Role, Space
+from vecdb_client.vectors import Numbers, f32_bytes
+
+METRICS: Final[dict[str, collections_pb2.Metric]] = {
+    "cosine": collections_pb2.METRIC_COSINE,
+    "dot": collections_pb2.METRIC_DOT,
+    "euclid": collections_pb2.METRIC_EUCLID,
+}
+_ROLES: Final[dict[str, models_pb2.EmbedRole]] = {
+    "document": models_pb2.EMBED_ROLE_DOCUMENT,
+    "query": models_pb2.EMBED_ROLE_QUERY,
+}
+_UINT32_MAX: Final = (1 << 32) - 1
+
+
+def create_request(
+    name: str,
+    *,
+    dim: int | None,
+    metric: Metric | None,
+    model: str | None,
+    spaces: Mapping[str, Space] | None,
+    if_not_exists: bool,
+) -> collections_pb2.CreateCollectionRequest:
+    """Return the request for a collection of one default space, or of the spaces given."""
+    if spaces is None:
+        spaces = {"": Space(dim, metric, model or "")}
+    elif dim is not None or metric is not None or model is not None:
+        raise InvalidArgument("give either dim, metric and model, or spaces, which have their own")
+    request = collections_pb2.CreateCollectionRequest(if_not_exists=if_not_exists)
+    request.collection.name = checked_text(name, "a collection's name")
+    for space_name, space in spaces.items():
+        request.collection.spaces[space_name].dense.CopyFrom(_dense(space_name, space))
+    return request
+
+
+def _dense(name: str, space: Space) -> collections_pb2.Dense:
+    if not isinstance(space, Space):
+        raise InvalidArgument(f"space {name!r} is a Space(dim=..., metric=...), got {space!r}")
+    if space.dim is None and not space.model:
+        raise InvalidArgument(f"space {name!r} needs a dim, or a model that has one")
+    if space.metric is not None and space.metric not in METRICS:
+        raise InvalidArgument(f"metric is one of {', '.join(METRICS)}; got {space.metric!r}")
+    dense = collections_pb2.Dense(model=space.model)
+    if space.dim is not None:
+        dense.dim = _count(space.dim, "dim")
+    if space.metric is not None:
+        dense.metric = METRICS[space.metric]
+    elif not space.model:
+        dense.metric = collections_pb2.METRIC_COSINE
+    return dense
+
+
+def get_request(
+    collection: str, ids: list[str], *, with_vectors: bool, with_texts: bool, with_payload: bool
+) -> points_pb2.GetPointsRequest:
+    """Return the request for points by id."""
+    return points_pb2.GetPointsRequest(
+        collection=collection,
+        ids=ids,
+        with_vectors=with_vectors,
+        with_texts=with_texts,
+        without_payload=not with_payload,
+    )
+
+
+def count_request(collection: str, filter: Filter | None) -> points_pb2.CountRequest:
+    """Return the request for the number of points that a filter matches."""
+    return points_pb2.CountRequest(collection=collection, filter=filter_message(filter))
+
+
+def list_request(
+    collection: str,
+    filter: Filter | None,
+    *,
+    page_size: int,
+    page_token: str,
+    with_vectors: bool,
+    with_texts: bool,
+    with_payload: bool,
+) -> points_pb2.ListPointsRequest:
+    """Return the request for one page of points."""
+    return points_pb2.ListPointsRequest(
+        collection=collection,
+        filter=filter_message(filter),
+        page_size=_count(page_size, "page_size"),
+        page_token=page_token,
+        with_vectors=with_vectors,
+        with_texts=with_texts,
+        without_payload=not with_payload,
+    )
+
+
+def query_request(
+    collection: str,
+    query: Numbers | str | PointId,
+    *,
+    k: int,
+    space: str,
+    filter: Filter | None,
+    with_vectors: bool,
+    with_texts: bool,
+    with_payload: bool,
+    min_commit_seq: int,
+) -> search_pb2.QueryRequest:
+    """Return the request for the k points nearest to numbers, a text or a stored point."""
+    request = search_pb2.QueryRequest(
+        collection=collection,
+        k=_count(k, "k"),
+        filter=filter_message(filter),
+        with_vectors=with_vectors,
+        with_texts=with_texts,
+        without_payload=not with_payload,
+        min_commit_seq=min_commit_seq,
+    )
+    near = request.legs.add().near
+    near.space = space
+    if isinstance(query, str):
+        near.vector.text = checked_text(query, "a query")
+    elif isinstance(query, PointId):
+        near.vector.point = checked_text(query.id, "a point id")
+    else:
+        near.vector.f32 = f32_bytes(query)
+    return request
+
+
+def embed_request(texts: list[str], model: str, role: Role) -> models_pb2.EmbedRequest:
+    """Return the request to encode some texts."""
+    if role not in _ROLES:
+        raise InvalidArgument(f"role is one of {', '.join(_ROLES)}; got {role!r}")
+    return models_pb2.EmbedRequest(model=model, texts=texts, role=_ROLES[role])
+
+
+def text_list(texts: str | Iterable[str], what: str) -> list[str]:
+    """Return the texts as a list; one text stands for itself."""
+    listed = [texts] if isinstance(texts, str) else list(texts)
+    for text in listed:
+        checked_text(text, what)
+    return listed
+
+
+def checked_text(text: str, what: str) -> str:
+    """Return the text. Raises InvalidArgument when it is none, or has no UTF-8 form."""
+    if not isinstance(text, str):
+        raise InvalidArgument(f"{what} is a str, got {text!r}")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidArgument(f"{what} is not Unicode text: {error}") from None
+    return text
+
+
+def _count(value: int, what: str) -> int:
+    """Return the number. Raises InvalidArgument unless it is 1 to 2**32 - 1."""
+    plain = getattr(value, "__index__", None)
+    if plain is None or isinstance(value, bool) or not 1 <= value <= _UINT32_MAX:
+        raise InvalidArgument(f"{what} is a whole number from 1, got {value!r}")
+    return int(plain())

@@ -1,0 +1,324 @@
+"""The nouns that the client takes and gives: points, hits, reports. Data, no transport."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, TypeAlias, overload
+
+from vecdb_client.payloads import Payload, payload_of
+from vecdb_client.vectors import VectorLike, floats_of
+
+Metric: TypeAlias = Literal["cosine", "dot", "euclid"]
+Role: TypeAlias = Literal["document", "query"]
+OnError: TypeAlias = Literal["raise", "collect"]
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A vector field of a collection: its length and metric, or the model that fills it.
+
+    dim and metric: None takes the model's own; without a model, dim is needed and metric is cosine.
+    model_fingerprint: in replies, which revision of the model the space is bound to.
+    """
+
+    dim: int | None = None
+    metric: Metric | None = None
+    model: str = ""
+    model_fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point to store. A dict with the same keys does as well.
+
+    vector: numbers (dim,), or a text that the space's model encodes, for the default space.
+    text: the same as a vector that is a text. vectors: by space name, for other spaces too.
+    payload: a JSON object as dict, text or bytes.
+    """
+
+    id: str
+    vector: VectorLike | None = None
+    payload: Payload | None = None
+    text: str | None = None
+    vectors: Mapping[str, VectorLike] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PointId:
+    """A search query: near the stored point of this id."""
+
+    id: str
+
+
+class StoredPoint:
+    """A point as the server has it.
+
+    version: the commit_seq of the write that stored it. Payload and vectors are read from their
+    bytes at first use; payload is {} and vectors empty where they were not asked for.
+    """
+
+    __slots__ = ("_payload", "_vector_bytes", "_vectors", "id", "payload_bytes", "texts", "version")
+
+    def __init__(
+        self,
+        id: str,
+        payload_bytes: bytes,
+        version: int,
+        vectors: Mapping[str, bytes],
+        texts: Mapping[str, str],
+    ) -> None:
+        self.id = id
+        self.payload_bytes = payload_bytes
+        self.version = version
+        self.texts = texts
+        self._vector_bytes = vectors
+        self._payload: dict[str, Any] | None = None
+        self._vectors: dict[str, array[float]] | None = None
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The payload, parsed."""
+        if self._payload is None:
+            self._payload = payload_of(self.payload_bytes)
+        return self._payload
+
+    @property
+    def vectors(self) -> dict[str, array[float]]:
+        """Space name to numbers, array('f') of (dim,)."""
+        if self._vectors is None:
+            self._vectors = {name: floats_of(data) for name, data in self._vector_bytes.items()}
+        return self._vectors
+
+    @property
+    def vector(self) -> array[float] | None:
+        """The numbers of the default space, or None."""
+        return self.vectors.get("")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._shown()})"
+
+    def _shown(self) -> str:
+        return f"id={self.id!r}, payload={self.payload!r}, version={self.version}"
+
+
+class Hit(StoredPoint):
+    """A point that a search found. score: higher is better; distance: lower is nearer."""
+
+    __slots__ = ("distance", "score")
+
+    def __init__(
+        self,
+        id: str,
+        payload_bytes: bytes,
+        version: int,
+        vectors: Mapping[str, bytes],
+        texts: Mapping[str, str],
+        score: float,
+        distance: float,
+    ) -> None:
+        super().__init__(id, payload_bytes, version, vectors, texts)
+        self.score = score
+        self.distance = distance
+
+    def _shown(self) -> str:
+        return f"{super()._shown()}, score={self.score:.6g}, distance={self.distance:.6g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Microseconds that the stages of a search took on the server."""
+
+    embed_us: int
+    snapshot_us: int
+    filter_us: int
+    search_us: int
+    fetch_us: int
+    total_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult(Sequence[Hit]):
+    """The hits, best first, and how they were found.
+
+    matched: points that the filter lets through. complete: False when something had to be left out,
+    and `warnings` say what. commit_seq: the state that was searched.
+    """
+
+    hits: tuple[Hit, ...]
+    plan: str
+    matched: int
+    complete: bool
+    warnings: tuple[str, ...]
+    timings: Timings
+    commit_seq: int
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Hit, ...]: ...
+    def __getitem__(self, index: int | slice) -> Hit | tuple[Hit, ...]:
+        return self.hits[index]
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+
+@dataclass(frozen=True, slots=True)
+class GetResult:
+    """Points by id: those found, in the order asked; the others are named.
+
+    damaged: ids whose record fails its checksum. commit_seq: the oldest state that was read.
+    """
+
+    points: list[StoredPoint]
+    missing: list[str]
+    damaged: list[str]
+    commit_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list, in the order of ids. next_page_token: "" on the last."""
+
+    points: list[StoredPoint]
+    next_page_token: str
+    damaged: list[str]
+    commit_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFailure:
+    """An item of a write that was not applied.
+
+    index: its position in the input. code: a gRPC status name. reason: a word for programs.
+    """
+
+    index: int
+    id: str
+    code: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TruncatedText:
+    """A text that is longer than its model reads: the vector stands for its beginning."""
+
+    index: int
+    id: str
+    spaces: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class WriteReport:
+    """What a write did.
+
+    written: items applied. found: those of them whose id was there before (replaced, or really
+    deleted). commit_seq: the newest sequence number; all that was written is visible from it on.
+    failures: every item that was not applied. truncated: the first 10,000 texts that were cut, of
+    `truncated_total`. settled: every item before this position has its answer: where to go on from
+    when a write was stopped half-way.
+    """
+
+    written: int = 0
+    found: int = 0
+    commit_seq: int = 0
+    failures: list[ItemFailure] = field(default_factory=list)
+    truncated: list[TruncatedText] = field(default_factory=list)
+    truncated_total: int = 0
+    settled: int = 0
+
+    @property
+    def total(self) -> int:
+        """Items that have an answer."""
+        return self.written + len(self.failures)
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """A collection as the server describes it. A quarantined one answers DataLoss."""
+
+    name: str
+    spaces: dict[str, Space]
+    created_at: datetime
+    quarantined: bool
+    quarantine_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentStats:
+    """One segment. Its slots are first_slot to end_slot, the end not included.
+
+    dead: rows deleted or replaced since. quarantined: why its files are not used, or "".
+    """
+
+    number: int
+    first_slot: int
+    end_slot: int
+    rows: int
+    dead: int
+    bytes: int
+    quarantined: str
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionStats:
+    """Sizes and state. tail_points: not yet in a segment, searched in memory."""
+
+    points: int
+    applied_seq: int
+    tail_points: int
+    segments: list[SegmentStats]
+    store_bytes: int
+    map_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model that the operator configured. reason: why it is not ready, or "".
+
+    max_tokens: what the model reads of a text.
+    """
+
+    name: str
+    dim: int
+    metric: Metric | None
+    max_tokens: int
+    fingerprint: str
+    ready: bool
+    reason: str
+    license: str
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A text's vector, array('f') of (dim,). truncated: the text was longer than the model reads.
+
+    tokens: of the text after the cut, special tokens included.
+    """
+
+    vector: array[float]
+    tokens: int
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings(Sequence[Embedding]):
+    """One embedding per text, in their order, and the model that made them."""
+
+    model: str
+    fingerprint: str
+    embeddings: tuple[Embedding, ...]
+
+    @overload
+    def __getitem__(self, index: int) -> Embedding: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Embedding, ...]: ...
+    def __getitem__(self, index: int | slice) -> Embedding | tuple[Embedding, ...]:
+        return self.embeddings[index]
+
+    def __len__(self) -> int:
+        return len(self.embeddings)

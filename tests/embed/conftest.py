@@ -1,0 +1,61 @@
+"""The real model and a real worker process, shared by the tests that only read from them."""
+
+import pytest
+
+from vecdb.config import EmbedConfig
+from vecdb.embed import catalog
+from vecdb.embed.client import Encoders
+from vecdb.embed.process import WorkerProcess
+
+MODEL = "all-minilm-l6-v2"
+TEXT_BYTES = 1 << 20
+START_S = 60.0
+
+
+@pytest.fixture(scope="session")
+def spec():
+    found = catalog.load_catalog()[MODEL]
+    if reason := catalog.missing(found):
+        pytest.skip(reason)
+    return found
+
+
+@pytest.fixture(scope="session")
+def minilm(spec):
+    from vecdb.embed.onnx_text import OnnxText
+
+    return OnnxText(spec, catalog.resolve_files(spec), threads=2)
+
+
+@pytest.fixture
+def start_worker(spec):
+    """Start workers that are stopped after the test: start_worker(config) -> (worker, encoders)."""
+    running = []
+
+    def start(config=None, wait=True, **options):
+        config = config or EmbedConfig()
+        catalog_path = options.get("catalog_path")
+        worker = WorkerProcess(config, text_bytes=TEXT_BYTES, **options)
+        encoders = Encoders(config, worker, text_bytes=TEXT_BYTES, catalog_path=catalog_path)
+        running.append((worker, encoders))
+        worker.start()
+        if wait:
+            assert worker.wait_ready(START_S), worker.state.reason
+        return worker, encoders
+
+    yield start
+    for worker, encoders in running:
+        encoders.close()
+        worker.stop()
+
+
+@pytest.fixture(scope="session")
+def encoders(spec):
+    """A worker for tests that do it no harm."""
+    worker = WorkerProcess(EmbedConfig(), text_bytes=TEXT_BYTES)
+    shared = Encoders(EmbedConfig(), worker, text_bytes=TEXT_BYTES)
+    worker.start()
+    assert worker.wait_ready(START_S), worker.state.reason
+    yield shared
+    shared.close()
+    worker.stop()

@@ -1,0 +1,60 @@
+"""The `vecdb` command: the one place where everything is put together.
+
+`serve` and `demo` start a node; `check` looks at a data directory; the others are clients of a
+running server and use nothing but the public client package.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.markup import escape
+
+from vecdb import __version__, errors
+from vecdb.cli import check, client_commands, demo, import_files, serve
+from vecdb.cli.screen import err
+from vecdb_client import VecdbError as ClientError
+
+app = typer.Typer(
+    name="vecdb",
+    help="A self-hosted vector database.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("serve")(serve.serve)
+app.command("demo")(demo.demo)
+app.command("import")(import_files.import_file)
+app.command("search")(client_commands.search)
+app.command("get")(client_commands.get)
+app.command("info")(client_commands.info)
+app.add_typer(client_commands.collections, name="collections")
+app.command("check")(check.check)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"vecdb {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Run a self-hosted vector database, or talk to one."""
+
+
+def main() -> None:
+    """Run the command line; an expected error is a message and exit status 1, not a traceback."""
+    try:
+        app()
+    except (errors.VecdbError, ClientError) as error:
+        err.print(f"[bold red]error:[/] {escape(str(error))}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

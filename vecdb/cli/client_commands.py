@@ -1,0 +1,232 @@
+"""Commands that ask a running server: search, get, info, collections."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import reduce
+from operator import and_
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from vecdb.cli.screen import bytes_text, err, hits_table, out
+from vecdb.errors import InvalidArgument, NotFound
+from vecdb_client import Client, DataLoss, F, Filter
+
+Address = Annotated[
+    str, typer.Option("--address", "-a", envvar="VECDB_ADDRESS", help="The server's gRPC address.")
+]
+DEFAULT_ADDRESS = "127.0.0.1:6363"
+
+collections = typer.Typer(help="List, create and delete collections.", no_args_is_help=True)
+
+_CONDITION = re.compile(r"([^=<>!]+?)\s*(>=|<=|!=|=|>|<)\s*(.*)", re.DOTALL)
+
+
+def parse_where(conditions: list[str]) -> Filter | None:
+    """Return the filter of conditions such as ``year>=2020``; all must hold."""
+    filters: list[Filter] = []
+    for text in conditions:
+        found = _CONDITION.fullmatch(text)
+        if found is None:
+            raise InvalidArgument(f"--where {text!r}: expected FIELD=VALUE, or != < <= > >=")
+        path, operator, raw = found.groups()
+        value = _value(raw)
+        field = F(path)
+        if operator in ("=", "!="):
+            filters.append(field == value if operator == "=" else field != value)
+            continue
+        if isinstance(value, (str, bool)):
+            raise InvalidArgument(f"--where {text!r}: {operator} expects a number")
+        compare = {">": field.__gt__, ">=": field.__ge__, "<": field.__lt__, "<=": field.__le__}
+        filters.append(compare[operator](value))
+    return reduce(and_, filters) if filters else None
+
+
+def _value(raw: str) -> str | int | float | bool:
+    try:
+        value = json.loads(raw)
+    except ValueError:
+        return raw
+    return value if isinstance(value, (str, int, float, bool)) else raw
+
+
+def the_collection(client: Client, name: str | None) -> str:
+    """Return the collection meant: the one named, or the only one there is."""
+    if name is not None:
+        return name
+    names = [info.name for info in client.list_collections()]
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise NotFound("the server has no collection", hint="make one: vecdb import FILE NAME")
+    raise InvalidArgument(
+        f"the server has {len(names)} collections: {', '.join(names[:10])}",
+        hint="choose one with --collection",
+    )
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="A text, or a vector as [0.1, 0.2, ...].")],
+    collection: Annotated[
+        str | None, typer.Option("--collection", "-c", help="Needed when there are several.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="Hits wanted.")] = 5,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", "-w", metavar="FIELD=VALUE", help="Also != < <= > >=; repeatable."),
+    ] = None,
+    space: Annotated[str, typer.Option(help="The space to search in.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Find the points nearest to a text or a vector."""
+    with Client(address) as client:
+        chosen = client.collection(the_collection(client, collection))
+        result = chosen.search(
+            _vector_or_text(query), k=k, space=space, filter=parse_where(where or [])
+        )
+    if as_json:
+        for hit in result:
+            line = {"id": hit.id, "score": hit.score, "payload": hit.payload}
+            typer.echo(json.dumps(line, ensure_ascii=False))
+    else:
+        out.print(hits_table(result))
+        took = result.timings
+        out.print(
+            f"[dim]{took.total_us / 1000:.1f} ms (embedding {took.embed_us / 1000:.1f}), "
+            f"{result.matched} points considered; {result.plan}[/]"
+        )
+    for warning in result.warnings:
+        err.print(Text(f"warning: {warning}", style="yellow"))
+
+
+def _vector_or_text(query: str) -> str | list[float]:
+    if query.lstrip().startswith("["):
+        try:
+            vector = json.loads(query)
+        except ValueError:
+            return query
+        if isinstance(vector, list) and all(isinstance(x, (int, float)) for x in vector):
+            return vector
+    return query
+
+
+def get(
+    ids: Annotated[list[str], typer.Argument(help="Ids of points.")],
+    collection: Annotated[
+        str | None, typer.Option("--collection", "-c", help="Needed when there are several.")
+    ] = None,
+    vectors: Annotated[bool, typer.Option("--vectors", help="Print the vectors too.")] = False,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Print points by id, one JSON object a line; exit 1 when one is missing."""
+    with Client(address) as client:
+        chosen = client.collection(the_collection(client, collection))
+        found = chosen.get(ids, with_vectors=vectors, with_texts=True)
+    for point in found.points:
+        line: dict[str, Any] = {"id": point.id, "version": point.version, "payload": point.payload}
+        if point.texts:
+            line["texts"] = point.texts
+        if vectors:
+            line["vectors"] = {name: list(vector) for name, vector in point.vectors.items()}
+        typer.echo(json.dumps(line, ensure_ascii=False))
+    for name in found.missing:
+        err.print(Text(f"missing: {name}", style="yellow"))
+    for name in found.damaged:
+        err.print(Text(f"damaged: {name} (run vecdb check)", style="red"))
+    if found.missing or found.damaged:
+        raise typer.Exit(1)
+
+
+def info(address: Address = DEFAULT_ADDRESS) -> None:
+    """Show a server: its health, models and collections."""
+    with Client(address) as client:
+        health = client.health()
+        models = client.list_models()
+        known = client.list_collections()
+        out.print(f"[bold]{address}[/] {'[green]' if health == 'SERVING' else '[red]'}{health}[/]")
+        table = Table("model", "dim", "metric", "max tokens", "state", title_justify="left")
+        for model in models:
+            state = "ready" if model.ready else model.reason
+            table.add_row(
+                model.name, str(model.dim), str(model.metric), str(model.max_tokens), state
+            )
+        out.print(table)
+        table = Table("collection", "space", "points", "in memory", "segments", "store", "segments")
+        table.columns[-1].header = "segment files"
+        for one in known:
+            table.add_row(*_row(client, one.name, _spaces(one.spaces), one.quarantine_reason))
+        out.print(table)
+
+
+def _spaces(spaces: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name or '(default)'} {space.dim} {space.metric}"
+        + (f" {space.model}" * bool(space.model))
+        for name, space in spaces.items()
+    )
+
+
+def _row(client: Client, name: str, spaces: str, quarantined: str) -> list[str]:
+    try:
+        stats = client.collection(name).stats()
+    except DataLoss as error:
+        return [name, spaces, f"quarantined: {quarantined or error}", "", "", "", ""]
+    return [
+        name,
+        spaces,
+        f"{stats.points:,}",
+        f"{stats.tail_points:,}",
+        str(len(stats.segments)),
+        bytes_text(stats.store_bytes),
+        bytes_text(sum(segment.bytes for segment in stats.segments)),
+    ]
+
+
+@collections.command("list")
+def list_collections(address: Address = DEFAULT_ADDRESS) -> None:
+    """Print the names of all collections."""
+    with Client(address) as client:
+        for one in client.list_collections():
+            typer.echo(one.name)
+
+
+@collections.command("create")
+def create(
+    name: Annotated[str, typer.Argument(help="Letters, digits, '_', '-', '.'.")],
+    dim: Annotated[
+        int | None, typer.Option(help="Length of vectors; a model brings its own.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="cosine, dot or euclid.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model that encodes text; see vecdb info.")
+    ] = None,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Create a collection with one space."""
+    if dim is None and model is None:
+        raise InvalidArgument("give --dim for vectors of your own, or --model to send text")
+    if metric not in (None, "cosine", "dot", "euclid"):
+        raise InvalidArgument(f"--metric {metric}: expected cosine, dot or euclid")
+    with Client(address) as client:
+        client.create_collection(name, dim=dim, metric=metric, model=model)  # type: ignore[arg-type]
+    out.print(f"created {name}")
+
+
+@collections.command("delete")
+def delete(
+    name: Annotated[str, typer.Argument(help="The collection to delete.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Delete a collection and everything in it."""
+    with Client(address) as client:
+        count = client.collection(name).count()
+        if not yes:
+            typer.confirm(f"delete {name} and its {count:,} points for good?", abort=True)
+        client.delete_collection(name)
+    out.print(f"deleted {name}")

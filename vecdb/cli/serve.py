@@ -1,0 +1,88 @@
+"""`vecdb serve`: run a node until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vecdb.config import Config, load, settings
+from vecdb.errors import InvalidArgument
+
+
+def serve(
+    data: Annotated[str | None, typer.Option(help="Data directory; made when missing.")] = None,
+    listen: Annotated[
+        str | None, typer.Option(help="gRPC address host:port or unix:PATH; port 0 picks one.")
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="HTTP address of /metrics, /livez, /readyz; '' for none.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file; --print-config shows what it may say.")
+    ] = None,
+    insecure: Annotated[
+        bool | None,
+        typer.Option(
+            "--insecure", help="Allow an address that other machines reach, without keys."
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting.")
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the settings in force, as TOML, and exit.")
+    ] = False,
+    address_file: Annotated[
+        Path | None, typer.Option(help="Write the addresses here, as JSON, once calls are taken.")
+    ] = None,
+) -> None:
+    """Run a server until SIGTERM or Ctrl-C; calls under way are finished first.
+
+    Settings come from flags, then VECDB_<SECTION>_<KEY>, then --config FILE, then the defaults.
+    """
+    chosen = configuration(
+        config,
+        {
+            "server.data": data,
+            "server.listen": listen,
+            "server.metrics": metrics,
+            "server.insecure": insecure,
+        },
+        set_ or [],
+    )
+    if print_config:
+        typer.echo(chosen.to_toml(), nl=False)
+        return
+    start_logging(chosen.server.log_level)
+    from vecdb.server import run  # only now: the command line answers --help without it
+
+    run(chosen, address_file)
+
+
+def configuration(file: Path | None, flags: dict[str, object], assignments: list[str]) -> Config:
+    """Return the configuration of a process; assignments are ``section.key=value``."""
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise InvalidArgument(f"--set {assignment}: expected SECTION.KEY=VALUE")
+        if flags.get(name) is not None:
+            raise InvalidArgument(f"--set {name}: given by its own flag too")
+        flags = {**flags, name: value}
+    return load(file, os.environ, flags)
+
+
+def start_logging(level: str) -> None:
+    """Send log lines of this process to standard error."""
+    names = logging.getLevelNamesMapping()
+    if level.upper() not in names:
+        known = settings()["server.log_level"].metadata["doc"]
+        raise InvalidArgument(f"server.log_level is {level!r}, expected {known}")
+    logging.basicConfig(
+        level=names[level.upper()],
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        force=True,
+    )

@@ -1,0 +1,276 @@
+"""What can be read of a collection at one moment: points by id, in order, and nearest."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from vecdb.collection.view import View
+from vecdb.errors import Corrupt, InvalidArgument, NotFound, Unavailable
+from vecdb.query.filter import matching
+from vecdb.query.search import Candidates, Part, nearest
+from vecdb.segment.fields import Mask, NotIndexed, PayloadRows
+from vecdb.segment.vectors import comparable, score_and_distance
+from vecdb.storage.codec import NumberedSchema, RecordView
+from vecdb.storage.store import ReadTxn
+from vecdb.types import F32, U64, Filter, Hit, Point, Query, QueryResult, WriteOutcome
+from vecdb.write.apply import replayed
+from vecdb.write.prepare import check_id, check_vector, unknown_space
+
+SPARE = 8
+"""Candidates past k, so that a damaged record costs its own place only."""
+
+CHUNK = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which parts of a point a caller asked for."""
+
+    payload: bool = True
+    vectors: bool = False
+    texts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Points found, ids that are not there, and ids whose record is damaged."""
+
+    points: list[Point]
+    missing: list[str]
+    damaged: list[str]
+    next_token: str = ""
+
+
+class Snapshot:
+    """A consistent view of a collection, as long as its block lasts."""
+
+    def __init__(self, uuid: str, txn: ReadTxn, view: View, schema: NumberedSchema) -> None:
+        self._uuid = uuid
+        self._txn = txn
+        self._view = view
+        self._schema = schema
+        self._names = schema.names
+
+    @property
+    def seq(self) -> int:
+        """The applied_seq that is seen."""
+        return self._txn.state.applied_seq
+
+    def require_seq(self, seq: int) -> None:
+        """Raise Unavailable when this snapshot is older than a write the caller knows of."""
+        if self.seq < seq:
+            raise Unavailable(
+                f"this process has applied writes up to {self.seq}, not yet {seq}",
+                retry_after_s=0.1,
+            )
+
+    def get(self, ids: Sequence[str], wanted: Wanted) -> Found:
+        """Return the points of those ids, in the order asked."""
+        for at, name in enumerate(ids):
+            check_id(name, f"ids[{at}]")
+        found = Found([], [], [])
+        for name in dict.fromkeys(ids):
+            try:
+                slots = self._txn.slots_of([name.encode()])
+                record = self._txn.record(next(iter(slots.values()))) if slots else None
+            except Corrupt:
+                found.damaged.append(name)
+                continue
+            if record is None:
+                (found.damaged if slots else found.missing).append(name)
+            else:
+                found.points.append(self._point(record, wanted))
+        return found
+
+    def vector_of(self, name: str, space: str) -> F32:
+        """Return the stored vector of a point. Raises NotFound, Corrupt."""
+        check_id(name, "point")
+        slots = self._txn.slots_of([name.encode()])
+        record = self._txn.record(next(iter(slots.values()))) if slots else None
+        if record is None:
+            raise NotFound(f"no point {name!r} to search near to", id=name)
+        vector = self._vectors(record).get(space)
+        if vector is None:
+            raise NotFound(f"point {name!r} has no vector in space {space!r}", id=name)
+        return vector
+
+    def count(self, filter: Filter | None) -> int:
+        """Return the exact number of points that match."""
+        if filter is None:
+            return self._txn.state.points
+        return sum(candidate.count for candidate in self._candidates(filter))
+
+    def replay(self, idempotency_key: str, digest: bytes) -> WriteOutcome | None:
+        """Return what a write of that key answered, or None. Raises InvalidArgument."""
+        return replayed(self._txn, idempotency_key, digest)
+
+    def page(
+        self, filter: Filter | None, size: int, token: str, wanted: Wanted, bytes_max: int
+    ) -> Found:
+        """Return up to `size` points by the order of their ids, from a page token on.
+
+        The page ends early once its records have more than bytes_max bytes.
+        """
+        after = self._parse_token(token, filter)
+        found = Found([], [], [])
+        allowed = None if filter is None else self._allowed_slots(filter)
+        last = b""
+        left = bytes_max
+        for name, slot in self._matching_ids(after, allowed):
+            if len(found.points) + len(found.damaged) == size or left <= 0:
+                return Found(found.points, [], found.damaged, self._make_token(last, filter))
+            last = name
+            try:
+                record = None if isinstance(slot, Corrupt) else self._txn.record(slot)
+            except Corrupt:
+                record = None
+            if record is None:
+                found.damaged.append(name.decode())
+            else:
+                found.points.append(self._point(record, wanted))
+                left -= len(record.value)
+        return found
+
+    def query(self, query: Query, wanted: Wanted) -> QueryResult:
+        """Return the k points nearest to a vector. Raises InvalidArgument for what is wrong."""
+        started = time.perf_counter_ns()
+        space = self._schema.schema.space(query.space)
+        if space is None:
+            raise unknown_space(query.space, self._schema.schema, "space")
+        check_vector(query.vector, space)
+        candidates = self._candidates(query.filter)
+        filtered = time.perf_counter_ns()
+        vector = comparable(query.vector.reshape(1, -1), space.metric)[0]
+        slots, scores = nearest(candidates, space, vector, query.k + SPARE)
+        searched = time.perf_counter_ns()
+        hits: list[Hit] = []
+        warnings: list[str] = []
+        for slot, kernel_score in zip(slots, scores, strict=True):
+            if len(hits) == query.k:
+                break
+            try:
+                record = self._txn.record(slot)
+            except Corrupt as error:
+                warnings.append(f"a point was left out: {error}")
+                continue
+            if record is None:
+                warnings.append(f"slot {slot} of a segment has no record: run vecdb check")
+                continue
+            score, distance = score_and_distance(space.metric, kernel_score)
+            hits.append(Hit(self._point(record, wanted), score, distance))
+        fetched = time.perf_counter_ns()
+        return QueryResult(
+            hits=tuple(hits),
+            plan=self._plan(query.filter),
+            matched=sum(candidate.count for candidate in candidates),
+            commit_seq=self.seq,
+            complete=not warnings,
+            warnings=tuple(warnings),
+            timings_us={
+                "filter": (filtered - started) // 1000,
+                "search": (searched - filtered) // 1000,
+                "fetch": (fetched - searched) // 1000,
+            },
+        )
+
+    def _plan(self, filter: Filter | None) -> str:
+        tail = self._view.tail.part.rows
+        how = "exact" if filter is None else "exact, filtered"
+        return f"{how}: {len(self._view.segments)} segments, {tail} points in memory"
+
+    def _candidates(self, filter: Filter | None) -> list[Candidates]:
+        found: list[Candidates] = []
+        for live in self._view.parts:
+            mask = live.alive
+            if filter is not None and live.part.rows:
+                matched = self._matching(filter, live.part)
+                mask = matched if mask is None else mask & matched
+            found.append(Candidates(live.part, mask))
+        return found
+
+    def _matching(self, filter: Filter, part: Part) -> Mask:
+        try:
+            return matching(filter, part.fields)
+        except NotIndexed:
+            return matching(filter, PayloadRows(part.rows, self._payload_of(part), {}))
+
+    def _payload_of(self, part: Part) -> Callable[[int], bytes]:
+        def payload(row: int) -> bytes:
+            try:
+                record = self._txn.record(int(part.slots[row]))
+            except Corrupt:
+                return b""
+            return b"" if record is None else record.payload
+
+        return payload
+
+    def _allowed_slots(self, filter: Filter) -> U64:
+        slots = [
+            candidate.part.slots if candidate.mask is None else candidate.part.slots[candidate.mask]
+            for candidate in self._candidates(filter)
+        ]
+        return np.sort(np.concatenate(slots))
+
+    def _matching_ids(
+        self, after: bytes, allowed: U64 | None
+    ) -> Iterator[tuple[bytes, int | Corrupt]]:
+        ids = self._txn.ids(after)
+        if allowed is None:
+            yield from ids
+            return
+        while chunk := list(islice(ids, CHUNK)):
+            # Slots start at 0 and end far below 2**64 - 1, which therefore is in no part.
+            none = (1 << 64) - 1
+            slots = np.array([none if isinstance(s, Corrupt) else s for _, s in chunk], np.uint64)
+            inside = np.isin(slots, allowed)
+            for (name, slot), allow in zip(chunk, inside.tolist(), strict=True):
+                if allow:
+                    yield name, slot
+
+    def _vectors(self, record: RecordView) -> dict[str, F32]:
+        return {
+            self._names[number]: np.frombuffer(cell, "<f4").astype(np.float32, copy=False)
+            for number, cell in record.vector_bytes().items()
+        }
+
+    def _point(self, record: RecordView, wanted: Wanted) -> Point:
+        texts = {}
+        if wanted.texts:
+            texts = {self._names[number]: text for number, text in record.texts().items()}
+        return Point(
+            record.id,
+            record.payload if wanted.payload else b"",
+            record.version,
+            self._vectors(record) if wanted.vectors else {},
+            texts,
+        )
+
+    # A token is the last id seen, bound to the collection and the filter it goes on with.
+
+    def _binding(self, filter: Filter | None) -> bytes:
+        return hashlib.blake2b(f"{self._uuid}{filter!r}".encode(), digest_size=8).digest()
+
+    def _make_token(self, last: bytes, filter: Filter | None) -> str:
+        return base64.urlsafe_b64encode(self._binding(filter) + last).decode()
+
+    def _parse_token(self, token: str, filter: Filter | None) -> bytes:
+        if not token:
+            return b""
+        try:
+            raw = base64.urlsafe_b64decode(token.encode())
+        except (binascii.Error, ValueError):
+            raw = b""
+        if len(raw) <= 8 or len(raw) > 8 + 256 or raw[:8] != self._binding(filter):
+            raise InvalidArgument(
+                "the page token is not of this list: collection and filter must be the same",
+                field="page_token",
+            )
+        return raw[8:]

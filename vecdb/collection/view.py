@@ -1,0 +1,206 @@
+"""What one reader searches: a consistent set of parts, and how it catches up with the store.
+
+A View belongs to one applied_seq and never changes. The next one is made from it and the changes
+since, or from the store alone where those are not kept any more. Whatever file cannot be read, its
+rows are taken from the store instead, and the segment is named as broken.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vecdb.errors import Corrupt
+from vecdb.query.search import Part
+from vecdb.segment.fields import Mask
+from vecdb.segment.memory import MemoryRows, Row
+from vecdb.segment.segment import Segment
+from vecdb.storage.codec import Change, NumberedSchema, RecordView, SegmentEntry
+from vecdb.storage.store import ReadTxn
+from vecdb.types import U64
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A part and which of its rows are alive; None for all. dead: how many are not."""
+
+    part: Part
+    alive: Mask | None
+    dead: int = 0
+
+    def without(self, wanted: U64) -> Live:
+        """Return the part with the rows of those slots dead too."""
+        rows = np.searchsorted(self.part.slots, wanted)
+        rows = rows[rows < self.part.rows]
+        # A slot that the part does not hold was gone before it was built.
+        rows = rows[np.isin(self.part.slots[rows], wanted)]
+        if not len(rows):
+            return self
+        alive = np.ones(self.part.rows, np.bool_) if self.alive is None else self.alive.copy()
+        alive[rows] = False
+        return Live(self.part, alive, self.part.rows - int(np.count_nonzero(alive)))
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All live rows of a collection at one seq: those of each segment, by slot, and the tail."""
+
+    seq: int
+    epoch: int
+    entries: tuple[SegmentEntry, ...]
+    segments: tuple[Live, ...]
+    tail: Live
+    tail_first: int
+    broken: dict[int, str]
+    """Why a segment's files are not used, by its number."""
+
+    @property
+    def parts(self) -> tuple[Live, ...]:
+        """Everything there is to search."""
+        return (*self.segments, self.tail)
+
+
+def to_row(slot: int, record: RecordView, names: dict[int, str]) -> Row:
+    """Return a record as parts are made of it."""
+    vectors = {names[number]: cell for number, cell in record.vector_bytes().items()}
+    return Row(slot, record.payload, vectors)
+
+
+def rows_of(
+    records: Iterable[tuple[int, RecordView | Corrupt]], names: dict[int, str]
+) -> Iterator[Row]:
+    """Yield the rows of records; a damaged one is left out and logged."""
+    for slot, record in records:
+        if isinstance(record, Corrupt):
+            log.error("left out of search: %s", record)
+        else:
+            yield to_row(slot, record, names)
+
+
+class ViewKeeper:
+    """Makes views of one collection. Callers take turns: see Collection."""
+
+    def __init__(self, folder: Path, schema: NumberedSchema) -> None:
+        self._folder = folder
+        self._schema = schema
+        self._names = schema.names
+        self._condemned: dict[int, str] = {}
+
+    def condemn(self, number: int, reason: str) -> None:
+        """Never use a segment's files again."""
+        self._condemned[number] = reason
+
+    def load(self, txn: ReadTxn) -> View:
+        """Return the view of a transaction, from the store alone."""
+        return self._build(txn, None)
+
+    def advance(self, view: View, txn: ReadTxn) -> View:
+        """Return the view of a newer transaction."""
+        changes = txn.changes(view.seq)
+        if changes is None:
+            log.info("changes after %d are not kept any more: loading afresh", view.seq)
+            return self.load(txn)
+        caught_up = self._apply(view, changes, txn) if changes else view
+        broken = self._condemned.keys() - caught_up.broken.keys()
+        if txn.state.epoch != caught_up.epoch or broken & {e.number for e in caught_up.entries}:
+            return self._build(txn, caught_up)
+        return caught_up
+
+    def _apply(self, view: View, changes: list[Change], txn: ReadTxn) -> View:
+        ended = np.array(sorted(slot for c in changes for slot in c.ended), np.uint64)
+        tail = view.tail
+        assert isinstance(tail.part, MemoryRows)
+        first, end = changes[0].first_slot, txn.state.next_slot
+        # Slots that have ended since are not in the store any more, and so never appended.
+        fresh = tail.part.append(rows_of(txn.records(first, end), self._names))
+        alive = tail.alive
+        if alive is not None:
+            alive = np.concatenate([alive, np.ones(fresh.rows - tail.part.rows, np.bool_)])
+        tail = Live(fresh, alive, tail.dead)
+        segments = list(view.segments)
+        if len(ended):
+            bounds = np.array([e.first for e in view.entries] + [view.tail_first], np.uint64)
+            cuts = np.searchsorted(ended, bounds).tolist()
+            for at in range(len(segments)):
+                segments[at] = segments[at].without(ended[cuts[at] : cuts[at + 1]])
+            tail = tail.without(ended[cuts[-1] :])
+        return View(
+            txn.state.applied_seq,
+            view.epoch,
+            view.entries,
+            tuple(segments),
+            tail,
+            view.tail_first,
+            view.broken,
+        )
+
+    def _build(self, txn: ReadTxn, view: View | None) -> View:
+        """Return the view of a transaction's segment list, keeping what an older view has open.
+
+        view: of the same seq as the transaction, or None.
+        """
+        entries = txn.segments()
+        kept: dict[int, Live] = {}
+        if view is not None:
+            kept = {
+                entry.number: live
+                for entry, live in zip(view.entries, view.segments, strict=True)
+                if entry.number in view.broken or entry.number not in self._condemned
+            }
+        broken: dict[int, str] = {}
+        segments: list[Live] = []
+        for entry in entries:
+            live = kept.get(entry.number)
+            if live is None:
+                live = self._open(entry, txn, broken)
+            elif view is not None and entry.number in view.broken:
+                broken[entry.number] = view.broken[entry.number]
+            segments.append(live)
+        first = entries[-1].end if entries else 0
+        return View(
+            txn.state.applied_seq,
+            txn.state.epoch,
+            entries,
+            tuple(segments),
+            self._tail(txn, view, first),
+            first,
+            broken,
+        )
+
+    def _tail(self, txn: ReadTxn, view: View | None, first: int) -> Live:
+        if view is not None and view.tail_first <= first:
+            part = view.tail.part
+            assert isinstance(part, MemoryRows)
+            rest = part.from_slot(first)
+            if view.tail.alive is None:
+                return Live(rest, None)
+            alive = view.tail.alive[part.rows - rest.rows :]
+            return Live(rest, alive, rest.rows - int(np.count_nonzero(alive)))
+        return Live(self._in_memory(txn, first, txn.state.next_slot), None)
+
+    def _in_memory(self, txn: ReadTxn, first: int, end: int) -> MemoryRows:
+        records = txn.records(first, end)
+        return MemoryRows(self._schema.schema).append(rows_of(records, self._names))
+
+    def _open(self, entry: SegmentEntry, txn: ReadTxn, broken: dict[int, str]) -> Live:
+        if not entry.rows:
+            return Live(MemoryRows(self._schema.schema), None)
+        folder = self._folder / str(entry.number)
+        try:
+            if entry.number in self._condemned:
+                raise Corrupt(self._condemned[entry.number])
+            segment = Segment(folder, entry.seal, self._schema.schema, self._schema.numbers)
+            if (segment.first, segment.end, segment.rows) != (entry.first, entry.end, entry.rows):
+                raise Corrupt(f"segment {entry.number} covers other slots than the store lists")
+        except Corrupt as error:
+            log.error("segment %d is searched in memory: %s", entry.number, error)
+            broken[entry.number] = error.message
+            return Live(self._in_memory(txn, entry.first, entry.end), None)
+        ended = [slot for slot, _ in txn.tombstones(entry.first, entry.end)]
+        return Live(segment, None).without(np.array(ended, np.uint64))

@@ -1,0 +1,234 @@
+"""What an operator can set, with default, bounds and meaning of each; built once, handed down.
+
+Precedence: flags over ``VECDB_<SECTION>_<KEY>`` over the TOML file over the defaults below. An
+unknown key is an error everywhere, and names its near misses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vecdb.errors import InvalidArgument
+
+T = TypeVar("T")
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+def setting(default: T, doc: str, low: float | None = None, high: float | None = None) -> T:
+    """Return a dataclass field that knows its meaning and bounds (inclusive)."""
+    made: T = field(default=default, metadata={"doc": doc, "low": low, "high": high})
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """Where the server listens and how it behaves."""
+
+    data: str = setting("./vecdb-data", "data directory; made when missing")
+    listen: str = setting("127.0.0.1:6363", "gRPC address; port 0 picks a free one")
+    metrics: str = setting(
+        "127.0.0.1:6364", "HTTP address of /metrics, /livez, /readyz; '' for none"
+    )
+    threads: int = setting(16, "gRPC calls served at once", 2, 1024)
+    drain_s: float = setting(10.0, "seconds that calls under way get at SIGTERM", 0, 600)
+    insecure: bool = setting(False, "allow an address beyond loopback without TLS and keys")
+    log_level: str = setting("info", "debug, info, warning or error")
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """The most that a request may ask."""
+
+    message_bytes: int = setting(64 * MIB, "bytes of one gRPC message", 64 * KIB, 1 * GIB)
+    batch_items: int = setting(10_000, "operations of a write, ids of a get", 1, 1_000_000)
+    page_items: int = setting(10_000, "points of a page of List", 1, 100_000)
+    payload_bytes: int = setting(1 * MIB, "bytes of a payload", 2, 64 * MIB)
+    text_bytes: int = setting(1 * MIB, "bytes of a text to encode", 1, 64 * MIB)
+    embed_texts: int = setting(1_000, "texts of an Embed call", 1, 100_000)
+    k: int = setting(10_000, "hits of a query", 1, 100_000)
+    dim: int = setting(16_384, "length of a vector", 1, 65_536)
+    spaces: int = setting(16, "spaces of a collection", 1, 255)
+    collections: int = setting(10_000, "collections of a server", 1, 1_000_000)
+    filter_nodes: int = setting(1_000, "nodes and values of a filter", 1, 100_000)
+    filter_depth: int = setting(32, "levels of a filter", 1, 64)
+    queued_writes: int = setting(256, "writes that wait for the writer", 1, 100_000)
+
+
+@dataclass(frozen=True, slots=True)
+class StorageConfig:
+    """How collections are kept. The defaults suit most."""
+
+    map_bytes: int = setting(16 * GIB, "address space of a store to begin with", 1 * MIB, 1 << 46)
+    changes_retained: int = setting(
+        16_384, "writes that readers, Watch and idempotency keys can look back", 16, 10_000_000
+    )
+    tail_points: int = setting(
+        2_048, "points searched in memory before a segment is built", 16, 65_536
+    )
+    segment_points: int = setting(131_072, "points of the largest flat segment", 1_024, 1 << 24)
+    open_collections: int = setting(256, "collections kept open at once", 1, 100_000)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedConfig:
+    """The embedding worker."""
+
+    enabled: bool = setting(True, "start the embedding worker where its packages are installed")
+    model: str = setting("all-minilm-l6-v2", "model for calls that name none")
+    models: str = setting(
+        "", "comma-separated catalogue names to load; '' for the default model alone"
+    )
+    threads: int = setting(0, "threads of inference; 0 for all cores", 0, 1024)
+    queue_texts: int = setting(4_096, "texts that may wait for the model", 1, 1_000_000)
+    batch_tokens: int = setting(4_096, "padded tokens of one inference batch", 64, 1_000_000)
+    batch_age_ms: int = setting(
+        500, "age at which a waiting text goes first, whatever its length", 1, 60_000
+    )
+    timeout_s: float = setting(120.0, "deadline of an encoding where the call has none", 0.1, 3600)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings, by section."""
+
+    server: ServerConfig = field(default_factory=ServerConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    embed: EmbedConfig = field(default_factory=EmbedConfig)
+
+    def to_toml(self) -> str:
+        """Return the settings as a TOML file, each with its meaning: what --print-config prints."""
+        lines: list[str] = []
+        for section in fields(self):
+            lines.append(f"[{section.name}]")
+            part = getattr(self, section.name)
+            for item in fields(part):
+                lines.append(f"# {item.metadata['doc']}{_bounds(item)}")
+                lines.append(f"{item.name} = {_toml(getattr(part, item.name))}")
+            lines.append("")
+        return "\n".join(lines)
+
+
+def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
+    """Return the configuration of a process.
+
+    flags: ``section.key`` to value; None means not given. Raises InvalidArgument that names the
+    source, the key, what was expected and what was got.
+    """
+    given: dict[str, dict[str, object]] = {section.name: {} for section in fields(Config)}
+    if file is not None:
+        for name, value, source in _from_file(file):
+            _set(given, name, value, source)
+    for name, value, source in _from_environment(environ):
+        _set(given, name, value, source)
+    for name, flag in flags.items():
+        if flag is not None:
+            _set(given, name, flag, "flag")
+    return Config(
+        server=ServerConfig(**given["server"]),  # type: ignore[arg-type]
+        limits=LimitsConfig(**given["limits"]),  # type: ignore[arg-type]
+        storage=StorageConfig(**given["storage"]),  # type: ignore[arg-type]
+        embed=EmbedConfig(**given["embed"]),  # type: ignore[arg-type]
+    )
+
+
+def settings() -> dict[str, dataclasses.Field[Any]]:
+    """Return every setting by its ``section.key`` name."""
+    return {
+        f"{section.name}.{item.name}": item
+        for section in fields(Config)
+        for item in fields(section.default_factory)  # type: ignore[arg-type]
+    }
+
+
+def _from_file(file: Path) -> list[tuple[str, object, str]]:
+    try:
+        tree = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidArgument(f"cannot read configuration {file}: {error}") from None
+    found: list[tuple[str, object, str]] = []
+    for section, part in tree.items():
+        if not isinstance(part, dict):
+            raise InvalidArgument(f"{file}: {section!r} stands outside a section")
+        found.extend((f"{section}.{key}", value, str(file)) for key, value in part.items())
+    return found
+
+
+# Kubernetes sets such names for every service of a namespace, one called "vecdb-server" included.
+_KUBERNETES = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_.*)?)$")
+
+
+def _from_environment(environ: Mapping[str, str]) -> list[tuple[str, object, str]]:
+    found: list[tuple[str, object, str]] = []
+    sections = {section.name for section in fields(Config)}
+    for name, value in sorted(environ.items()):
+        section, _, key = name.removeprefix("VECDB_").lower().partition("_")
+        if not name.startswith("VECDB_") or section not in sections or _KUBERNETES.search(name):
+            continue
+        found.append((f"{section}.{key}", value, f"environment {name}"))
+    return found
+
+
+def _set(given: dict[str, dict[str, object]], name: str, value: object, source: str) -> None:
+    known = settings()
+    item = known.get(name)
+    if item is None:
+        near = difflib.get_close_matches(name, known, n=3)
+        raise InvalidArgument(
+            f"{source}: unknown setting {name!r}",
+            hint=f"did you mean {', '.join(near)}?" if near else "see vecdb serve --print-config",
+        )
+    section, _, key = name.partition(".")
+    given[section][key] = _checked(name, item, value, source)
+
+
+def _checked(name: str, item: dataclasses.Field[Any], value: object, source: str) -> object:
+    kind = type(item.default)
+    wrong = InvalidArgument(
+        f"{source}: {name} expects {kind.__name__}{_bounds(item)}, got {value!r}"
+    )
+    if isinstance(value, str) and kind is not str:
+        value = _parsed(kind, value, wrong)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise wrong
+    low, high = item.metadata["low"], item.metadata["high"]
+    if isinstance(value, (int, float)) and low is not None and not low <= value <= high:
+        raise wrong
+    return value
+
+
+def _parsed(kind: type, text: str, wrong: InvalidArgument) -> object:
+    if kind is bool:
+        if text.lower() in ("1", "true", "yes", "on"):
+            return True
+        if text.lower() in ("0", "false", "no", "off"):
+            return False
+        raise wrong
+    try:
+        return kind(text)
+    except ValueError:
+        raise wrong from None
+
+
+def _bounds(item: dataclasses.Field[Any]) -> str:
+    low, high = item.metadata["low"], item.metadata["high"]
+    return "" if low is None else f" ({low} to {high})"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return str(value)

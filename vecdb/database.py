@@ -1,0 +1,398 @@
+"""A data directory: from a collection's name to the collection, opened when it is first asked for.
+
+One process writes (it holds the LOCK file), any number read. `_lock` guards the table of open
+collections; making and dropping collections happens under `_names_lock`, one at a time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import shutil
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from vecdb.collection.build import BuilderProcess
+from vecdb.collection.collection import Collection
+from vecdb.config import LimitsConfig, StorageConfig
+from vecdb.errors import (
+    AlreadyExists,
+    Corrupt,
+    DimensionMismatch,
+    FailedPrecondition,
+    InvalidArgument,
+    LimitExceeded,
+    NotFound,
+    ReadOnly,
+    SchemaMismatch,
+)
+from vecdb.segment.segment import sync_folder
+from vecdb.storage.catalog import Catalog, CatalogEntry
+from vecdb.storage.codec import NumberedSchema
+from vecdb.storage.store import Store
+from vecdb.storage.writer import Writer
+from vecdb.types import Schema
+
+log = logging.getLogger(__name__)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_NEW = ".new"
+MAINTAIN_INTERVAL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """A collection by name. quarantined: why it cannot be used, or ""."""
+
+    name: str
+    schema: Schema
+    created_at_ms: int
+    quarantined: str = ""
+
+
+@dataclass(slots=True)
+class _Open:
+    collection: Collection
+    users: int = 0
+
+
+class Database:
+    """The collections of a data directory."""
+
+    def __init__(
+        self,
+        path: Path,
+        storage: StorageConfig,
+        limits: LimitsConfig,
+        *,
+        read_only: bool = False,
+        builders: BuilderProcess | None = None,
+    ) -> None:
+        """Open a data directory, making it unless read_only.
+
+        builders: the process that builds segments; None builds in the maintenance thread.
+        Raises FailedPrecondition when another process writes to it.
+        """
+        self.path = path
+        self._storage = storage
+        self._limits = limits
+        self._read_only = read_only
+        self._builders = builders
+        self._lock = threading.Lock()
+        self._names_lock = threading.Lock()
+        self._open: OrderedDict[str, _Open] = OrderedDict()
+        self._broken: dict[str, str] = {}
+        self._lock_file = None if read_only else _acquire(path)
+        self._catalog = Catalog(path / "catalog", read_only=read_only)
+        self._writer = None if read_only else Writer(queue_jobs_max=limits.queued_writes)
+        self._closing = threading.Event()
+        self._maintenance: threading.Thread | None = None
+        if not read_only:
+            self._finish_names()
+            self._maintenance = threading.Thread(
+                target=self._maintain, name="vecdb-maintenance", daemon=True
+            )
+            self._maintenance.start()
+
+    def close(self) -> None:
+        """Finish the writes under way and close everything."""
+        self._closing.set()
+        if self._writer is not None:
+            self._writer.close()
+        if self._maintenance is not None:
+            self._maintenance.join()
+        with self._lock:
+            for entry in self._open.values():
+                entry.collection.close()
+            self._open.clear()
+        self._catalog.close()
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+
+    # --- names
+
+    def create(
+        self, name: str, schema: Schema, *, if_not_exists: bool = False
+    ) -> tuple[CollectionInfo, bool]:
+        """Return the collection of that name, and whether it was made now."""
+        if self._read_only:
+            raise ReadOnly("this process opened the data directory to read")
+        self._check(name, schema)
+        with self._names_lock:
+            there = self._catalog.get(name)
+            if there is not None:
+                if not if_not_exists:
+                    raise AlreadyExists(f"collection {name!r} exists", collection=name)
+                _check_same(name, there.schema.schema, schema)
+                return self._info(there), False
+            if self._catalog.count() >= self._limits.collections:
+                raise LimitExceeded(
+                    f"there are {self._limits.collections} collections already",
+                    hint="delete some, or raise limits.collections",
+                )
+            entry = CatalogEntry(
+                name, uuid.uuid4().hex, time.time_ns() // 1_000_000, NumberedSchema.of(schema)
+            )
+            fresh = self._folder(entry.uuid + _NEW)
+            Store.create(fresh / "store", entry.schema, map_bytes=self._storage.map_bytes)
+            sync_folder(fresh)
+            self._catalog.add(entry)
+            fresh.rename(self._folder(entry.uuid))
+            sync_folder(fresh.parent)
+            return self._info(entry), True
+
+    def info(self, name: str) -> CollectionInfo:
+        """Return a collection's schema and state. Raises NotFound."""
+        return self._info(self._entry(name))
+
+    def infos(self) -> list[CollectionInfo]:
+        """Return all collections by name."""
+        return [self._info(entry) for entry in self._catalog.entries()]
+
+    def count(self) -> int:
+        """Return the number of collections."""
+        return self._catalog.count()
+
+    def drop(self, name: str) -> None:
+        """Delete a collection; readers under way finish. Raises NotFound."""
+        if self._read_only:
+            raise ReadOnly("this process opened the data directory to read")
+        with self._names_lock:
+            entry = self._entry(name)
+            self._catalog.drop(entry)
+        self._remove_dropped()
+
+    def _entry(self, name: str) -> CatalogEntry:
+        entry = self._catalog.get(name) if _NAME.fullmatch(name) else None
+        if entry is None:
+            raise NotFound(
+                f"no collection {name!r}",
+                hint="list them with Collections.List, make it with Collections.Create",
+                collection=name,
+            )
+        return entry
+
+    def _info(self, entry: CatalogEntry) -> CollectionInfo:
+        return CollectionInfo(
+            entry.name,
+            entry.schema.schema,
+            entry.created_at_ms,
+            self._broken.get(entry.uuid, ""),
+        )
+
+    def _check(self, name: str, schema: Schema) -> None:
+        if not _NAME.fullmatch(name):
+            raise InvalidArgument(
+                f"collection name {name!r}: expected 1 to 128 letters, digits, '_', '-' or '.', "
+                "the first a letter or digit",
+                field="collection.name",
+            )
+        if not 1 <= len(schema.spaces) <= self._limits.spaces:
+            raise LimitExceeded(
+                f"a collection has 1 to {self._limits.spaces} spaces, got {len(schema.spaces)}",
+                field="collection.spaces",
+            )
+        for space in schema.spaces:
+            if len(space.name.encode()) > 128 or "\0" in space.name:
+                raise InvalidArgument(
+                    f"space name {space.name!r}: at most 128 bytes without NUL",
+                    field="collection.spaces",
+                )
+            if not 1 <= space.dim <= self._limits.dim:
+                raise DimensionMismatch(
+                    f"space {space.name!r}: dim is 1 to {self._limits.dim}, got {space.dim}",
+                    field=f"collection.spaces[{space.name!r}].dense.dim",
+                )
+
+    # --- use
+
+    @contextmanager
+    def collection(self, name: str) -> Iterator[Collection]:
+        """Yield the collection of that name, open for as long as the block lasts.
+
+        Raises NotFound, and Corrupt when its store cannot be opened; others are not affected.
+        """
+        entry = self._entry(name)
+        opened = self._acquire(entry)
+        try:
+            yield opened.collection
+        finally:
+            with self._lock:
+                opened.users -= 1
+            self._close_surplus()
+
+    def _acquire(self, entry: CatalogEntry) -> _Open:
+        with self._lock:
+            opened = self._open.get(entry.uuid)
+            if opened is None:
+                opened = _Open(self._open_collection(entry))
+                self._open[entry.uuid] = opened
+            opened.users += 1
+            self._open.move_to_end(entry.uuid)
+            return opened
+
+    def _open_collection(self, entry: CatalogEntry) -> Collection:
+        try:
+            collection = Collection(self._folder(entry.uuid), self._storage, self._writer)
+        except (Corrupt, NotFound) as error:
+            # A collection that the catalog names has a store: without one, something took it.
+            if not (self._folder(entry.uuid) / "store").exists() and self._is_gone(entry):
+                raise NotFound(f"no collection {entry.name!r}", collection=entry.name) from None
+            reason = str(error)
+            if self._broken.get(entry.uuid) != reason:
+                log.error("collection %s is quarantined: %s", entry.name, reason)
+                self._broken[entry.uuid] = reason
+            raise Corrupt(
+                f"collection {entry.name!r} is quarantined: {error.message}",
+                hint=error.hint or "run vecdb check, or restore it from a backup",
+                collection=entry.name,
+            ) from error
+        self._broken.pop(entry.uuid, None)
+        return collection
+
+    def _is_gone(self, entry: CatalogEntry) -> bool:
+        now = self._catalog.get(entry.name)
+        return now is None or now.uuid != entry.uuid
+
+    def _close_surplus(self) -> None:
+        with self._lock:
+            surplus = len(self._open) - self._storage.open_collections
+            if surplus <= 0:
+                return
+            idle = [key for key, opened in self._open.items() if not opened.users][:surplus]
+            closing = [self._open.pop(key) for key in idle]
+            for opened in closing:
+                opened.collection.close()
+
+    # --- state
+
+    def ailment(self) -> str:
+        """Return why this database cannot serve as it should, or ""."""
+        if self._writer is not None and not self._writer.alive:
+            return "the writer thread has ended"
+        return ""
+
+    def gauges(self) -> dict[str, float]:
+        """Return sizes and counts over the open collections, by metric name."""
+        with self._lock:
+            opened = list(self._open.values())
+            for entry in opened:
+                entry.users += 1
+        try:
+            stats = [entry.collection.stats() for entry in opened]
+        finally:
+            with self._lock:
+                for entry in opened:
+                    entry.users -= 1
+        segments = [segment for stat in stats for segment in stat.segments]
+        return {
+            "vecdb_collections": self._catalog.count(),
+            "vecdb_collections_open": len(opened),
+            "vecdb_collections_quarantined": len(self._broken),
+            "vecdb_points": sum(stat.points for stat in stats),
+            "vecdb_tail_points": sum(stat.tail_points for stat in stats),
+            "vecdb_segments": len(segments),
+            "vecdb_segments_quarantined": sum(bool(s.quarantined) for s in segments),
+            "vecdb_store_bytes": sum(stat.store_bytes for stat in stats),
+            "vecdb_store_map_bytes": sum(stat.map_bytes for stat in stats),
+            "vecdb_writes_waiting": self._writer.waiting if self._writer else 0,
+            "vecdb_commits": self._writer.commits if self._writer else 0,
+        }
+
+    # --- upkeep
+
+    def _folder(self, name: str) -> Path:
+        return self.path / "collections" / name
+
+    def _finish_names(self) -> None:
+        """Complete what was being created or deleted when the process before this one ended."""
+        parent = self.path / "collections"
+        parent.mkdir(exist_ok=True)
+        known = {entry.uuid for entry in self._catalog.entries()}
+        dropped = set(self._catalog.dropped())
+        for path in parent.iterdir():
+            name = path.name.removesuffix(_NEW)
+            if path.name.endswith(_NEW) and name in known and not self._folder(name).exists():
+                path.rename(self._folder(name))
+            elif path.name.endswith(_NEW):
+                shutil.rmtree(path, ignore_errors=True)
+            elif name not in known and name not in dropped:
+                log.warning("%s belongs to no collection of the catalog: left alone", path)
+        self._remove_dropped()
+
+    def _remove_dropped(self) -> None:
+        for name in self._catalog.dropped():
+            with self._lock:
+                opened = self._open.get(name)
+                if opened is not None:
+                    if opened.users:
+                        continue  # the maintenance thread comes back to it
+                    del self._open[name]
+                    opened.collection.close()
+            shutil.rmtree(self._folder(name), ignore_errors=True)
+            if not self._folder(name).exists():
+                self._catalog.removed(name)
+
+    def _maintain(self) -> None:
+        while not self._closing.wait(MAINTAIN_INTERVAL_S):
+            try:
+                self._remove_dropped()
+                self.maintain()
+            except Exception:
+                log.exception("maintenance failed; it goes on")
+
+    def maintain(self) -> None:
+        """Build and verify what is due in every open collection."""
+        dropped = set(self._catalog.dropped())
+        with self._lock:
+            used = [entry for key, entry in self._open.items() if key not in dropped]
+            for entry in used:
+                entry.users += 1
+        for entry in used:
+            try:
+                self._maintain_one(entry.collection)
+            finally:
+                with self._lock:
+                    entry.users -= 1
+
+    def _maintain_one(self, collection: Collection) -> None:
+        try:
+            while not self._closing.is_set() and collection.maintain(self._builders):
+                pass
+        except Exception:
+            if not self._closing.is_set():
+                log.exception("upkeep of %s failed, it is tried again", collection.uuid)
+
+
+def _check_same(name: str, there: Schema, asked: Schema) -> None:
+    if there == asked:
+        return
+    raise SchemaMismatch(
+        f"collection {name!r} exists with another schema",
+        hint="delete it first, or ask for the schema it has",
+        expected=there,
+        got=asked,
+    )
+
+
+def _acquire(path: Path) -> int:
+    """Return the descriptor of the held LOCK file of a data directory."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise FailedPrecondition(
+            f"another process writes to {path}",
+            hint="stop it, or open another data directory",
+        ) from None
+    return descriptor

@@ -1,0 +1,324 @@
+"""The parent's side of the embedding worker: starts the child, watches it, starts it again.
+
+One thread lives the child's life: start, wait for "ready", probe, notice the end, wait a little
+longer than last time, start again. The child is started by exec, never by fork alone: a fork would
+copy the server's locks and threads' memory in whatever state they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from vecdb.config import EmbedConfig
+from vecdb.embed import catalog
+from vecdb.embed.client import RESTARTING, WorkerChannel, WorkerState
+from vecdb.embed.wire import READY, message_bytes
+from vecdb.errors import VecdbError
+
+log = logging.getLogger(__name__)
+
+BACKOFF_S = 0.2
+BACKOFF_MAX_S = 30.0
+# A worker that answered for this long was sound: what ended it starts the back-off anew.
+SOUND_S = 30.0
+START_TIMEOUT_S = 120.0
+PROBE_INTERVAL_S = 5.0
+PROBE_TIMEOUT_S = 5.0
+PROBE_FAILURES = 3
+# A batch aims at 50 ms; one that takes this long will not end.
+STALLED_S = 60.0
+STOP_S = 10.0
+# The kernel's limit for the path of a Unix socket is 107 bytes.
+SOCKET_PATH_BYTES = 107
+
+
+class WorkerProcess:
+    """An embedding worker that is kept running between start() and stop().
+
+    on_change: called with every new state, from the watching thread; must not block.
+    probe_interval_s, probe_timeout_s: how soon a worker that hangs is noticed.
+    """
+
+    def __init__(
+        self,
+        config: EmbedConfig,
+        *,
+        text_bytes: int,
+        on_change: Callable[[WorkerState], object] = lambda state: None,
+        catalog_path: Path | None = None,
+        log_level: str = "info",
+        probe_interval_s: float = PROBE_INTERVAL_S,
+        probe_timeout_s: float = PROBE_TIMEOUT_S,
+    ) -> None:
+        self._config = config
+        self._text_bytes = text_bytes
+        self._on_change = on_change
+        self._catalog_path = catalog_path
+        self._log_level = log_level
+        self._probe_interval_s = probe_interval_s
+        self._probe_timeout_s = probe_timeout_s
+        known = catalog.load_catalog(catalog_path)
+        self._specs = catalog.select(known, config.models, config.model)
+        self._folder: Path | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._changed = threading.Condition()  # guards the three below
+        self._state = WorkerState()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._starts = 0
+
+    @property
+    def address(self) -> str:
+        """Return the gRPC target of every worker that this one starts. Raises before start()."""
+        if self._folder is None:
+            raise VecdbError("the embedding worker has not been started")
+        return f"unix:{self._folder / 'encoder.sock'}"
+
+    @property
+    def state(self) -> WorkerState:
+        """Return whether the worker answers now."""
+        with self._changed:
+            return self._state
+
+    @property
+    def pid(self) -> int | None:
+        """Return the child's process id, None while there is no child."""
+        with self._changed:
+            return None if self._child is None else self._child.pid
+
+    @property
+    def restarts(self) -> int:
+        """Return how many times the child was started again."""
+        with self._changed:
+            return max(0, self._starts - 1)
+
+    def start(self) -> None:
+        """Start the worker and return at once; wait_ready() or on_change say when it answers.
+
+        Where it is switched off, or nothing of it is installed, the state says so and no process
+        is started.
+        """
+        if not self._config.enabled:
+            self._become(WorkerState(reason="embedding is switched off: embed.enabled is false"))
+            return
+        absent = {spec.name: catalog.missing(spec) for spec in self._specs}
+        if all(absent.values()):
+            self._become(WorkerState(reason=absent[self._specs[0].name]))
+            return
+        self._folder = _private_folder()
+        self._become(WorkerState(reason="the embedding worker is starting", retry_after_s=2.0))
+        self._thread = threading.Thread(target=self._keep_running, name="embed-worker", daemon=True)
+        self._thread.start()
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        """Return whether the worker answers, waiting for it up to timeout_s."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._state.ready, timeout_s)
+
+    def stop(self) -> None:
+        """Stop the worker, letting calls under way finish for a few seconds."""
+        with self._changed:
+            self._stopping.set()
+            if self._child is not None:
+                self._child.terminate()
+        if self._thread is not None:
+            self._thread.join(STOP_S)
+            if self._thread.is_alive():
+                log.warning("the embedding worker does not stop; killing it")
+                self._kill()
+                self._thread.join()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._become(WorkerState(reason="the embedding worker was stopped"))
+
+    def _keep_running(self) -> None:
+        backoff_s = BACKOFF_S
+        while True:
+            born = time.monotonic()
+            answered_s = self._live()
+            if self._stopping.is_set():
+                return
+            if answered_s >= SOUND_S:
+                backoff_s = BACKOFF_S
+            # A start takes about as long as the last one did.
+            again_s = backoff_s + min(5.0, max(1.0, time.monotonic() - born - answered_s))
+            self._become(WorkerState(reason=RESTARTING, retry_after_s=again_s))
+            if self._stopping.wait(backoff_s):
+                return
+            backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+
+    def _live(self) -> float:
+        """Run one child from start to end; return for how many seconds it answered."""
+        child = self._spawn()
+        if child is None:
+            return 0.0
+        answered_since = None
+        try:
+            if self._await_ready(child):
+                channel = WorkerChannel(self.address, self._text_bytes)
+                try:
+                    if self._introduce(channel):
+                        answered_since = time.monotonic()
+                        self._watch(child, channel)
+                finally:
+                    channel.close()
+        except Exception:
+            log.exception("watching the embedding worker failed; it is restarted")
+        finally:
+            self._bury(child)
+        return 0.0 if answered_since is None else time.monotonic() - answered_since
+
+    def _spawn(self) -> subprocess.Popen[bytes] | None:
+        assert self._folder is not None
+        threads = self._config.threads or len(os.sched_getaffinity(0))
+        command = [sys.executable, "-P", "-m", "vecdb.embed.worker"]
+        options = {
+            "socket": self._folder / "encoder.sock",
+            "default": self._config.model,
+            "models": self._config.models,
+            "threads": threads,
+            "queue-texts": self._config.queue_texts,
+            "batch-tokens": self._config.batch_tokens,
+            "batch-age-ms": self._config.batch_age_ms,
+            "message-bytes": message_bytes(self._text_bytes),
+            "log-level": self._log_level,
+        }
+        if self._catalog_path is not None:
+            options["catalog"] = self._catalog_path
+        command += [f"--{name}={value}" for name, value in options.items()]
+        # Calls tokenize in threads of their own; the tokenizer's pool would only compete with them.
+        environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
+        with self._changed:
+            if self._stopping.is_set():
+                return None
+            try:
+                self._child = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+                )
+            except OSError as error:
+                log.error("cannot start the embedding worker: %s", error)
+                return None
+            self._starts += 1
+            return self._child
+
+    def _await_ready(self, child: subprocess.Popen[bytes]) -> bool:
+        """Return whether the child said that it is ready, before its end and the time-out."""
+        give_up = time.monotonic() + START_TIMEOUT_S
+        said = b""
+        while READY not in said:
+            if not _readable(child, give_up - time.monotonic()):
+                log.error("the embedding worker is not ready after %.0f s", START_TIMEOUT_S)
+                return False
+            more = _read(child)
+            if not more:
+                return False
+            said += more
+        return True
+
+    def _introduce(self, channel: WorkerChannel) -> bool:
+        """Return whether the worker could be asked for its models; then the state is ready."""
+        try:
+            models = channel.describe(self._probe_timeout_s).models
+        except VecdbError as error:
+            log.error("the embedding worker does not answer: %s", error)
+            return False
+        with self._changed:
+            generation = self._starts
+        self._become(WorkerState(ready=True, reason="", generation=generation, models=models))
+        return True
+
+    def _watch(self, child: subprocess.Popen[bytes], channel: WorkerChannel) -> None:
+        """Return when the child has ended or hangs."""
+        failures = 0
+        while True:
+            # Only the end of the child makes the pipe readable.
+            if _readable(child, self._probe_interval_s) and not _read(child):
+                return
+            try:
+                running_s = channel.describe(self._probe_timeout_s).counters.running_s
+            except VecdbError as error:
+                failures += 1
+                log.warning("the embedding worker missed probe %d: %s", failures, error)
+                if failures >= PROBE_FAILURES:
+                    return
+                continue
+            failures = 0
+            if running_s > STALLED_S:
+                log.error("the embedding worker's batch has run for %.0f s", running_s)
+                return
+
+    def _bury(self, child: subprocess.Popen[bytes]) -> None:
+        """Make sure that the child has ended, and say how."""
+        with self._changed:
+            ready = self._state.ready
+        if ready and not self._stopping.is_set():
+            # First, so that no new call goes to it.
+            self._become(WorkerState(reason=RESTARTING, retry_after_s=2.0))
+        if not self._stopping.is_set():
+            child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            assert pipe is not None
+            pipe.close()
+        with self._changed:
+            self._child = None
+        if not self._stopping.is_set():
+            log.warning("the embedding worker (pid %d) ended: %s", child.pid, _end(child))
+
+    def _kill(self) -> None:
+        with self._changed:
+            if self._child is not None:
+                self._child.kill()
+
+    def _become(self, state: WorkerState) -> None:
+        with self._changed:
+            if state.generation == 0:
+                state = replace(state, generation=self._state.generation)
+            if state == self._state:
+                return
+            self._state = state
+            self._changed.notify_all()
+        try:
+            self._on_change(state)
+        except Exception:
+            log.exception("what listens to the embedding worker's state failed")
+
+
+def _private_folder() -> Path:
+    """Return a new directory that only this user can enter, for a socket."""
+    folder = tempfile.mkdtemp(prefix="vecdb-embed-")
+    if len(os.fsencode(folder)) + len("/encoder.sock") > SOCKET_PATH_BYTES:
+        os.rmdir(folder)
+        folder = tempfile.mkdtemp(prefix="vecdb-embed-", dir="/tmp")
+    return Path(folder)
+
+
+def _readable(child: subprocess.Popen[bytes], timeout_s: float) -> bool:
+    assert child.stdout is not None
+    poll = select.poll()  # select() itself refuses descriptors beyond 1,023
+    poll.register(child.stdout, select.POLLIN)
+    return bool(poll.poll(max(0.0, timeout_s) * 1e3))
+
+
+def _read(child: subprocess.Popen[bytes]) -> bytes:
+    """Return what the child wrote, b"" when it has ended."""
+    assert child.stdout is not None
+    return os.read(child.stdout.fileno(), 4096)
+
+
+def _end(child: subprocess.Popen[bytes]) -> str:
+    if child.returncode < 0:
+        return f"signal {signal.Signals(-child.returncode).name}"
+    return f"exit status {child.returncode}"

@@ -1,0 +1,186 @@
+"""Every error that vecdb raises on purpose. Knows no gRPC: ``rpc/status.py`` maps it to the wire.
+
+VecdbError
+├── InvalidArgument          the request is wrong, whatever the state
+│   ├── DimensionMismatch    a vector of another length than its space
+│   ├── NotFinite            NaN, infinity, or a length that float32 cannot hold
+│   ├── ZeroVector           no direction, where the metric is cosine
+│   ├── BadFilter            a condition that means nothing
+│   ├── BadPayload           not a JSON object
+│   └── LimitExceeded        a documented limit; says which, and its key
+├── NotFound                 collection, space, point or model
+├── AlreadyExists
+├── FailedPrecondition       right request, wrong state
+│   ├── NoModel              text for a space that no model is bound to
+│   ├── ModelMismatch        the space was filled by another model
+│   ├── SchemaMismatch       the collection exists with another schema
+│   └── ReadOnly             this process opened the data directory to read
+├── Conflict                 a compare-and-set lost
+├── Overloaded               a queue is full; retry_after_s says when to come back
+├── StorageFull              disk or map; reads still work
+├── Unavailable              starting, draining, or a part is being restarted
+├── DeadlineExceeded
+├── Corrupt                  bytes that fail their checksum; hint names the next command
+└── FormatTooNew             written by a later vecdb; left untouched
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class VecdbError(Exception):
+    """An error with a message for a person and details for a program.
+
+    field: path of the offending request field, such as ``ops[3].put.id``, or "".
+    details: strings for the machine, such as expected and got.
+    hint: what to do next, or "".
+    retry_after_s: when trying again makes sense, or None when it does not.
+    """
+
+    reason: ClassVar[str] = "INTERNAL"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str = "",
+        hint: str = "",
+        retry_after_s: float | None = None,
+        **details: object,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.hint = hint
+        self.retry_after_s = retry_after_s
+        self.details = {name: str(value) for name, value in details.items()}
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class InvalidArgument(VecdbError):
+    """The request is wrong, whatever the state of the database."""
+
+    reason = "INVALID_ARGUMENT"
+
+
+class DimensionMismatch(InvalidArgument):
+    """A vector of another length than its space."""
+
+    reason = "DIMENSION_MISMATCH"
+
+
+class NotFinite(InvalidArgument):
+    """NaN, infinity, or a vector whose length float32 cannot hold."""
+
+    reason = "NOT_FINITE"
+
+
+class ZeroVector(InvalidArgument):
+    """A vector without a direction, where the metric is cosine."""
+
+    reason = "ZERO_VECTOR"
+
+
+class BadFilter(InvalidArgument):
+    """A filter that means nothing."""
+
+    reason = "BAD_FILTER"
+
+
+class BadPayload(InvalidArgument):
+    """A payload that is not a JSON object."""
+
+    reason = "BAD_PAYLOAD"
+
+
+class LimitExceeded(InvalidArgument):
+    """More than a documented limit allows."""
+
+    reason = "LIMIT_EXCEEDED"
+
+
+class NotFound(VecdbError):
+    """No such collection, space, point or model."""
+
+    reason = "NOT_FOUND"
+
+
+class AlreadyExists(VecdbError):
+    """The name is taken."""
+
+    reason = "ALREADY_EXISTS"
+
+
+class FailedPrecondition(VecdbError):
+    """A right request in a wrong state."""
+
+    reason = "FAILED_PRECONDITION"
+
+
+class NoModel(FailedPrecondition):
+    """Text for a space that no model is bound to, or a model that is not configured."""
+
+    reason = "NO_MODEL"
+
+
+class ModelMismatch(FailedPrecondition):
+    """The space was filled by another model than the one at hand."""
+
+    reason = "MODEL_MISMATCH"
+
+
+class SchemaMismatch(FailedPrecondition):
+    """The collection exists with another schema."""
+
+    reason = "SCHEMA_MISMATCH"
+
+
+class ReadOnly(FailedPrecondition):
+    """A write in a process that opened the data directory to read."""
+
+    reason = "READ_ONLY"
+
+
+class Conflict(VecdbError):
+    """A compare-and-set lost."""
+
+    reason = "CONFLICT"
+
+
+class Overloaded(VecdbError):
+    """A bounded queue is full."""
+
+    reason = "OVERLOADED"
+
+
+class StorageFull(VecdbError):
+    """The disk or the map is full; nothing of the write was kept."""
+
+    reason = "STORAGE_FULL"
+
+
+class Unavailable(VecdbError):
+    """Starting, draining, or a part is being restarted."""
+
+    reason = "UNAVAILABLE"
+
+
+class DeadlineExceeded(VecdbError):
+    """The caller's deadline passed before the answer."""
+
+    reason = "DEADLINE_EXCEEDED"
+
+
+class Corrupt(VecdbError):
+    """Bytes on disk that fail their checksum."""
+
+    reason = "CORRUPT"
+
+
+class FormatTooNew(VecdbError):
+    """Data written by a later vecdb than this one."""
+
+    reason = "FORMAT_TOO_NEW"

@@ -1,0 +1,194 @@
+"""What the native kernel computes, in numpy: the executable specification, never used to serve.
+
+Same functions, signatures, errors and, for scores and codes, the same bits. `scan_i8` is defined
+to return what `scan_f32` returns, so here it scans the float32 rows; how the codes are used to get
+there faster is the native kernel's business.
+"""
+
+import operator
+from typing import SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+DOT = 0
+L2 = 1
+DIM_MAX = 65536
+
+_LANES = 64
+_ROWS_MAX = 2**32 - 1
+
+
+def instruction_set() -> str:
+    """Return the name of the instruction set that the loops run with."""
+    return "numpy"
+
+
+def quantize(vectors: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Return codes (n, dim) uint8 and bounds (n, 3) float32 of vectors (n, dim) float32.
+
+    With scale = max|x| / 127, codes[i, j] = round(x / scale) + 128. bounds[i] is (scale, error,
+    norm2): error is the euclidean norm of x - scale * (code - 128), norm2 the squared norm of
+    scale * (code - 128), both rounded up. A row with a value that is not finite has error = inf.
+    """
+    _check_vectors(vectors)
+    n = len(vectors)
+    with np.errstate(all="ignore"):
+        most = np.abs(vectors).max(axis=1, initial=np.float32(0))
+        finite = np.isfinite(vectors).all(axis=1)
+        scale = np.where(finite, most / np.float32(127), np.float32(0)).astype(np.float32)
+        units = np.rint(vectors / scale[:, None])  # ties to even
+        units = np.where(scale[:, None] > 0, np.clip(units, -127, 127), 0).astype(np.float64)
+        error2 = np.square(vectors - scale[:, None].astype(np.float64) * units).sum(axis=1)
+        norm2 = np.square(scale.astype(np.float64)) * np.square(units).sum(axis=1)
+        bounds = np.empty((n, 3), np.float32)
+        bounds[:, 0] = scale
+        bounds[:, 1] = np.where(finite, _round_up(np.sqrt(error2) * (1 + 1e-9)), np.inf)
+        bounds[:, 2] = _round_up(norm2 * (1 + 1e-12))
+    return (units + 128).astype(np.uint8), bounds
+
+
+def scan_f32(
+    metric: int,
+    vectors: NDArray[np.float32],
+    query: NDArray[np.float32],
+    k: int,
+    allowed: NDArray[np.uint64] | None,
+) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    """Return the rows and scores of the best min(k, allowed rows), best first, ties by lower row.
+
+    vectors: (n, dim), n < 2**32, 1 <= dim <= DIM_MAX. query: (dim,). metric: DOT or L2. k >= 1.
+    allowed: bit i & 63 of word i >> 6 admits row i, bits beyond n are ignored; None admits all.
+    A score that is not a number ranks last. The bits of a score depend on the row and the query
+    only, not on the machine. Raises TypeError for a wrong type or dtype, ValueError for a wrong
+    value, shape or layout.
+    """
+    _check_metric(metric)
+    _check_vectors(vectors)
+    _check_query(query, vectors.shape[1])
+    limit = _check_k(k)
+    rows = _allowed_rows(allowed, len(vectors))
+    scores = _scores(metric, vectors[rows], query)
+    # lexsort's last key counts most: numbers before NaN, then higher score, then lower row.
+    missing = np.isnan(scores)
+    order = np.lexsort((rows, np.where(missing, np.float32(0), -scores), missing))[:limit]
+    return rows[order].astype(np.uint32), scores[order]
+
+
+def scan_i8(
+    metric: int,
+    codes: NDArray[np.uint8],
+    bounds: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    query: NDArray[np.float32],
+    k: int,
+    allowed: NDArray[np.uint64] | None,
+) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    """Return what scan_f32 returns, bit for bit, reading one byte per value of most rows.
+
+    codes (n, dim) and bounds (n, 3) are what `quantize` made of vectors; if they are not, the rows
+    returned may not be the best, but they are allowed rows with their true scores. Otherwise as
+    scan_f32.
+    """
+    _check_metric(metric)
+    _check_array("codes", codes, np.uint8, 2)
+    _check_array("bounds", bounds, np.float32, 2)
+    _check_vectors(vectors)
+    _check_shape("codes", codes, vectors.shape)
+    _check_shape("bounds", bounds, (len(vectors), 3))
+    return scan_f32(metric, vectors, query, k, allowed)
+
+
+def _scores(
+    metric: int, vectors: NDArray[np.float32], query: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the scores (n,) with every float32 addition in the order that the native loops use.
+
+    Term j goes to lane j % 64; lanes meet as (0..15 + 16..31) + (32..47 + 48..63), then in halves.
+    """
+    n, dim = vectors.shape
+    padding = -dim % _LANES
+    x = np.pad(vectors, ((0, 0), (0, padding))).reshape(n, (dim + padding) // _LANES, _LANES)
+    q = np.pad(query, (0, padding)).reshape(-1, _LANES)
+    lanes = np.zeros((n, _LANES), np.float32)
+    with np.errstate(all="ignore"):
+        for part in range(q.shape[0]):
+            lanes += x[:, part] * q[part] if metric == DOT else np.square(x[:, part] - q[part])
+        quarters = lanes.reshape(n, 4, 16)
+        total = (quarters[:, 0] + quarters[:, 1]) + (quarters[:, 2] + quarters[:, 3])
+        for width in (8, 4, 2, 1):
+            total = total[:, :width] + total[:, width:]
+        scores = total[:, 0] if metric == DOT else np.float32(0) - total[:, 0]
+    return np.where(np.isnan(scores), np.float32(np.nan), scores)
+
+
+def _round_up(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the smallest float32 values that are not below the given ones."""
+    nearest = values.astype(np.float32)
+    return np.where(nearest < values, np.nextafter(nearest, np.float32(np.inf)), nearest)
+
+
+def _allowed_rows(allowed: NDArray[np.uint64] | None, n: int) -> NDArray[np.int64]:
+    """Return the numbers of the rows that the bitmap admits, ascending."""
+    if allowed is None:
+        return np.arange(n)
+    _check_array("allowed", allowed, np.uint64, 1)
+    words = -(-n // 64)
+    if len(allowed) < words:
+        raise ValueError(
+            f"allowed: expected at least {words} words for {n} rows, got {len(allowed)}"
+        )
+    return np.flatnonzero(np.unpackbits(allowed.view(np.uint8), bitorder="little")[:n])
+
+
+def _check_array(name: str, array: object, dtype: type[np.generic], ndim: int) -> None:
+    wanted = np.dtype(dtype)
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name}: expected a {wanted} array, got {type(array).__name__}")
+    if array.dtype != wanted:
+        raise TypeError(f"{name}: expected dtype {wanted}, got {array.dtype}")
+    if array.ndim != ndim:
+        raise ValueError(f"{name}: expected {ndim} dimension(s), got {array.ndim}")
+    if not array.flags.c_contiguous:
+        raise ValueError(f"{name}: expected a C-contiguous array, got a strided one")
+    if not array.flags.aligned:
+        raise ValueError(f"{name}: expected an aligned array, got one at an odd address")
+
+
+def _check_shape(name: str, array: NDArray[np.generic], expected: tuple[int, ...]) -> None:
+    if array.shape != expected:
+        raise ValueError(f"{name}: expected shape {expected}, got {array.shape}")
+
+
+def _check_vectors(vectors: NDArray[np.float32]) -> None:
+    _check_array("vectors", vectors, np.float32, 2)
+    n, dim = vectors.shape
+    if n > _ROWS_MAX:
+        raise ValueError(f"vectors: expected fewer than 2**32 rows, got {n}")
+    if not 1 <= dim <= DIM_MAX:
+        raise ValueError(f"vectors: expected 1 to {DIM_MAX} values a row, got {dim}")
+
+
+def _check_query(query: NDArray[np.float32], dim: int) -> None:
+    _check_array("query", query, np.float32, 1)
+    _check_shape("query", query, (dim,))
+
+
+def _integer(name: str, value: SupportsIndex) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an int, got {type(value).__name__}") from None
+
+
+def _check_metric(metric: SupportsIndex) -> None:
+    value = _integer("metric", metric)
+    if value not in (DOT, L2):
+        raise ValueError(f"metric: expected DOT (0) or L2 (1), got {value}")
+
+
+def _check_k(k: SupportsIndex) -> int:
+    value = _integer("k", k)
+    if value < 1:
+        raise ValueError(f"k: expected at least 1, got {value}")
+    return value

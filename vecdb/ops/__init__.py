@@ -1,0 +1,1 @@
+"""Running a node: what it shows to those who watch it."""

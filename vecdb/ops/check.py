@@ -1,0 +1,173 @@
+"""Walks a data directory and compares everything that stands twice. Reads only.
+
+The store is the truth: a finding about a record is a loss of that point; a finding about a segment
+is not, since the server rebuilds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from vecdb.errors import NotFound, VecdbError
+from vecdb.segment.segment import Segment
+from vecdb.segment.vectors import comparable
+from vecdb.storage.catalog import Catalog, CatalogEntry
+from vecdb.storage.codec import RecordView, SegmentEntry
+from vecdb.storage.store import ReadTxn, Store
+from vecdb.types import Space
+
+FINDINGS_MAX = 1_000
+_EVERY = 1_000
+
+Seen = Callable[[str, int, int], None]
+"""Told of progress: collection, points done, points in all."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found of one collection."""
+
+    name: str
+    points: int = 0
+    findings: list[str] = field(default_factory=list)
+
+    def add(self, finding: str) -> None:
+        """Note a finding, up to a thousand."""
+        if len(self.findings) < FINDINGS_MAX:
+            self.findings.append(finding)
+
+
+def check_database(data: Path, seen: Seen) -> Iterator[Report]:
+    """Yield a report per collection, in the order of their names."""
+    if not (data / "catalog").exists():
+        raise NotFound(f"{data} is no data directory: it has no catalog")
+    catalog = Catalog(data / "catalog", read_only=True)
+    try:
+        for entry in catalog.entries():
+            report = Report(entry.name)
+            try:
+                _check_collection(data / "collections" / entry.uuid, entry, report, seen)
+            except VecdbError as error:
+                report.add(str(error))
+            yield report
+    finally:
+        catalog.close()
+
+
+def _check_collection(folder: Path, entry: CatalogEntry, report: Report, seen: Seen) -> None:
+    store = Store(folder / "store", read_only=True, map_bytes=1 << 20)
+    try:
+        if store.schema != entry.schema:
+            report.add("the store's schema is not the catalog's")
+        with store.read() as txn:
+            records = _check_points(txn, store, report, seen)
+            _check_ids(txn, report)
+            _check_segments(folder / "segments", store, txn, records, report)
+    finally:
+        store.close()
+
+
+def _check_points(txn: ReadTxn, store: Store, report: Report, seen: Seen) -> set[int]:
+    """Check every record; return the live slots."""
+    live: set[int] = set()
+    for slot, record in txn.records(0, 1 << 63):
+        live.add(slot)
+        report.points += 1
+        if not isinstance(record, RecordView):
+            report.add(record.message)
+            continue
+        if slot >= txn.state.next_slot:
+            report.add(f"record points/{slot} is past the next slot {txn.state.next_slot}")
+        held = txn.slots_of([record.id.encode()])
+        if list(held.values()) != [slot]:
+            report.add(
+                f"record points/{slot} of id {record.id!r}: the id names {held or 'nothing'}"
+            )
+        for number, cell in record.vector_bytes().items():
+            space = store.schema.schema.space(store.schema.names.get(number, "\0"))
+            if space is None or len(cell) != 4 * space.dim:
+                report.add(f"record points/{slot}: a vector of space number {number} is not of it")
+        if len(live) % _EVERY == 0:
+            seen(report.name, len(live), txn.state.points)
+    seen(report.name, len(live), txn.state.points)
+    if len(live) != txn.state.points:
+        report.add(f"{len(live)} records, but the store counts {txn.state.points} points")
+    return live
+
+
+def _check_ids(txn: ReadTxn, report: Report) -> None:
+    count = 0
+    for name, slot in txn.ids(b""):
+        count += 1
+        if not isinstance(slot, int):
+            report.add(slot.message)
+            continue
+        try:
+            if txn.record(slot) is None:
+                report.add(f"id {name!r} names slot {slot}, which has no record")
+        except VecdbError:
+            pass  # found with the records already
+    if count != txn.state.points:
+        report.add(f"{count} ids, but the store counts {txn.state.points} points")
+
+
+def _check_segments(
+    folder: Path, store: Store, txn: ReadTxn, live: set[int], report: Report
+) -> None:
+    expected = 0
+    for entry in txn.segments():
+        if entry.first != expected or entry.end <= entry.first:
+            report.add(f"segment {entry.number} begins at slot {entry.first}, not {expected}")
+        expected = entry.end
+        slots = {slot for slot in live if entry.first <= slot < entry.end}
+        if not entry.rows:
+            if slots:
+                report.add(
+                    f"segment {entry.number} lists no rows, but {len(slots)} points are live"
+                )
+            continue
+        try:
+            _check_segment(folder, entry, store, txn, slots, report)
+        except VecdbError as error:
+            report.add(error.message)
+
+
+def _check_segment(
+    folder: Path, entry: SegmentEntry, store: Store, txn: ReadTxn, live: set[int], report: Report
+) -> None:
+    schema, numbers = store.schema.schema, store.schema.numbers
+    segment = Segment(folder / str(entry.number), entry.seal, schema, numbers)
+    segment.verify()
+    ended = {slot for slot, _ in txn.tombstones(entry.first, entry.end)}
+    held = set(segment.slots.tolist())
+    for slot in sorted(held - ended - live)[:3]:
+        report.add(f"segment {entry.number} holds slot {slot}, which is gone without a tombstone")
+    for slot in sorted(live - held)[:3]:
+        report.add(f"segment {entry.number} lacks slot {slot}")
+    for space in schema.spaces:
+        _check_vectors(segment, space, numbers[space.name], txn, live, report)
+
+
+def _check_vectors(
+    segment: Segment, space: Space, number: int, txn: ReadTxn, live: set[int], report: Report
+) -> None:
+    vectors, rows = segment.vectors(space.name)
+    slots = segment.slots if rows is None else segment.slots[rows]
+    for at, slot in enumerate(slots.tolist()):
+        if slot not in live:
+            continue
+        try:
+            record = txn.record(slot)
+        except VecdbError:
+            continue  # found with the records already
+        cell = record.vector_bytes().get(number) if record else None
+        if cell is None:
+            report.add(f"segment {segment.folder.name}: slot {slot} has no vector in the store")
+            continue
+        stored = np.frombuffer(cell, "<f4").astype(np.float32).reshape(1, -1)
+        if not np.array_equal(comparable(stored, space.metric)[0], vectors[at]):
+            report.add(f"segment {segment.folder.name}: slot {slot} has another vector than stored")

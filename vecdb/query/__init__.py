@@ -1,0 +1,5 @@
+"""How a query is answered over the parts of one reader's view.
+
+`filter` says which rows match; `search` scans the parts and merges. Neither knows where parts or
+their liveness come from.
+"""

@@ -1,0 +1,190 @@
+"""Between the messages of the wire and the types of the rooms below. Raises InvalidArgument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from vecdb.database import CollectionInfo
+from vecdb.errors import BadFilter, InvalidArgument, VecdbError
+from vecdb.rpc.pb import collections_pb2, common_pb2, points_pb2
+from vecdb.types import (
+    F32,
+    And,
+    Delete,
+    Equals,
+    Filter,
+    In,
+    Metric,
+    Not,
+    Op,
+    Or,
+    Point,
+    Put,
+    Range,
+    Scalar,
+)
+
+# --- vectors
+
+
+def floats_bytes(floats: common_pb2.Floats) -> bytes:
+    """Return hand-written floats in the one form that is stored."""
+    return np.fromiter(floats.values, "<f4", len(floats.values)).tobytes()
+
+
+def vector_array(vector: common_pb2.Vector, field: str) -> F32:
+    """Return a vector given by numbers. Raises InvalidArgument for any other."""
+    kind = vector.WhichOneof("kind")
+    if kind == "floats":
+        raw = floats_bytes(vector.floats)
+    elif kind == "f32":
+        raw = vector.f32
+    else:
+        raise InvalidArgument(f"{field}: expected numbers, got {kind or 'nothing'}", field=field)
+    if not raw or len(raw) % 4:
+        raise InvalidArgument(
+            f"{field}: {len(raw)} bytes are no vector of float32", field=field, got=len(raw)
+        )
+    return np.frombuffer(raw, "<f4").astype(np.float32, copy=False)
+
+
+def vector_message(vector: F32) -> common_pb2.Vector:
+    """Return a vector as replies carry it."""
+    return common_pb2.Vector(f32=vector.astype("<f4", copy=False).tobytes())
+
+
+# --- writes
+
+
+def ops_of(messages: Iterable[points_pb2.WriteOp]) -> tuple[list[Op], dict[int, VecdbError]]:
+    """Return the operations of a write, and what is wrong with those that are no operations."""
+    ops: list[Op] = []
+    refused: dict[int, VecdbError] = {}
+    for position, message in enumerate(messages):
+        kind = message.WhichOneof("op")
+        if kind == "put":
+            try:
+                ops.append(_put(message.put))
+                continue
+            except VecdbError as error:
+                refused[position] = error
+        elif kind == "delete":
+            ops.append(Delete(message.delete.id))
+            continue
+        else:
+            refused[position] = InvalidArgument("the operation is empty: expected put or delete")
+        ops.append(Delete(""))  # keeps the place of what is refused
+    return ops, refused
+
+
+def _put(point: common_pb2.Point) -> Put:
+    vectors: dict[str, bytes] = {}
+    texts: dict[str, str] = {}
+    for space, vector in point.vectors.items():
+        kind = vector.WhichOneof("kind")
+        if kind == "f32":
+            vectors[space] = vector.f32
+        elif kind == "floats":
+            vectors[space] = floats_bytes(vector.floats)
+        elif kind == "text":
+            texts[space] = vector.text
+        else:
+            raise InvalidArgument(
+                f"vector {space!r}: expected f32, floats or text, got {kind or 'nothing'}",
+                field=f"put.vectors[{space!r}]",
+            )
+    return Put(point.id, point.payload, vectors, texts)
+
+
+# --- points
+
+
+def fill_point(message: common_pb2.Point, point: Point) -> None:
+    """Fill a reply's point."""
+    message.id = point.id
+    message.payload = point.payload
+    message.version = point.version
+    for space, vector in point.vectors.items():
+        message.vectors[space].CopyFrom(vector_message(vector))
+    for space, text in point.texts.items():
+        message.texts[space] = text
+
+
+# --- filters
+
+FILTER_DEPTH_MAX = 64
+"""Deeper than limits.filter_depth may be set; keeps the translation itself from recursing far."""
+
+
+def filter_of(message: common_pb2.Filter, depth: int = 1) -> Filter:
+    """Return the filter of a message."""
+    if depth > FILTER_DEPTH_MAX:
+        raise BadFilter(f"the filter is nested deeper than {FILTER_DEPTH_MAX}", field="filter")
+    kind = message.WhichOneof("kind")
+    if kind == "and":
+        return And(tuple(filter_of(f, depth + 1) for f in getattr(message, "and").filters))
+    if kind == "or":
+        return Or(tuple(filter_of(f, depth + 1) for f in getattr(message, "or").filters))
+    if kind == "not":
+        return Not(filter_of(getattr(message, "not"), depth + 1))
+    if kind == "equals":
+        return Equals(message.equals.path, _value(message.equals.value, message.equals.path))
+    if kind == "in":
+        values = getattr(message, "in")
+        return In(values.path, tuple(_value(value, values.path) for value in values.values))
+    if kind == "range":
+        return _range(message.range)
+    raise BadFilter("a filter is empty: expected and, or, not, equals, in or range", field="filter")
+
+
+def _range(message: common_pb2.Range) -> Range:
+    bounds: dict[str, int | float] = {}
+    for name in ("gt", "gte", "lt", "lte"):
+        if message.HasField(name):
+            value = _value(getattr(message, name), message.path)
+            if isinstance(value, (str, bool)):
+                raise BadFilter(f"the range on {message.path!r} expects numbers", field="filter")
+            bounds[name] = value
+    return Range(message.path, **bounds)
+
+
+def _value(message: common_pb2.Value, path: str) -> Scalar:
+    kind = message.WhichOneof("kind")
+    if kind is None:
+        raise BadFilter(f"the condition on {path!r} has no value", field="filter")
+    value: Scalar = getattr(message, kind)
+    return value
+
+
+# --- collections
+
+METRICS = {
+    collections_pb2.METRIC_COSINE: Metric.COSINE,
+    collections_pb2.METRIC_DOT: Metric.DOT,
+    collections_pb2.METRIC_EUCLID: Metric.EUCLID,
+}
+
+
+def metric_message(metric: Metric) -> collections_pb2.Metric:
+    """Return a metric as the wire numbers it."""
+    return next(number for number, known in METRICS.items() if known is metric)
+
+
+def collection_message(info: CollectionInfo) -> collections_pb2.Collection:
+    """Return a collection as replies carry it."""
+    message = collections_pb2.Collection(
+        name=info.name,
+        created_at_ms=info.created_at_ms,
+        quarantined=bool(info.quarantined),
+        quarantine_reason=info.quarantined,
+    )
+    for space in info.schema.spaces:
+        dense = message.spaces[space.name].dense
+        dense.dim = space.dim
+        dense.metric = metric_message(space.metric)
+        if space.model is not None:
+            dense.model = space.model.name
+            dense.model_fingerprint = space.model.fingerprint
+    return message

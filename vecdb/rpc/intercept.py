@@ -1,0 +1,85 @@
+"""What every call goes through: an id, metrics, and errors turned into statuses.
+
+An error of ours becomes its status with details. Any other is our bug: it is logged with its
+traceback and the request's id, and the client gets the id, never the text.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+
+from vecdb.errors import VecdbError
+from vecdb.metrics import Metrics
+from vecdb.rpc import status
+
+log = logging.getLogger(__name__)
+
+REQUEST_ID = "vecdb-request-id"
+
+Behaviour = Callable[[Any, grpc.ServicerContext], Any]
+
+
+class CallInterceptor(grpc.ServerInterceptor):
+    """Wraps unary calls; streams of the standard services pass through."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Return the handler of a call, wrapped."""
+        handler = continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        _, service, method = handler_call_details.method.split("/", 2)
+        return grpc.unary_unary_rpc_method_handler(
+            self._wrapped(handler.unary_unary, ("unary", service, method)),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    def _wrapped(self, behaviour: Behaviour, labels: tuple[str, str, str]) -> Behaviour:
+        started = self._metrics.started.labels(*labels)
+        handling = self._metrics.handling.labels(*labels)
+        handled_ok = self._metrics.handled.labels(*labels, "OK")
+
+        def call(request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401
+            started.inc()
+            begun = time.perf_counter()
+            try:
+                reply = behaviour(request, context)
+            except Exception as error:
+                code, text, trailer = _failure(error, labels)
+                self._metrics.handled.labels(*labels, code.name).inc()
+                handling.observe(time.perf_counter() - begun)
+                context.set_trailing_metadata(trailer)
+                context.abort(code, text)
+            handled_ok.inc()
+            handling.observe(time.perf_counter() - begun)
+            return reply
+
+        return call
+
+
+def _failure(
+    error: Exception, labels: tuple[str, str, str]
+) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]]:
+    request_id = uuid.uuid4().hex
+    if isinstance(error, VecdbError):
+        code = status.code_of(type(error))
+        if code in (grpc.StatusCode.DATA_LOSS, grpc.StatusCode.INTERNAL):
+            log.error("%s/%s failed, request %s: %s", labels[1], labels[2], request_id, error)
+        text, details = str(error), status.encode_details(error)
+        return code, text, ((status.DETAILS, details), (REQUEST_ID, request_id))
+    log.error("%s/%s failed, request %s", labels[1], labels[2], request_id, exc_info=error)
+    text = f"internal error, request {request_id}: the server's log says more"
+    return grpc.StatusCode.INTERNAL, text, ((REQUEST_ID, request_id),)

@@ -1,0 +1,115 @@
+"""The gRPC server: services, health and reflection on one port."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from vecdb.config import Config
+from vecdb.database import Database
+from vecdb.embed.client import Encoders
+from vecdb.errors import Unavailable
+from vecdb.metrics import Metrics
+from vecdb.rpc.intercept import CallInterceptor
+from vecdb.rpc.pb import (
+    collections_pb2,
+    collections_pb2_grpc,
+    models_pb2,
+    models_pb2_grpc,
+    points_pb2,
+    points_pb2_grpc,
+    search_pb2,
+    search_pb2_grpc,
+)
+from vecdb.rpc.services.collections import CollectionsService
+from vecdb.rpc.services.encode import SpaceEncoder
+from vecdb.rpc.services.models import ModelsService
+from vecdb.rpc.services.points import PointsService
+from vecdb.rpc.services.search import SearchService
+
+_SERVICES = {
+    "data": (
+        collections_pb2.DESCRIPTOR.services_by_name["Collections"].full_name,
+        points_pb2.DESCRIPTOR.services_by_name["Points"].full_name,
+        search_pb2.DESCRIPTOR.services_by_name["Search"].full_name,
+    ),
+    "models": (models_pb2.DESCRIPTOR.services_by_name["Models"].full_name,),
+}
+STREAM_BYTES = 4 << 20
+
+
+class RpcServer:
+    """Serves from start() to stop(). Health says NOT_SERVING until it is told otherwise."""
+
+    def __init__(
+        self, config: Config, database: Database, encoders: Encoders, metrics: Metrics
+    ) -> None:
+        limits = config.limits
+        self._server = grpc.server(
+            ThreadPoolExecutor(config.server.threads, thread_name_prefix="vecdb-rpc"),
+            interceptors=[CallInterceptor(metrics)],
+            options=[
+                ("grpc.max_receive_message_length", limits.message_bytes),
+                ("grpc.max_send_message_length", limits.message_bytes),
+                # A second server on the port of a first must fail, not share its clients.
+                ("grpc.so_reuseport", 0),
+                ("grpc.http2.lookahead_bytes", STREAM_BYTES),
+                # Clients may ask whether we are alive while they wait for a long write.
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+                ("grpc.keepalive_permit_without_calls", 1),
+            ],
+        )
+        encoder = SpaceEncoder(encoders, metrics)
+        collections_pb2_grpc.add_CollectionsServicer_to_server(
+            CollectionsService(database, encoders), self._server
+        )
+        points_pb2_grpc.add_PointsServicer_to_server(
+            PointsService(database, encoder, limits, metrics), self._server
+        )
+        search_pb2_grpc.add_SearchServicer_to_server(
+            SearchService(database, encoder, limits, metrics), self._server
+        )
+        models_pb2_grpc.add_ModelsServicer_to_server(
+            ModelsService(encoders, encoder, limits), self._server
+        )
+        self._health = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = [name for group in _SERVICES.values() for name in group]
+        reflection.enable_server_reflection(
+            [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
+        )
+        self.set_health("data", serving=False)
+        self.set_health("models", serving=False)
+        listen = config.server.listen
+        try:
+            port = self._server.add_insecure_port(listen)
+        except RuntimeError:
+            port = 0
+        if not port:
+            raise Unavailable(
+                f"cannot listen on {listen}: in use, or not an address of this machine",
+                hint="choose another with --listen; port 0 picks a free one",
+            )
+        unix = listen.startswith("unix:")
+        self.address = listen if unix else f"{listen.rpartition(':')[0]}:{port}"
+
+    def set_health(self, group: str, *, serving: bool) -> None:
+        """Say whether a group of services ("data", "models") serves; "" follows "data"."""
+        status = health_pb2.HealthCheckResponse.ServingStatus
+        value = status.SERVING if serving else status.NOT_SERVING
+        for name in _SERVICES[group]:
+            self._health.set(name, value)
+        if group == "data":
+            self._health.set("", value)
+
+    def start(self) -> None:
+        """Begin to take calls."""
+        self._server.start()
+
+    def stop(self, grace_s: float) -> None:
+        """Refuse new calls, give those under way some time, and end."""
+        self._health.enter_graceful_shutdown()
+        self._server.stop(grace_s).wait()

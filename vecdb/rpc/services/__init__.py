@@ -1,0 +1,1 @@
+"""One file per service of the protocol: read the request, call down, fill the reply."""

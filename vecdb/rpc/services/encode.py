@@ -1,0 +1,66 @@
+"""Text into vectors for a bound space, as writes and queries both need it.
+
+A text is encoded by the model that the space is bound to, and only while that model's fingerprint
+is the one that the space was filled with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import grpc
+
+from vecdb.embed.client import Encoded, Encoders
+from vecdb.embed.encoder import Role
+from vecdb.errors import DeadlineExceeded, ModelMismatch, NoModel
+from vecdb.metrics import Metrics
+from vecdb.types import Space
+
+
+class SpaceEncoder:
+    """Encodes texts for spaces."""
+
+    def __init__(self, encoders: Encoders, metrics: Metrics) -> None:
+        self._encoders = encoders
+        self._metrics = metrics
+
+    def check(self, space: Space) -> None:
+        """Raise NoModel or ModelMismatch unless text can be encoded for a space."""
+        if space.model is None:
+            raise NoModel(
+                f"space {space.name!r} has no model: it takes {space.dim} numbers, not text",
+                hint="create the collection with a model of Models.List to send text",
+            )
+        now = self._encoders.resolve(space.model.name).fingerprint
+        if now != space.model.fingerprint:
+            raise ModelMismatch(
+                f"space {space.name!r} was filled by {space.model.name} "
+                f"{space.model.fingerprint[:12]}, this server has {now[:12]}",
+                hint="install the model that filled it, or write the texts to a new collection",
+                expected=space.model.fingerprint,
+                got=now,
+            )
+
+    def encode(
+        self, space: Space, texts: Sequence[str], role: Role, context: grpc.ServicerContext
+    ) -> Encoded:
+        """Return the vectors of texts for a space, within the call's deadline."""
+        self.check(space)
+        assert space.model is not None
+        return self.encode_with(space.model.name, texts, role, context)
+
+    def encode_with(
+        self, model: str, texts: Sequence[str], role: Role, context: grpc.ServicerContext
+    ) -> Encoded:
+        """Return the vectors of texts by a model's name."""
+        remaining = context.time_remaining()
+        if remaining is not None and remaining <= 0:
+            raise DeadlineExceeded("the deadline passed before the texts were encoded")
+        encoded = self._encoders.encode(
+            model, texts, role, timeout_s=remaining, on_hangup=context.add_callback
+        )
+        self._metrics.embedded_texts.labels(role.name.lower()).inc(len(texts))
+        self._metrics.embedded_tokens.labels(role.name.lower()).inc(sum(encoded.tokens))
+        self._metrics.embed_queue.observe(encoded.queue_ms / 1e3)
+        self._metrics.embed_inference.observe(encoded.inference_ms / 1e3)
+        return encoded

@@ -1,0 +1,231 @@
+"""Points: write and read."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import TimeoutError as FutureTimeout
+
+import grpc
+
+from vecdb.collection.collection import Collection
+from vecdb.collection.snapshot import Found, Wanted
+from vecdb.config import LimitsConfig
+from vecdb.database import Database
+from vecdb.embed.encoder import Role
+from vecdb.errors import DeadlineExceeded, InvalidArgument, LimitExceeded, VecdbError
+from vecdb.metrics import Metrics
+from vecdb.query.filter import check_filter
+from vecdb.rpc.convert import fill_point, filter_of, ops_of
+from vecdb.rpc.pb import common_pb2, points_pb2_grpc
+from vecdb.rpc.pb import points_pb2 as pb
+from vecdb.rpc.services.encode import SpaceEncoder
+from vecdb.rpc.status import code_number
+from vecdb.types import Filter, ItemResult, Op, Put, WriteOutcome
+from vecdb.write.prepare import check_batch, prepare
+
+PAGE_SIZE_DEFAULT = 100
+
+Truncated = dict[int, list[str]]
+"""Position of an operation to the spaces whose text was cut."""
+
+
+class PointsService(points_pb2_grpc.PointsServicer):
+    """Serves vecdb.v1.Points."""
+
+    def __init__(
+        self, database: Database, encoder: SpaceEncoder, limits: LimitsConfig, metrics: Metrics
+    ) -> None:
+        self._database = database
+        self._encoder = encoder
+        self._limits = limits
+        self._metrics = metrics
+
+    def Write(self, request: pb.WriteRequest, context: grpc.ServicerContext) -> pb.WriteResponse:
+        """Apply a list of operations; return a result for each."""
+        check_batch(len(request.ops), self._limits)
+        with self._database.collection(request.collection) as collection:
+            ops, refused = ops_of(request.ops)
+            digest = b""
+            if request.idempotency_key:
+                digest = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+                with collection.snapshot() as snapshot:
+                    stored = snapshot.replay(request.idempotency_key, digest)
+                if stored is not None:
+                    return self._reply(ops, stored, {})
+            truncated = self._encode_texts(collection, ops, refused, context)
+            command = prepare(
+                ops,
+                collection.schema,
+                self._limits,
+                refused=refused,
+                atomic=request.atomic,
+                idempotency_key=request.idempotency_key,
+                request_digest=digest,
+            )
+            if not command.runs:  # nothing to apply, and the same answer whenever it is asked
+                results = tuple(
+                    ItemResult(reason=one.reason, message=one.message) for one in command.refused
+                )
+                return self._reply(ops, WriteOutcome(0, results), truncated)
+            written = collection.write(command, is_wanted=context.is_active)
+            try:
+                outcome = written.result(context.time_remaining())
+            except FutureTimeout:
+                raise DeadlineExceeded(
+                    "the deadline passed before the write was durable; it may still become so",
+                    hint="send it again with the same idempotency key",
+                ) from None
+        return self._reply(ops, outcome, truncated)
+
+    def _encode_texts(
+        self,
+        collection: Collection,
+        ops: list[Op],
+        refused: dict[int, VecdbError],
+        context: grpc.ServicerContext,
+    ) -> Truncated:
+        """Give every text of the operations its vector; say which were cut."""
+        truncated: Truncated = {}
+        for space in collection.schema.spaces:
+            rows: list[tuple[int, Put]] = []
+            for position, op in enumerate(ops):
+                if position in refused or not isinstance(op, Put) or space.name not in op.texts:
+                    continue
+                try:
+                    self._encoder.check(space)
+                    self._check_text(op.texts[space.name], f"put.vectors[{space.name!r}].text")
+                except VecdbError as error:
+                    refused[position] = error
+                    continue
+                rows.append((position, op))
+            if not rows:
+                continue
+            texts = [op.texts[space.name] for _, op in rows]
+            encoded = self._encoder.encode(space, texts, Role.DOCUMENT, context)
+            for row, (position, op) in enumerate(rows):
+                op.vectors[space.name] = encoded.vectors[row].astype("<f4", copy=False).tobytes()
+                if encoded.truncated[row]:
+                    truncated.setdefault(position, []).append(space.name)
+        known = {space.name for space in collection.schema.spaces}
+        for op in ops:
+            if isinstance(op, Put):
+                # A text for a space that does not exist is refused with the vectors, by name.
+                op.vectors.update({name: b"" for name in op.texts if name not in known})
+        return truncated
+
+    def _check_text(self, text: str, field: str) -> None:
+        if not text:
+            raise InvalidArgument("the text is empty: there is nothing to encode", field=field)
+        size = len(text.encode())
+        if size > self._limits.text_bytes:
+            raise LimitExceeded(
+                f"the text has {size} bytes, the limit is {self._limits.text_bytes}",
+                field=field,
+                hint="split it into chunks, or raise limits.text_bytes",
+            )
+
+    def _reply(
+        self, ops: list[Op], outcome: WriteOutcome, truncated: Truncated
+    ) -> pb.WriteResponse:
+        reply = pb.WriteResponse(commit_seq=outcome.commit_seq, replayed=outcome.replayed)
+        counts: dict[tuple[str, str], int] = {}
+        for position, (op, result) in enumerate(zip(ops, outcome.results, strict=True)):
+            kind = "put" if isinstance(op, Put) else "delete"
+            if result.reason:
+                what = "refused"
+                reply.results.add(
+                    code=code_number(result.reason), reason=result.reason, message=result.message
+                )
+            else:
+                what = "replayed" if outcome.replayed else "applied"
+                message = reply.results.add(version=result.version, found=result.found)
+                if position in truncated:
+                    message.truncated.extend(truncated[position])
+            counts[kind, what] = counts.get((kind, what), 0) + 1
+        for (kind, what), count in counts.items():
+            self._metrics.write_operations.labels(kind, what).inc(count)
+        return reply
+
+    def Get(
+        self, request: pb.GetPointsRequest, context: grpc.ServicerContext
+    ) -> pb.GetPointsResponse:
+        """Return points by id."""
+        check_batch(len(request.ids), self._limits, "ids")
+        wanted = _wanted(request)
+        with (
+            self._database.collection(request.collection) as collection,
+            collection.snapshot() as snapshot,
+        ):
+            found = snapshot.get(request.ids, wanted)
+            reply = pb.GetPointsResponse(
+                missing=found.missing, damaged=found.damaged, commit_seq=snapshot.seq
+            )
+        _fill(reply, found, self._limits)
+        return reply
+
+    def Count(self, request: pb.CountRequest, context: grpc.ServicerContext) -> pb.CountResponse:
+        """Return the exact number of points that match."""
+        chosen = checked_filter(request, self._limits)
+        with (
+            self._database.collection(request.collection) as collection,
+            collection.snapshot() as snapshot,
+        ):
+            return pb.CountResponse(count=snapshot.count(chosen), commit_seq=snapshot.seq)
+
+    def List(
+        self, request: pb.ListPointsRequest, context: grpc.ServicerContext
+    ) -> pb.ListPointsResponse:
+        """Return a page of points by id."""
+        size = request.page_size or PAGE_SIZE_DEFAULT
+        if size > self._limits.page_items:
+            raise LimitExceeded(
+                f"page_size is {size}, the limit is {self._limits.page_items}",
+                field="page_size",
+                hint="ask for more pages, or raise limits.page_items",
+            )
+        chosen = checked_filter(request, self._limits)
+        with (
+            self._database.collection(request.collection) as collection,
+            collection.snapshot() as snapshot,
+        ):
+            found = snapshot.page(
+                chosen, size, request.page_token, _wanted(request), self._limits.message_bytes // 2
+            )
+            reply = pb.ListPointsResponse(
+                next_page_token=found.next_token, damaged=found.damaged, commit_seq=snapshot.seq
+            )
+        _fill(reply, found, self._limits)
+        return reply
+
+
+def checked_filter(
+    request: pb.CountRequest | pb.ListPointsRequest, limits: LimitsConfig
+) -> Filter | None:
+    """Return the filter of a request, or None. Raises BadFilter, LimitExceeded."""
+    if not request.HasField("filter"):
+        return None
+    chosen = filter_of(request.filter)
+    check_filter(chosen, limits)
+    return chosen
+
+
+def _wanted(request: pb.GetPointsRequest | pb.ListPointsRequest) -> Wanted:
+    return Wanted(not request.without_payload, request.with_vectors, request.with_texts)
+
+
+def _fill(
+    reply: pb.GetPointsResponse | pb.ListPointsResponse, found: Found, limits: LimitsConfig
+) -> None:
+    for point in found.points:
+        message: common_pb2.Point = reply.points.add()
+        fill_point(message, point)
+    check_reply(reply.ByteSize(), limits)
+
+
+def check_reply(size: int, limits: LimitsConfig) -> None:
+    """Raise LimitExceeded for a reply that clients would refuse."""
+    if size > limits.message_bytes:
+        raise LimitExceeded(
+            f"the reply would have {size} bytes, the limit is {limits.message_bytes}",
+            hint="ask for fewer points, or without payload and vectors",
+        )

@@ -1,0 +1,69 @@
+"""Which gRPC status each error has, and the google.rpc details that go with it."""
+
+from __future__ import annotations
+
+import grpc
+
+from vecdb import errors
+from vecdb.errors import VecdbError
+from vecdb.rpc.pb import errors_pb2 as pb
+
+Code = grpc.StatusCode
+
+CODES: dict[type[VecdbError], grpc.StatusCode] = {
+    errors.InvalidArgument: Code.INVALID_ARGUMENT,
+    errors.NotFound: Code.NOT_FOUND,
+    errors.AlreadyExists: Code.ALREADY_EXISTS,
+    errors.FailedPrecondition: Code.FAILED_PRECONDITION,
+    errors.Conflict: Code.ABORTED,
+    errors.Overloaded: Code.RESOURCE_EXHAUSTED,
+    errors.StorageFull: Code.RESOURCE_EXHAUSTED,
+    errors.Unavailable: Code.UNAVAILABLE,
+    errors.DeadlineExceeded: Code.DEADLINE_EXCEEDED,
+    errors.Corrupt: Code.DATA_LOSS,
+    errors.FormatTooNew: Code.FAILED_PRECONDITION,
+}
+"""By the root of each family; a test holds that every error has one."""
+
+DETAILS = "grpc-status-details-bin"
+_TYPE = "type.googleapis.com/google.rpc."
+_REASONS = {
+    kind.reason: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, VecdbError)
+}
+
+
+def code_of(kind: type[VecdbError]) -> grpc.StatusCode:
+    """Return the status of an error's family."""
+    for ancestor in kind.__mro__:
+        if ancestor in CODES:
+            return CODES[ancestor]
+    return Code.INTERNAL
+
+
+def code_number(reason: str) -> int:
+    """Return the number of the status that an error's reason has; 0 for ""."""
+    if not reason:
+        return 0
+    number: int = code_of(_REASONS.get(reason, VecdbError)).value[0]
+    return number
+
+
+def encode_details(error: VecdbError) -> bytes:
+    """Return the google.rpc.Status of an error, for the trailer DETAILS."""
+    status = pb.Status(code=code_of(type(error)).value[0], message=str(error))
+
+    def add(kind: str, message: pb.ErrorInfo | pb.BadRequest | pb.RetryInfo) -> None:
+        status.details.add(type_url=_TYPE + kind, value=message.SerializeToString())
+
+    add("ErrorInfo", pb.ErrorInfo(reason=error.reason, domain="vecdb", metadata=error.details))
+    if error.field:
+        bad = pb.BadRequest()
+        bad.field_violations.add(field=error.field, description=error.message)
+        add("BadRequest", bad)
+    if error.retry_after_s is not None:
+        seconds, rest = divmod(error.retry_after_s, 1)
+        delay = pb.RetryInfo.Duration(seconds=int(seconds), nanos=int(rest * 1e9))
+        add("RetryInfo", pb.RetryInfo(retry_delay=delay))
+    return status.SerializeToString()

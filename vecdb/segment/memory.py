@@ -1,0 +1,106 @@
+"""Rows in memory, searched exactly: the tail, and the slots of a segment that cannot be read.
+
+A MemoryRows is what one reader saw: it never changes. Appending gives a new one that shares the
+buffers of the old; rows past its own count are another's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from vecdb.segment.fields import FieldSource, Held, Mask, PayloadRows
+from vecdb.segment.vectors import comparable, pack, scan_rows
+from vecdb.types import F32, U32, U64, Schema, Space
+
+
+class Row(NamedTuple):
+    """A point as parts are made of it. vectors: space name to little-endian float32 bytes."""
+
+    slot: int
+    payload: bytes
+    vectors: dict[str, bytes]
+
+
+class _Buffers:
+    """Growing arrays. Filled up to `used`; what is filled never changes."""
+
+    def __init__(self, schema: Schema, capacity: int) -> None:
+        self.used = 0
+        self.slots: U64 = np.empty(capacity, np.uint64)
+        self.vectors: dict[str, F32] = {
+            space.name: np.empty((capacity, space.dim), np.float32) for space in schema.spaces
+        }
+        self.has: dict[str, Mask] = {
+            space.name: np.empty(capacity, np.bool_) for space in schema.spaces
+        }
+        self.payloads: list[bytes] = []
+        self.parsed: dict[int, Held] = {}  # by row; filled by whoever filters first
+
+
+class MemoryRows:
+    """n rows, by ascending slot."""
+
+    def __init__(self, schema: Schema, buffers: _Buffers | None = None, rows: int = 0) -> None:
+        self._schema = schema
+        self._buffers = buffers or _Buffers(schema, 0)
+        self.rows = rows
+        self.slots = self._buffers.slots[:rows]
+        self.fields: FieldSource = PayloadRows(
+            rows, self._buffers.payloads.__getitem__, self._buffers.parsed
+        )
+
+    def append(self, added: Iterable[Row]) -> MemoryRows:
+        """Return these rows and more of higher slots. Not for two threads at once."""
+        fresh = list(added)
+        if not fresh:
+            return self
+        end = self.rows + len(fresh)
+        buffers = self._buffers
+        if buffers.used != self.rows or end > len(buffers.slots):
+            buffers = self._copied(max(end, min(2 * self.rows, self.rows + 65_536), 256))
+        at = slice(self.rows, end)
+        buffers.slots[at] = [row.slot for row in fresh]
+        for space in self._schema.spaces:
+            _fill(buffers, space, at, fresh)
+        buffers.payloads.extend(row.payload for row in fresh)
+        buffers.used = end
+        return MemoryRows(self._schema, buffers, end)
+
+    def from_slot(self, first: int) -> MemoryRows:
+        """Return the rows of that slot and higher ones."""
+        start = int(np.searchsorted(self.slots, first))
+        if start == 0:
+            return self
+        buffers = self._copied(self.rows - start, start)
+        return MemoryRows(self._schema, buffers, buffers.used)
+
+    def _copied(self, capacity: int, start: int = 0) -> _Buffers:
+        buffers = _Buffers(self._schema, capacity)
+        buffers.used = self.rows - start
+        at = slice(0, buffers.used)
+        buffers.slots[at] = self.slots[start:]
+        for name, vectors in self._buffers.vectors.items():
+            buffers.vectors[name][at] = vectors[start : self.rows]
+            buffers.has[name][at] = self._buffers.has[name][start : self.rows]
+        buffers.payloads = self._buffers.payloads[start : self.rows]
+        return buffers
+
+    def scan(self, space: Space, query: F32, k: int, mask: Mask | None) -> tuple[U32, F32]:
+        """Return up to k rows of the mask nearest to the query, best first, and kernel scores."""
+        has = self._buffers.has[space.name][: self.rows]
+        allowed = None if mask is None and has.all() else has if mask is None else has & mask
+        vectors = self._buffers.vectors[space.name][: self.rows]
+        return scan_rows(
+            space.metric, vectors, query, k, None if allowed is None else pack(allowed)
+        )
+
+
+def _fill(buffers: _Buffers, space: Space, at: slice, fresh: list[Row]) -> None:
+    empty = bytes(4 * space.dim)
+    cells = [row.vectors.get(space.name, empty) for row in fresh]
+    matrix = np.frombuffer(b"".join(cells), "<f4").reshape(len(fresh), space.dim)
+    buffers.vectors[space.name][at] = comparable(matrix.astype(np.float32), space.metric)
+    buffers.has[space.name][at] = [space.name in row.vectors for row in fresh]

@@ -1,0 +1,66 @@
+"""Vectors as they are compared, and the meaning of the kernel's scores per metric."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vecdb import kernel
+from vecdb.types import F32, U32, Bitmap, Metric
+
+_KERNEL_METRIC = {
+    Metric.COSINE: kernel.DOT,
+    Metric.DOT: kernel.DOT,
+    Metric.EUCLID: kernel.L2,
+}
+
+
+def comparable(vectors: F32, metric: Metric) -> F32:
+    """Return (n, dim) vectors in the form that scans compare: unit length when cosine.
+
+    A zero vector stays zero: a row without a vector may stand for one.
+    """
+    if metric is not Metric.COSINE or not len(vectors):
+        return np.ascontiguousarray(vectors)
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    lengths[lengths == 0] = 1.0
+    unit: F32 = (vectors / lengths[:, None]).astype(np.float32)
+    return unit
+
+
+def scan_rows(
+    metric: Metric, vectors: F32, query: F32, k: int, allowed: Bitmap | None
+) -> tuple[U32, F32]:
+    """Return the k allowed rows nearest to the query, best first, and the kernel's scores."""
+    return kernel.scan_f32(_KERNEL_METRIC[metric], vectors, query, k, allowed)
+
+
+def scan_codes(
+    metric: Metric,
+    codes: np.ndarray,
+    bounds: F32,
+    vectors: F32,
+    query: F32,
+    k: int,
+    allowed: Bitmap | None,
+) -> tuple[U32, F32]:
+    """Return the same as scan_rows, reading the 8-bit codes first and few of the vectors."""
+    return kernel.scan_i8(_KERNEL_METRIC[metric], codes, bounds, vectors, query, k, allowed)
+
+
+def score_and_distance(metric: Metric, kernel_score: float) -> tuple[float, float]:
+    """Return a hit's score (higher is better) and distance (lower is nearer)."""
+    if metric is Metric.EUCLID:
+        distance = float(max(-kernel_score, 0.0)) ** 0.5
+        return -distance, distance
+    if metric is Metric.COSINE:
+        score = max(-1.0, min(1.0, kernel_score))
+        return score, 1.0 - score
+    return kernel_score, -kernel_score
+
+
+def pack(mask: np.ndarray) -> Bitmap:
+    """Return a boolean mask as the kernel's bitmap."""
+    words = np.zeros((len(mask) + 63) // 64, np.uint64)
+    packed = np.packbits(mask, bitorder="little")
+    words.view(np.uint8)[: len(packed)] = packed
+    return words

@@ -1,0 +1,178 @@
+"""One node, from start to stop: which parts there are and in which order they come and go."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+
+from vecdb.collection.build import BuilderProcess
+from vecdb.config import Config
+from vecdb.database import Database
+from vecdb.embed.client import Encoders, WorkerState
+from vecdb.embed.process import WorkerProcess
+from vecdb.errors import InvalidArgument
+from vecdb.metrics import Gauges, Metrics
+from vecdb.ops.http import HttpPort, is_loopback, split_address
+from vecdb.rpc.server import RpcServer
+
+log = logging.getLogger(__name__)
+
+HEALTH_INTERVAL_S = 1.0
+
+_GAUGES = {
+    "vecdb_collections": "Collections in the catalog.",
+    "vecdb_collections_open": "Collections kept open.",
+    "vecdb_collections_quarantined": "Collections that cannot be opened.",
+    "vecdb_points": "Points of the open collections.",
+    "vecdb_tail_points": "Points of the open collections that are in no segment yet.",
+    "vecdb_segments": "Segments of the open collections.",
+    "vecdb_segments_quarantined": "Segments whose files are not used.",
+    "vecdb_store_bytes": "Bytes in use of the open collections' stores.",
+    "vecdb_store_map_bytes": "Address space of the open collections' stores.",
+    "vecdb_writes_waiting": "Writes that wait for the writer.",
+    "vecdb_commits": "Transactions committed since the start.",
+    "vecdb_embed_ready": "1 when the embedding worker answers.",
+    "vecdb_embed_restarts": "Times that the embedding worker was started again.",
+}
+
+
+class Server:
+    """A node. `start` returns when it serves; `stop` when all that was acknowledged is safe."""
+
+    def __init__(self, config: Config) -> None:
+        """Open the data directory and bind the ports. Raises VecdbError with what to do."""
+        self._config = config
+        _check_exposure(config)
+        self._stopping = threading.Event()
+        self._metrics = Metrics()
+        self._builder = BuilderProcess()
+        self.database = Database(
+            Path(config.server.data), config.storage, config.limits, builders=self._builder
+        )
+        try:
+            self.worker = WorkerProcess(
+                config.embed,
+                text_bytes=config.limits.text_bytes,
+                on_change=self._worker_changed,
+                log_level=config.server.log_level,
+            )
+            self._encoders = Encoders(
+                config.embed, self.worker, text_bytes=config.limits.text_bytes
+            )
+            self._rpc = RpcServer(config, self.database, self._encoders, self._metrics)
+            self._http = (
+                HttpPort(config.server.metrics, self._metrics.registry, self.not_ready)
+                if config.server.metrics
+                else None
+            )
+        except BaseException:
+            self.database.close()
+            raise
+        self._metrics.observe(self._gauges, _GAUGES)
+
+    @property
+    def address(self) -> str:
+        """Where gRPC is served."""
+        return self._rpc.address
+
+    @property
+    def metrics_address(self) -> str:
+        """Where HTTP is served, or ""."""
+        return self._http.address if self._http else ""
+
+    def start(self) -> None:
+        """Serve. Text is served once the embedding worker is ready; vectors at once."""
+        self._rpc.start()
+        if self._http:
+            self._http.start()
+        self._rpc.set_health("data", serving=True)
+        threading.Thread(target=self._watch_health, name="vecdb-health", daemon=True).start()
+        self.worker.start()
+        log.info("serving gRPC on %s, metrics on %s", self.address, self.metrics_address or "none")
+
+    def stop(self) -> None:
+        """Drain: refuse new calls, finish those under way, close the files."""
+        log.info("stopping: calls under way get %g s", self._config.server.drain_s)
+        self._stopping.set()
+        self._rpc.stop(self._config.server.drain_s)
+        self._encoders.close()
+        self.worker.stop()
+        self.database.close()
+        self._builder.close()
+        if self._http:
+            self._http.stop()
+        log.info("stopped")
+
+    def not_ready(self) -> str:
+        """Return why vectors are not served, or ""."""
+        if self._stopping.is_set():
+            return "stopping"
+        return self.database.ailment()
+
+    def builder_pids(self) -> list[int]:
+        """Return the process ids of the builder."""
+        return self._builder.pids()
+
+    def _worker_changed(self, state: WorkerState) -> None:
+        if not self._stopping.is_set():
+            self._rpc.set_health("models", serving=state.ready)
+
+    def _watch_health(self) -> None:
+        serving = True
+        while not self._stopping.wait(HEALTH_INTERVAL_S):
+            now = not self.database.ailment()
+            if now != serving:
+                log.error("health: %s", self.database.ailment() or "serving again")
+                self._rpc.set_health("data", serving=now)
+                serving = now
+
+    def _gauges(self) -> Gauges:
+        return {
+            **self.database.gauges(),
+            "vecdb_embed_ready": float(self.worker.state.ready),
+            "vecdb_embed_restarts": float(self.worker.restarts),
+        }
+
+
+def _check_exposure(config: Config) -> None:
+    """Refuse to serve other machines by accident: there is no key yet to keep strangers out."""
+    if config.server.insecure:
+        return
+    for name in ("listen", "metrics"):
+        address = getattr(config.server, name)
+        if not address or address.startswith("unix:"):
+            continue
+        host, _ = split_address(address)
+        if not is_loopback(host):
+            raise InvalidArgument(
+                f"server.{name} = {address} can be reached by other machines, without a key",
+                hint="listen on 127.0.0.1, or say --insecure where the network itself is guarded",
+            )
+
+
+def run(config: Config, address_file: Path | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; return when stopped.
+
+    address_file: written once calls are taken, as JSON {"grpc", "metrics", "pid"}.
+    """
+    asked = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: asked.set())
+    server = Server(config)
+    server.start()
+    if address_file is not None:
+        content = {
+            "grpc": server.address,
+            "metrics": server.metrics_address,
+            "pid": os.getpid(),
+            "worker_pid": server.worker.pid,
+        }
+        temporary = address_file.with_name(address_file.name + ".new")
+        temporary.write_text(json.dumps(content))
+        temporary.replace(address_file)
+    asked.wait()
+    server.stop()

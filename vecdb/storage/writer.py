@@ -1,0 +1,187 @@
+"""The one thread that commits. Writes that wait together share a transaction, and so one fsync.
+
+A job is a function of a write transaction that checks everything before it changes anything: a
+VecdbError it raises therefore leaves the group's transaction as it was, and fails that job alone.
+Any other exception, a full map or a full disk undoes the group; the jobs then run one by one.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from vecdb.errors import Overloaded, StorageFull, Unavailable, VecdbError
+from vecdb.storage.store import MapFull, Store, WriteTxn
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+GROUP_JOBS_MAX = 64
+GROUP_BYTES_MAX = 64 << 20
+QUEUE_BYTES_MAX = 256 << 20
+
+
+@dataclass(slots=True)
+class _Job(Generic[T]):
+    store: Store
+    run: Callable[[WriteTxn], T]
+    done: Future[T]
+    size: int
+    is_wanted: Callable[[], bool] | None
+
+
+class Writer:
+    """Takes jobs from any thread, runs them in order on its own."""
+
+    def __init__(self, *, queue_jobs_max: int) -> None:
+        self._queue: queue.SimpleQueue[_Job[object] | None] = queue.SimpleQueue()
+        self._jobs_max = queue_jobs_max
+        self._lock = threading.Lock()  # guards the three below
+        self._jobs = 0
+        self._bytes = 0
+        self._closed = False
+        self.commits = 0
+        self._thread = threading.Thread(target=self._main, name="vecdb-writer", daemon=True)
+        self._thread.start()
+
+    def submit(
+        self,
+        store: Store,
+        run: Callable[[WriteTxn], T],
+        *,
+        size: int = 0,
+        is_wanted: Callable[[], bool] | None = None,
+    ) -> Future[T]:
+        """Return the future of a job; it is done when the job's transaction is durable.
+
+        size: bytes that the job keeps in memory. is_wanted: asked just before it runs; a job that
+        nobody waits for any more is dropped. Raises Overloaded when too much waits already.
+        """
+        done: Future[T] = Future()
+        with self._lock:
+            if self._closed:
+                raise Unavailable("the server is stopping", retry_after_s=1.0)
+            waiting = self._jobs and self._bytes + size > QUEUE_BYTES_MAX
+            if self._jobs >= self._jobs_max or waiting:
+                raise Overloaded(
+                    f"{self._jobs} writes of {self._bytes} bytes wait for the disk already",
+                    retry_after_s=0.2,
+                )
+            self._jobs += 1
+            self._bytes += size
+            self._queue.put(_Job(store, run, done, size, is_wanted))  # type: ignore[arg-type]
+        return done
+
+    @property
+    def waiting(self) -> int:
+        """Jobs submitted and not yet done."""
+        return self._jobs
+
+    @property
+    def alive(self) -> bool:
+        """Whether jobs are still run."""
+        return self._thread.is_alive()
+
+    def close(self) -> None:
+        """Finish what was submitted, then stop. Further jobs are refused."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+
+    def _main(self) -> None:
+        closing = False
+        while not closing:
+            group: list[_Job[object]] = []
+            job = self._queue.get()
+            size = 0
+            while True:
+                if job is None:
+                    closing = True
+                    break
+                group.append(job)
+                size += job.size
+                if len(group) >= GROUP_JOBS_MAX or size >= GROUP_BYTES_MAX:
+                    break
+                try:
+                    job = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+            for store in {id(job.store): job.store for job in group}.values():
+                jobs = [job for job in group if job.store is store]
+                try:
+                    self._run(store, jobs)
+                except BaseException as error:
+                    # Nothing may end this thread: what it could not do is told to those who wait.
+                    log.exception("the writer could not run a group of %d", len(jobs))
+                    for failed in jobs:
+                        self._finish(failed, error=error)
+
+    def _run(self, store: Store, jobs: list[_Job[object]]) -> None:
+        wanted: list[_Job[object]] = []
+        for job in jobs:
+            if job.is_wanted is None or job.is_wanted():
+                wanted.append(job)
+            else:
+                self._finish(job, error=Unavailable("the caller is gone"))
+        if not wanted:
+            return
+        try:
+            outcomes = self._commit_growing(store, wanted)
+        except Exception as error:
+            if len(wanted) > 1:
+                # One of them spoils the group, or all are too much at once: try each alone.
+                for job in wanted:
+                    self._run(store, [job])
+                return
+            if not isinstance(error, VecdbError):
+                log.exception("a write failed")
+            self._finish(wanted[0], error=error)
+            return
+        for job, outcome in zip(wanted, outcomes, strict=True):
+            if isinstance(outcome, VecdbError):
+                self._finish(job, error=outcome)
+            else:
+                self._finish(job, outcome)
+        store.environment.grow()
+
+    def _commit_growing(self, store: Store, jobs: list[_Job[object]]) -> list[object]:
+        while True:
+            try:
+                return self._commit(store, jobs)
+            except MapFull:
+                store.environment.grow(force=True)
+
+    def _commit(self, store: Store, jobs: list[_Job[object]]) -> list[object]:
+        outcomes: list[object] = []
+        with store.write() as txn:
+            for job in jobs:
+                try:
+                    outcomes.append(job.run(txn))
+                except StorageFull:
+                    raise
+                except VecdbError as error:
+                    outcomes.append(error)
+        self.commits += 1
+        return outcomes
+
+    def _finish(
+        self, job: _Job[object], outcome: object = None, error: BaseException | None = None
+    ) -> None:
+        with self._lock:
+            self._jobs -= 1
+            self._bytes -= job.size
+        if job.done.done():
+            return
+        if error is not None:
+            job.done.set_exception(error)
+        else:
+            job.done.set_result(outcome)

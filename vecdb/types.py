@@ -1,0 +1,214 @@
+"""The nouns that travel between the rooms: schema, writes, queries, hits. Data only, no behaviour.
+
+The wire has its own messages (``rpc/convert.py`` translates); the disk has its own records
+(``storage/codec.py``). Nothing here knows either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32: TypeAlias = NDArray[np.float32]
+U32: TypeAlias = NDArray[np.uint32]
+U64: TypeAlias = NDArray[np.uint64]
+Bitmap: TypeAlias = NDArray[np.uint64]
+"""Row i is bit ``i & 63`` of word ``i >> 6``; bits past the last row are ignored."""
+
+Scalar: TypeAlias = str | int | float | bool
+
+
+class Metric(IntEnum):
+    """How two vectors are compared. The numbers are stored on disk and sent on the wire."""
+
+    COSINE = 1
+    DOT = 2
+    EUCLID = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ModelBinding:
+    """The model whose vectors a space holds.
+
+    fingerprint: hex digest over the model's files, prompts, pooling, normalisation and dimension;
+    vectors of two fingerprints are never compared.
+    """
+
+    name: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A named vector field. The default space is named ""."""
+
+    name: str
+    dim: int
+    metric: Metric
+    model: ModelBinding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a collection's points look like."""
+
+    spaces: tuple[Space, ...]
+
+    def space(self, name: str) -> Space | None:
+        """Return the space of that name, or None."""
+        return next((space for space in self.spaces if space.name == name), None)
+
+
+@dataclass(slots=True)
+class Put:
+    """A point to store.
+
+    payload: a JSON object as UTF-8 bytes, b"" for none.
+    vectors: per space little-endian float32 bytes. texts: per space the text that the vector was,
+    or is still to be, made from.
+    """
+
+    id: str
+    payload: bytes
+    vectors: dict[str, bytes]
+    texts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Delete:
+    """A point to remove; removing what is not there is no error."""
+
+    id: str
+
+
+Op: TypeAlias = Put | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """What became of one operation of a write.
+
+    version: the point's version after it, which is the write's commit_seq; 0 when it is gone.
+    found: whether the id existed before. reason and message: "" when it was applied.
+    """
+
+    version: int = 0
+    found: bool = False
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOutcome:
+    """A result per operation, in order, and the sequence number at which all became visible."""
+
+    commit_seq: int
+    results: tuple[ItemResult, ...]
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A stored point as it was written."""
+
+    id: str
+    payload: bytes
+    version: int
+    vectors: dict[str, F32] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Equals:
+    """A payload path that holds the value, or an array that contains it."""
+
+    path: str
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """A payload path that holds one of the values."""
+
+    path: str
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A payload path that holds a number inside the bounds; None is no bound."""
+
+    path: str
+    gt: int | float | None = None
+    gte: int | float | None = None
+    lt: int | float | None = None
+    lte: int | float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of them."""
+
+    filters: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """At least one of them."""
+
+    filters: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The points that the filter does not match, those without the field included."""
+
+    filter: Filter
+
+
+Condition: TypeAlias = Equals | In | Range
+Filter: TypeAlias = And | Or | Not | Equals | In | Range
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The k points nearest to a vector.
+
+    vector: (dim,) float32. filter: only points that match.
+    """
+
+    vector: F32
+    k: int
+    space: str = ""
+    filter: Filter | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A point found. score: higher is better, for every metric; distance: lower is nearer."""
+
+    point: Point
+    score: float
+    distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """What a query found, and how.
+
+    plan: which way each segment was searched, such as ``exact(segments=3, tail=120)``.
+    matched: points that the filter lets through (all points without one).
+    complete: False when a damaged record had to be left out; warnings then says which.
+    """
+
+    hits: tuple[Hit, ...]
+    plan: str
+    matched: int
+    commit_seq: int
+    complete: bool = True
+    warnings: tuple[str, ...] = ()
+    timings_us: dict[str, int] = field(default_factory=dict)

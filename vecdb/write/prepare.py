@@ -1,0 +1,242 @@
+"""From a client's operations to a complete command; what is wrong is refused here, by name.
+
+After this, applying cannot fail for what the client sent: vectors are finite, of their space's
+length, and short enough that float32 can hold every product of two of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import numpy as np
+
+from vecdb.config import LimitsConfig
+from vecdb.errors import (
+    BadPayload,
+    DimensionMismatch,
+    InvalidArgument,
+    LimitExceeded,
+    NotFinite,
+    VecdbError,
+    ZeroVector,
+)
+from vecdb.storage.command import Column, Deletes, Puts, Refused, WriteCommand
+from vecdb.types import F32, Metric, Op, Put, Schema, Space
+
+ID_BYTES_MAX = 256
+
+LENGTH_MAX = 1e18
+"""Euclidean length of a vector: its square, and that of a difference of two, fit float32."""
+
+
+def prepare(
+    ops: Sequence[Op],
+    schema: Schema,
+    limits: LimitsConfig,
+    *,
+    refused: dict[int, VecdbError] | None = None,
+    atomic: bool = False,
+    idempotency_key: str = "",
+    request_digest: bytes = b"",
+) -> WriteCommand:
+    """Return the command of a write: its good operations, and what was refused and why.
+
+    refused: operations known to be wrong already, by position. Raises LimitExceeded for the
+    request as a whole, and when atomic the first operation's error, its field naming the row.
+    """
+    check_batch(len(ops), limits)
+    if len(idempotency_key.encode("utf-8", "surrogatepass")) > ID_BYTES_MAX:
+        raise LimitExceeded(
+            f"an idempotency key has at most {ID_BYTES_MAX} bytes", field="idempotency_key"
+        )
+    wrong: dict[int, VecdbError] = dict(refused or {})
+    for position, op in enumerate(ops):
+        if position in wrong:
+            continue
+        try:
+            check_id(op.id)
+            if isinstance(op, Put):
+                _check_put(op, schema, limits)
+        except VecdbError as error:
+            wrong[position] = error
+    matrices = _matrices(ops, schema, wrong)
+    if atomic and wrong:
+        first = min(wrong)
+        worst = wrong[first]
+        worst.field = f"ops[{first}]{'.' if worst.field else ''}{worst.field}"
+        worst.message = f"operation {first}: {worst.message}"
+        raise worst
+    return WriteCommand(
+        tuple(_runs(ops, wrong, matrices)),
+        tuple(Refused(at, error.reason, str(error)) for at, error in sorted(wrong.items())),
+        idempotency_key,
+        request_digest,
+    )
+
+
+def check_batch(count: int, limits: LimitsConfig, field: str = "ops") -> None:
+    """Raise unless a request has at least one item, and not too many."""
+    if not count:
+        raise InvalidArgument(f"{field} is empty: expected at least one", field=field)
+    if count > limits.batch_items:
+        raise LimitExceeded(
+            f"{field} has {count} items, the limit is {limits.batch_items}",
+            field=field,
+            hint="send several requests, or raise limits.batch_items",
+        )
+
+
+def check_id(name: str, field: str = "id") -> None:
+    """Raise InvalidArgument unless it is a point id: 1 to 256 bytes of UTF-8 without NUL."""
+    try:
+        size = len(name) if name.isascii() else len(name.encode())
+    except UnicodeEncodeError:
+        raise InvalidArgument(f"the id {name!r} is not valid Unicode", field=field) from None
+    if not 1 <= size <= ID_BYTES_MAX:
+        raise InvalidArgument(
+            f"the id has {size} bytes, expected 1 to {ID_BYTES_MAX}", field=field, got=size
+        )
+    if "\0" in name:
+        raise InvalidArgument(f"the id {name!r} holds a NUL character", field=field)
+
+
+def check_vector(vector: F32, space: Space, field: str = "vector") -> None:
+    """Raise unless a vector may be compared in its space."""
+    if vector.shape != (space.dim,):
+        raise _dimension_mismatch(space, vector.size, field)
+    matrix = vector.reshape(1, -1)
+    for _, error in _wrong_rows(matrix, space):
+        error.field = field
+        raise error
+
+
+def _check_put(put: Put, schema: Schema, limits: LimitsConfig) -> None:
+    if put.payload:
+        _check_payload(put.payload, limits)
+    for name, vector in put.vectors.items():
+        space = schema.space(name)
+        if space is None:
+            raise unknown_space(name, schema, f"put.vectors[{name!r}]")
+        if len(vector) != 4 * space.dim:
+            raise _dimension_mismatch(space, len(vector) / 4, f"put.vectors[{name!r}]")
+
+
+def unknown_space(name: str, schema: Schema, field: str) -> InvalidArgument:
+    """Return the error for a space that a collection does not have."""
+    known = ", ".join(repr(space.name) for space in schema.spaces)
+    return InvalidArgument(
+        f"unknown space {name!r}: the collection has {known}", field=field, expected=known, got=name
+    )
+
+
+def _dimension_mismatch(space: Space, got: float, field: str) -> DimensionMismatch:
+    model = f" (set by model {space.model.name})" if space.model else ""
+    return DimensionMismatch(
+        f"space {space.name!r} expects {space.dim} dimensions{model}, got {got:g}",
+        field=field,
+        expected=space.dim,
+        got=f"{got:g}",
+    )
+
+
+def _check_payload(payload: bytes, limits: LimitsConfig) -> None:
+    if len(payload) > limits.payload_bytes:
+        raise LimitExceeded(
+            f"the payload has {len(payload)} bytes, the limit is {limits.payload_bytes}",
+            field="put.payload",
+            hint="raise limits.payload_bytes, or keep large content elsewhere",
+        )
+    try:
+        value = json.loads(payload.decode(), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise BadPayload("the payload is nested too deeply", field="put.payload") from None
+    except ValueError as error:
+        raise BadPayload(f"the payload is not JSON: {error}", field="put.payload") from None
+    if not isinstance(value, dict):
+        raise BadPayload(
+            f"the payload must be a JSON object, got {type(value).__name__}", field="put.payload"
+        )
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+_Rows = tuple[list[int], F32]
+"""Positions of the operations that have a vector in a space, ascending, and the vectors."""
+
+
+def _matrices(ops: Sequence[Op], schema: Schema, wrong: dict[int, VecdbError]) -> dict[str, _Rows]:
+    """Return per space the vectors of all good operations, once their numbers are checked."""
+    found: dict[str, _Rows] = {}
+    for space in schema.spaces:
+        rows = [
+            at
+            for at, op in enumerate(ops)
+            if at not in wrong and isinstance(op, Put) and space.name in op.vectors
+        ]
+        joined = b"".join([ops[at].vectors[space.name] for at in rows])  # type: ignore[union-attr]
+        matrix = np.frombuffer(joined, "<f4").reshape(len(rows), space.dim)
+        for row, error in _wrong_rows(matrix, space):
+            error.field = f"put.vectors[{space.name!r}]"
+            wrong[rows[row]] = error
+        found[space.name] = rows, matrix.astype(np.float32, copy=False)
+    return found
+
+
+def _wrong_rows(matrix: F32, space: Space) -> Iterator[tuple[int, VecdbError]]:
+    """Yield the rows that may not be stored, each with its error."""
+    # float64 sums: the square of a float32 can neither overflow nor vanish in them.
+    squares = np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64)
+    good = squares <= LENGTH_MAX**2
+    if space.metric is Metric.COSINE:
+        good &= squares > 0
+    for row in np.flatnonzero(~good):
+        values = matrix[row]
+        if squares[row] == 0:
+            yield (
+                int(row),
+                ZeroVector(
+                    f"a zero vector has no direction: space {space.name!r} compares by cosine"
+                ),
+            )
+            continue
+        at = int(np.flatnonzero(~np.isfinite(values))[0]) if not np.isfinite(values).all() else -1
+        what = f"position {at} is {values[at]}" if at >= 0 else f"its length exceeds {LENGTH_MAX:g}"
+        yield int(row), NotFinite(f"the vector for space {space.name!r} is not finite: {what}")
+
+
+def _runs(
+    ops: Sequence[Op], wrong: dict[int, VecdbError], matrices: dict[str, _Rows]
+) -> Iterator[Puts | Deletes]:
+    good = [at for at in range(len(ops)) if at not in wrong]
+    for kind, group in groupby(good, key=lambda at: type(ops[at])):
+        positions = tuple(group)
+        ids = tuple([ops[at].id for at in positions])
+        if kind is Put:
+            puts: list[Put] = [ops[at] for at in positions]  # type: ignore[misc]
+            payloads = tuple([put.payload for put in puts])
+            yield Puts(positions, ids, payloads, tuple(_columns(puts, positions, matrices)))
+        else:
+            yield Deletes(positions, ids)
+
+
+def _columns(
+    puts: list[Put], positions: tuple[int, ...], matrices: dict[str, _Rows]
+) -> Iterator[Column]:
+    row_of = {at: row for row, at in enumerate(positions)}
+    for space, (members, matrix) in matrices.items():
+        chosen = [(at, place) for at, place in enumerate(members) if place in row_of]
+        if not chosen:
+            continue
+        rows = tuple([row_of[place] for _, place in chosen])
+        vectors = matrix if len(chosen) == len(members) else matrix[[at for at, _ in chosen]]
+        texts = tuple([puts[row].texts.get(space, "") for row in rows])
+        yield Column(
+            space,
+            vectors,
+            None if len(rows) == len(puts) else rows,
+            texts if any(texts) else (),
+        )
