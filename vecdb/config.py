@@ -88,7 +88,9 @@ class EmbedConfig:
     )
     threads: int = setting(0, "threads of inference; 0 for all cores", 0, 1024)
     queue_texts: int = setting(4_096, "texts that may wait for the model", 1, 1_000_000)
-    batch_tokens: int = setting(4_096, "padded tokens of one inference batch", 64, 1_000_000)
+    batch_tokens: int = setting(
+        1_024, "most padded tokens of one inference batch; it aims at 50 ms", 64, 1_000_000
+    )
     batch_age_ms: int = setting(
         500, "age at which a waiting text goes first, whatever its length", 1, 60_000
     )

@@ -86,12 +86,12 @@ class Server:
 
     def start(self) -> None:
         """Serve. Text is served once the embedding worker is ready; vectors at once."""
+        self.worker.start()
         self._rpc.start()
         if self._http:
             self._http.start()
         self._rpc.set_health("data", serving=True)
         threading.Thread(target=self._watch_health, name="vecdb-health", daemon=True).start()
-        self.worker.start()
         log.info("serving gRPC on %s, metrics on %s", self.address, self.metrics_address or "none")
 
     def stop(self) -> None:

@@ -27,10 +27,10 @@ from vecdb_client import Client, Collection
 
 QUESTIONS = (
     "how do I read a csv file",
-    "run a function in a separate process",
-    "compute the square root of a number",
-    "download a web page from a URL",
-    "copy a whole directory tree",
+    "find the most common elements of a list",
+    "create a temporary file that is deleted when closed",
+    "pick a random element from a list",
+    "measure how long a piece of code takes",
 )
 COLLECTION = "stdlib"
 BATCH = 128

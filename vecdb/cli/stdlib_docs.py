@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_NOT_LIBRARY = {"test", "tests", "site-packages", "dist-packages", "__pycache__", "idlelib"}
-_NOT_LIBRARY |= {"lib2to3", "turtledemo", "pydoc_data", "ensurepip", "lib-dynload"}
+_NOT_LIBRARY = {"test", "tests", "site-packages", "dist-packages", "lib-dynload", "__pycache__"}
 
 
 @dataclass(frozen=True, slots=True)

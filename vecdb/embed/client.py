@@ -28,6 +28,7 @@ from vecdb.errors import (
     InvalidArgument,
     LimitExceeded,
     ModelMismatch,
+    NoModel,
     Overloaded,
     Unavailable,
     VecdbError,
@@ -37,7 +38,7 @@ from vecdb.types import F32, Metric
 RESTARTING = "the embedding worker is restarting"
 RESTART_S = 2.0  # about what a restart takes: a second to load, and a little patience
 
-OnHangup = Callable[[Callable[[], object]], bool | None]
+OnHangup = Callable[[Callable[[], None]], bool | None]
 """Registers what to call when nobody waits for the answer any more; False when that is so already.
 A gRPC server's ``context.add_callback`` is one."""
 
@@ -156,8 +157,12 @@ class WorkerChannel:
                 reply = self._encode(request, timeout=timeout_s)
             else:
                 call = self._encode.future(request, timeout=timeout_s)
-                if on_hangup(call.cancel) is False:
+
+                def cancel() -> None:
                     call.cancel()
+
+                if on_hangup(cancel) is False:
+                    cancel()
                 reply = call.result()
         return reply
 
@@ -214,13 +219,15 @@ class Encoders:
 
         model: name or alias, "" for the default. timeout_s: None for embed.timeout_s.
         Raises NotFound, InvalidArgument that names the text, Overloaded and Unavailable with
-        retry_after_s, DeadlineExceeded, ModelMismatch.
+        retry_after_s, DeadlineExceeded, ModelMismatch, NoModel where none will come by waiting.
         """
         deadline = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
         sizes = self._checked(texts)
         state = self._worker.state
         info = self._info(self._spec(model), state)
         if not info.ready:
+            if state.retry_after_s is None:  # it will not come by waiting
+                raise NoModel(f"model {info.name} cannot encode: {info.reason}", model=info.name)
             raise Unavailable(info.reason, retry_after_s=state.retry_after_s, model=info.name)
         channel = self._channel_to(state)
         vectors = np.empty((len(texts), info.dim), dtype=np.float32)

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -230,8 +230,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     # Ctrl-C reaches the whole process group; whether to stop is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_watch_parent, args=(stopping,), name="parent", daemon=True).start()
+    orphaned = threading.Event()
+    watch = threading.Thread(target=_watch_parent, args=(orphaned, stopping), daemon=True)
+    watch.start()
     serve(arguments, stopping, lambda: _say_ready(parent))
+    if orphaned.is_set():
+        # Nobody else is left to remove the directory that the parent made for the socket.
+        with suppress(OSError):
+            os.unlink(arguments.socket)
+        with suppress(OSError):
+            os.rmdir(os.path.dirname(arguments.socket))
     return 0
 
 
@@ -242,10 +250,11 @@ def _say_ready(parent: int) -> None:
         log.warning("the parent is gone already")
 
 
-def _watch_parent(stopping: threading.Event) -> None:
+def _watch_parent(orphaned: threading.Event, stopping: threading.Event) -> None:
     while os.read(0, 4096):
         pass
     log.info("the parent has gone or closed the pipe; stopping")
+    orphaned.set()
     stopping.set()
 
 

@@ -56,9 +56,9 @@ class SpaceEncoder:
         remaining = context.time_remaining()
         if remaining is not None and remaining <= 0:
             raise DeadlineExceeded("the deadline passed before the texts were encoded")
-        encoded = self._encoders.encode(
-            model, texts, role, timeout_s=remaining, on_hangup=context.add_callback
-        )
+        # A query is over before it could be cancelled; a long ingest gives its place back.
+        on_hangup = context.add_callback if role is Role.DOCUMENT else None
+        encoded = self._encoders.encode(model, texts, role, remaining, on_hangup)
         self._metrics.embedded_texts.labels(role.name.lower()).inc(len(texts))
         self._metrics.embedded_tokens.labels(role.name.lower()).inc(sum(encoded.tokens))
         self._metrics.embed_queue.observe(encoded.queue_ms / 1e3)

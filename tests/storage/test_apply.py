@@ -1,0 +1,198 @@
+"""Commands: complete, deterministic, and the same bytes wherever they are applied."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import hypothesis.strategies as st
+import lmdb
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from vecdb.config import LimitsConfig
+from vecdb.errors import Corrupt, InvalidArgument
+from vecdb.storage.codec import NumberedSchema
+from vecdb.storage.command import Puts, WriteCommand
+from vecdb.storage.store import Store
+from vecdb.types import Delete, Metric, Op, Put, Schema, Space, WriteOutcome
+from vecdb.write.apply import apply
+from vecdb.write.prepare import prepare
+
+LIMITS = LimitsConfig()
+SCHEMA = Schema((Space("", 3, Metric.COSINE), Space("b", 2, Metric.DOT)))
+
+IDS = st.sampled_from(["a", "b", "c", "ü", "🙂"])
+CELLS = st.fixed_dictionaries(
+    {},
+    optional={
+        "": st.sampled_from([b"\0\0\x80\x3f" * 3, b"\0\0\0\x40" * 3]),
+        "b": st.sampled_from([b"\0" * 8, b"\0\0\x80\x3f" * 2]),
+    },
+)
+OPS = st.lists(
+    st.one_of(
+        st.builds(Put, IDS, st.sampled_from([b"", b'{"x": 1}']), CELLS),
+        st.builds(Delete, IDS),
+        st.builds(Put, st.just(""), st.just(b""), CELLS),  # refused: no id
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+def store_at(path: Path) -> Store:
+    Store.create(path, NumberedSchema.of(SCHEMA), map_bytes=1 << 22)
+    return Store(path, read_only=False, map_bytes=1 << 22)
+
+
+def run(store: Store, command: WriteCommand, keep: int = 16) -> WriteOutcome:
+    digest = hashlib.sha256(command.encode()).digest()
+    with store.write() as txn:
+        return apply(txn, command, digest, store.schema, keep)
+
+
+def contents(store: Store) -> dict[bytes, list[tuple[bytes, bytes]]]:
+    environment: lmdb.Environment = store.environment.env
+    with environment.begin() as txn:
+        return {
+            name: [(bytes(k), bytes(v)) for k, v in txn.cursor(db=db)]
+            for name, db in store.environment.databases.items()
+        }
+
+
+@given(writes=st.lists(OPS, min_size=1, max_size=6))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_two_nodes_that_apply_the_same_log_hold_the_same_bytes(
+    tmp_path_factory: pytest.TempPathFactory, writes: list[list[Op]]
+) -> None:
+    folder = tmp_path_factory.mktemp("nodes")
+    first, second = store_at(folder / "first"), store_at(folder / "second")
+    for ops in writes:
+        command = prepare(ops, SCHEMA, LIMITS)
+        encoded = command.encode()
+        replica = WriteCommand.decode(encoded)
+        assert replica.encode() == encoded
+        assert run(first, command) == run(second, replica)
+    assert contents(first) == contents(second)
+    first.close()
+    second.close()
+
+
+@given(writes=st.lists(OPS, min_size=1, max_size=8))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_results_say_what_happened(
+    tmp_path_factory: pytest.TempPathFactory, writes: list[list[Op]]
+) -> None:
+    store = store_at(tmp_path_factory.mktemp("results") / "store")
+    points: dict[str, int] = {}
+    for ops in writes:
+        outcome = run(store, prepare(ops, SCHEMA, LIMITS))
+        for op, result in zip(ops, outcome.results, strict=True):
+            if op.id == "":
+                assert result.reason == "INVALID_ARGUMENT"
+                continue
+            assert not result.reason
+            assert result.found == (op.id in points)
+            if isinstance(op, Put):
+                assert result.version == outcome.commit_seq
+                points[op.id] = outcome.commit_seq
+            else:
+                assert result.version == 0
+                points.pop(op.id, None)
+        with store.read() as txn:
+            assert txn.state.points == len(points)
+            held = txn.slots_of([name.encode() for name in points])
+            assert len(held) == len(points)
+            for name, slot in held.items():
+                record = txn.record(slot)
+                assert record is not None
+                assert record.id == name.decode()
+                assert record.version == points[record.id]
+    store.close()
+
+
+def test_changes_and_requests_are_kept_for_the_horizon(tmp_path: Path) -> None:
+    store = store_at(tmp_path / "store")
+    for number in range(10):
+        ops: list[Op] = [Put(f"p{number}", b"", {})]
+        run(store, prepare(ops, SCHEMA, LIMITS, idempotency_key=f"k{number}"), keep=4)
+    with store.read() as txn:
+        assert txn.changes(10) == []
+        assert [change.seq for change in txn.changes(6) or ()] == [7, 8, 9, 10]
+        assert txn.changes(5) is None
+        assert txn.request(b"k9") is not None
+        assert txn.request(b"k5") is None
+    store.close()
+
+
+def test_idempotency_key_replays_and_refuses_other_operations(tmp_path: Path) -> None:
+    store = store_at(tmp_path / "store")
+    ops: list[Op] = [Put("a", b"", {}), Put("", b"", {}), Delete("a")]
+    command = prepare(ops, SCHEMA, LIMITS, idempotency_key="k", request_digest=b"d" * 32)
+    first = run(store, command)
+    again = run(store, command)
+    assert again.replayed
+    assert again.results == first.results
+    assert again.commit_seq == first.commit_seq == 1
+    other = prepare(ops, SCHEMA, LIMITS, idempotency_key="k", request_digest=b"e" * 32)
+    with pytest.raises(InvalidArgument, match="other operations"):
+        run(store, other)
+    store.close()
+
+
+def test_of_an_id_that_comes_twice_in_a_batch_the_last_stands(tmp_path: Path) -> None:
+    store = store_at(tmp_path / "store")
+    ops: list[Op] = [Put("a", b'{"n": 1}', {}), Put("b", b"", {}), Put("a", b'{"n": 2}', {})]
+    outcome = run(store, prepare(ops, SCHEMA, LIMITS))
+    assert [result.found for result in outcome.results] == [False, False, True]
+    with store.read() as txn:
+        assert txn.state.points == 2
+        record = txn.record(txn.slots_of([b"a"])[b"a"])
+        assert record is not None
+        assert record.payload == b'{"n": 2}'
+    store.close()
+
+
+def test_runs_keep_the_order_of_the_operations() -> None:
+    ops: list[Op] = [Put("a", b"", {}), Delete("a"), Put("a", b"", {}), Put("b", b"", {})]
+    command = prepare(ops, SCHEMA, LIMITS)
+    assert [type(run).__name__ for run in command.runs] == ["Puts", "Deletes", "Puts"]
+    assert [run.positions for run in command.runs] == [(0,), (1,), (2, 3)]
+
+
+def test_columns_of_points_without_a_vector() -> None:
+    ops: list[Op] = [
+        Put("a", b"", {"": np.ones(3, "<f4").tobytes()}),
+        Put("b", b"", {}),
+        Put("c", b"", {"": np.ones(3, "<f4").tobytes(), "b": np.ones(2, "<f4").tobytes()}),
+    ]
+    (puts,) = prepare(ops, SCHEMA, LIMITS).runs
+    assert isinstance(puts, Puts)
+    assert [(column.space, column.rows) for column in puts.columns] == [("", (0, 2)), ("b", (2,))]
+
+
+@pytest.mark.parametrize("garbage", [b"\xff\xff", b"", b"\x0a\x02\x0a\x05"])
+def test_a_damaged_command_is_corrupt(garbage: bytes) -> None:
+    with pytest.raises(Corrupt):
+        WriteCommand.decode(garbage)
+
+
+def test_a_flipped_bit_in_a_record_is_noticed(tmp_path: Path) -> None:
+    store = store_at(tmp_path / "store")
+    run(store, prepare([Put("a", b'{"n": 1}', {})], SCHEMA, LIMITS))
+    databases = store.environment.databases
+    with store.environment.env.begin(write=True) as txn:
+        ((key, value),) = list(txn.cursor(db=databases[b"points"]))
+        damaged = bytearray(value)
+        damaged[20] ^= 1
+        txn.put(key, bytes(damaged), db=databases[b"points"])
+    with store.read() as read, pytest.raises(Corrupt, match="points/0"):
+        read.record(0)
+    # A whole record under another's key is damage too.
+    with store.environment.env.begin(write=True) as txn:
+        txn.put(b"\0" * 7 + b"\x05", value, db=databases[b"points"])
+    with store.read() as read, pytest.raises(Corrupt, match="points/5"):
+        read.record(5)
+    store.close()

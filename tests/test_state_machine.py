@@ -1,0 +1,194 @@
+"""Random operations on a real server beside a dict, restarts and kill -9 included.
+
+After every step: the count, every point, and a search agree. Small segments, so that flushes,
+merges and rebuilds happen all the time.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.conftest import LiveServer
+from tests.model import Condition, ModelCollection
+from vecdb_client import Client, Collection, F, Filter, PointId
+
+DIM = 5
+IDS = st.sampled_from([f"p{i}" for i in range(12)] + ["ключ", "🙂", "a/b", "A"])
+NUMBERS = st.floats(-100, 100, width=32).filter(lambda x: x == 0 or abs(x) > 1e-3)
+VECTORS = st.lists(NUMBERS, min_size=DIM, max_size=DIM).filter(lambda v: any(v))
+SCALARS = st.one_of(
+    st.integers(-3, 3), st.sampled_from([0.5, 1.0, 2.5]), st.sampled_from(["x", "y"]), st.booleans()
+)
+PAYLOADS = st.dictionaries(
+    st.sampled_from(["a", "b"]), st.one_of(SCALARS, st.lists(SCALARS, max_size=2), st.none())
+)
+CONDITIONS = st.one_of(
+    st.none(),
+    st.builds(
+        Condition,
+        st.sampled_from(["a", "b", "c"]),
+        st.just("equals"),
+        SCALARS,
+        negated=st.booleans(),
+    ),
+    st.builds(
+        Condition,
+        st.sampled_from(["a", "b"]),
+        st.just("range"),
+        st.integers(-3, 0),
+        st.sampled_from([0, 0.5, 1, 2]),
+        st.booleans(),
+    ),
+)
+POINTS = st.lists(st.tuples(IDS, VECTORS, PAYLOADS), min_size=1, max_size=30)
+
+
+def to_filter(condition: Condition | None) -> Filter | None:
+    if condition is None:
+        return None
+    field = F(condition.path)
+    if condition.kind == "equals":
+        made = field == condition.value
+    else:
+        made = field.between(condition.value, condition.high)
+    return ~made if condition.negated else made
+
+
+class ServerMachine(RuleBasedStateMachine):
+    """One collection of each metric in turn, on one server."""
+
+    metric = "cosine"
+    server: LiveServer
+    runs = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        type(self).runs += 1
+        self.name = f"c{type(self).runs}"
+        self.model = ModelCollection(DIM, self.metric)
+        self.connect()
+
+    def connect(self) -> None:
+        self.client = Client(self.server.address)
+        self.collection: Collection = self.client.collection(self.name)
+
+    def teardown(self) -> None:
+        self.client.delete_collection(self.name, if_exists=True)
+        self.client.close()
+
+    @initialize()
+    def create(self) -> None:
+        self.client.create_collection(self.name, dim=DIM, metric=self.metric)
+
+    @rule(points=POINTS)
+    def upsert(self, points: list[tuple[str, list[float], dict]]) -> None:
+        before = set(self.model.points)
+        report = self.collection.upsert(
+            [{"id": i, "vector": v, "payload": p} for i, v, p in points], batch_size=16
+        )
+        assert report.written == len(points)
+        for name, vector, payload in points:
+            self.model.put(name, vector, payload, report.commit_seq)
+        assert set(self.model.points) >= before
+
+    @rule(names=st.lists(IDS, min_size=1, max_size=8))
+    def delete(self, names: list[str]) -> None:
+        report = self.collection.delete(names)
+        assert report.found == sum(self.model.delete(name) for name in names)
+
+    @rule(query=VECTORS, condition=CONDITIONS, k=st.integers(1, 20))
+    def search(self, query: list[float], condition: Condition | None, k: int) -> None:
+        expected = self.model.search(query, condition)
+        result = self.collection.search(query, k=k, filter=to_filter(condition))
+        assert result.complete
+        assert result.matched == len(expected)
+        assert len(result) == min(k, len(expected))
+        tolerance = 1e-5 * (1 + max((abs(score) for score, _ in expected), default=0))
+        scores = {name: score for score, name in expected}
+        for hit, (score, _) in zip(result, expected, strict=False):
+            assert hit.score == pytest.approx(score, abs=tolerance)
+            assert hit.score == pytest.approx(scores[hit.id], abs=tolerance)
+            assert hit.payload == self.model.points[hit.id].payload
+
+    @rule(condition=CONDITIONS, size=st.integers(1, 7))
+    def list_pages(self, condition: Condition | None, size: int) -> None:
+        listed = list(self.collection.list(to_filter(condition), page_size=size))
+        expected = sorted(self.model.matching(condition), key=lambda name: name.encode())
+        assert [point.id for point in listed] == expected
+        assert self.collection.count(to_filter(condition)) == len(expected)
+
+    @precondition(lambda self: self.model.points)
+    @rule(data=st.data())
+    def search_near_point(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.model.points)))
+        best = self.model.search(self.model.points[name].vector.tolist(), None)[0][0]
+        hit = self.collection.search(PointId(name), k=1)[0]
+        assert hit.score == pytest.approx(best, rel=1e-5, abs=1e-5)
+
+    @rule(kill=st.booleans())
+    def restart(self, kill: bool) -> None:
+        self.client.close()
+        if kill:
+            self.server.kill()
+        else:
+            assert self.server.stop() == 0
+        self.server.start()
+        self.connect()
+
+    @invariant()
+    def same_points(self) -> None:
+        if not hasattr(self, "collection") or not self.model.points:
+            return
+        found = self.collection.get(list(self.model.points), with_vectors=True)
+        assert not found.missing
+        assert not found.damaged
+        for point in found.points:
+            stored = self.model.points[point.id]
+            assert point.payload == stored.payload
+            assert list(point.vector or []) == stored.vector.tolist()
+        assert self.collection.count() == len(self.model.points)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclid"])
+def test_server_agrees_with_the_model(metric: str) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="vecdb-machine-"))
+    live = LiveServer(
+        folder / "data",
+        {
+            "embed.enabled": "false",
+            "storage.tail_points": 16,
+            "storage.segment_points": 1024,
+            "storage.changes_retained": 16,
+        },
+    ).start()
+    machine = type(f"{metric}Machine", (ServerMachine,), {"metric": metric, "server": live})
+    try:
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=int(os.environ.get("VECDB_EXAMPLES", "5")),
+                stateful_step_count=30,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    except BaseException:
+        live.stop()
+        raise
+    assert live.stop() == 0
+    shutil.rmtree(folder)
