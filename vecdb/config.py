@@ -74,6 +74,9 @@ class StorageConfig:
         2_048, "points searched in memory before a segment is built", 16, 65_536
     )
     segment_points: int = setting(131_072, "points of the largest flat segment", 1_024, 1 << 24)
+    disk_reserve_bytes: int = setting(
+        64 * MIB, "free disk space below which puts are refused and deletes still work", 0, 1 << 40
+    )
     open_collections: int = setting(256, "collections kept open at once", 1, 100_000)
 
 

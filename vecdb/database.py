@@ -33,6 +33,7 @@ from vecdb.errors import (
     NotFound,
     ReadOnly,
     SchemaMismatch,
+    StorageFull,
 )
 from vecdb.segment.segment import sync_folder
 from vecdb.storage.catalog import Catalog, CatalogEntry
@@ -58,10 +59,13 @@ class CollectionInfo:
     quarantined: str = ""
 
 
-@dataclass(slots=True)
 class _Open:
-    collection: Collection
-    users: int = 0
+    """A place in the table of open collections. users: guarded by the database's lock."""
+
+    def __init__(self) -> None:
+        self.users = 0
+        self.opening = threading.Lock()  # guards collection, while it is None
+        self.collection: Collection | None = None
 
 
 class Database:
@@ -92,6 +96,8 @@ class Database:
         self._broken: dict[str, str] = {}
         self._lock_file = None if read_only else _acquire(path)
         self._catalog = Catalog(path / "catalog", read_only=read_only)
+        if not read_only:
+            sync_folder(path)
         self._writer = None if read_only else Writer(queue_jobs_max=limits.queued_writes)
         self._closing = threading.Event()
         self._maintenance: threading.Thread | None = None
@@ -110,8 +116,8 @@ class Database:
         if self._maintenance is not None:
             self._maintenance.join()
         with self._lock:
-            for entry in self._open.values():
-                entry.collection.close()
+            for opened in self._open.values():
+                self._close_place(opened)
             self._open.clear()
         self._catalog.close()
         if self._lock_file is not None:
@@ -143,7 +149,8 @@ class Database:
             )
             fresh = self._folder(entry.uuid + _NEW)
             Store.create(fresh / "store", entry.schema, map_bytes=self._storage.map_bytes)
-            sync_folder(fresh)
+            for folder in (fresh / "store", fresh, fresh.parent):
+                sync_folder(folder)
             self._catalog.add(entry)
             fresh.rename(self._folder(entry.uuid))
             sync_folder(fresh.parent)
@@ -221,23 +228,47 @@ class Database:
         Raises NotFound, and Corrupt when its store cannot be opened; others are not affected.
         """
         entry = self._entry(name)
-        opened = self._acquire(entry)
-        try:
-            yield opened.collection
-        finally:
-            with self._lock:
-                opened.users -= 1
-            self._close_surplus()
-
-    def _acquire(self, entry: CatalogEntry) -> _Open:
         with self._lock:
-            opened = self._open.get(entry.uuid)
-            if opened is None:
-                opened = _Open(self._open_collection(entry))
-                self._open[entry.uuid] = opened
-            opened.users += 1
+            opened = self._open.setdefault(entry.uuid, _Open())
             self._open.move_to_end(entry.uuid)
-            return opened
+            opened.users += 1
+        try:
+            with opened.opening:  # of this one alone: the others go on
+                if opened.collection is None:
+                    opened.collection = self._open_collection(entry)
+                collection = opened.collection
+            yield collection
+        finally:
+            self._leave(entry.uuid, opened)
+
+    def _leave(self, key: str, opened: _Open) -> None:
+        with self._lock:
+            opened.users -= 1
+            if opened.collection is None and not opened.users:
+                self._open.pop(key, None)
+            surplus = len(self._open) - self._storage.open_collections
+            if surplus <= 0:
+                return
+            idle = [key for key, one in self._open.items() if not one.users][:surplus]
+            for each in idle:
+                self._close_place(self._open.pop(each))
+
+    def _close_place(self, opened: _Open) -> None:
+        if opened.collection is not None:
+            opened.collection.close()
+
+    @contextmanager
+    def _all_open(self) -> Iterator[list[Collection]]:
+        """Yield the collections that are open now, kept open for as long as the block lasts."""
+        with self._lock:
+            places = {key: one for key, one in self._open.items() if one.collection is not None}
+            for opened in places.values():
+                opened.users += 1
+        try:
+            yield [opened.collection for opened in places.values() if opened.collection]
+        finally:
+            for key, opened in places.items():
+                self._leave(key, opened)
 
     def _open_collection(self, entry: CatalogEntry) -> Collection:
         try:
@@ -262,16 +293,6 @@ class Database:
         now = self._catalog.get(entry.name)
         return now is None or now.uuid != entry.uuid
 
-    def _close_surplus(self) -> None:
-        with self._lock:
-            surplus = len(self._open) - self._storage.open_collections
-            if surplus <= 0:
-                return
-            idle = [key for key, opened in self._open.items() if not opened.users][:surplus]
-            closing = [self._open.pop(key) for key in idle]
-            for opened in closing:
-                opened.collection.close()
-
     # --- state
 
     def ailment(self) -> str:
@@ -282,16 +303,8 @@ class Database:
 
     def gauges(self) -> dict[str, float]:
         """Return sizes and counts over the open collections, by metric name."""
-        with self._lock:
-            opened = list(self._open.values())
-            for entry in opened:
-                entry.users += 1
-        try:
-            stats = [entry.collection.stats() for entry in opened]
-        finally:
-            with self._lock:
-                for entry in opened:
-                    entry.users -= 1
+        with self._all_open() as opened:
+            stats = [collection.stats() for collection in opened]
         segments = [segment for stat in stats for segment in stat.segments]
         return {
             "vecdb_collections": self._catalog.count(),
@@ -335,8 +348,7 @@ class Database:
                 if opened is not None:
                     if opened.users:
                         continue  # the maintenance thread comes back to it
-                    del self._open[name]
-                    opened.collection.close()
+                    self._close_place(self._open.pop(name))
             shutil.rmtree(self._folder(name), ignore_errors=True)
             if not self._folder(name).exists():
                 self._catalog.removed(name)
@@ -352,21 +364,17 @@ class Database:
     def maintain(self) -> None:
         """Build and verify what is due in every open collection."""
         dropped = set(self._catalog.dropped())
-        with self._lock:
-            used = [entry for key, entry in self._open.items() if key not in dropped]
-            for entry in used:
-                entry.users += 1
-        for entry in used:
-            try:
-                self._maintain_one(entry.collection)
-            finally:
-                with self._lock:
-                    entry.users -= 1
+        with self._all_open() as opened:
+            for collection in opened:
+                if collection.uuid not in dropped:
+                    self._maintain_one(collection)
 
     def _maintain_one(self, collection: Collection) -> None:
         try:
             while not self._closing.is_set() and collection.maintain(self._builders):
                 pass
+        except StorageFull as error:
+            log.error("upkeep of %s: %s", collection.uuid, error)
         except Exception:
             if not self._closing.is_set():
                 log.exception("upkeep of %s failed, it is tried again", collection.uuid)

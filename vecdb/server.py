@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import queue
 import signal
 import threading
 from pathlib import Path
@@ -159,9 +160,11 @@ def run(config: Config, address_file: Path | None = None) -> None:
 
     address_file: written once calls are taken, as JSON {"grpc", "metrics", "pid"}.
     """
-    asked = threading.Event()
+    # A SimpleQueue may be put to from a signal handler; an Event may not: its lock may be held by
+    # the very thread that the handler interrupts.
+    asked: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked.set())
+        signal.signal(number, lambda caught, _: asked.put(caught))
     server = Server(config)
     server.start()
     if address_file is not None:
@@ -174,5 +177,5 @@ def run(config: Config, address_file: Path | None = None) -> None:
         temporary = address_file.with_name(address_file.name + ".new")
         temporary.write_text(json.dumps(content))
         temporary.replace(address_file)
-    asked.wait()
+    log.info("asked to stop by %s", signal.Signals(asked.get()).name)
     server.stop()

@@ -85,7 +85,7 @@ def test_a_prompt_stands_in_front_of_its_role_alone(spec):
 
 @pytest.fixture(scope="module")
 def short_sighted(spec):
-    """The model cut to 16 tokens, so that a long text is over 128 characters; the plain tokenizer."""
+    """The model cut to 16 tokens, so 128 characters are a long text; and the plain tokenizer."""
     from tokenizers import Tokenizer
 
     from vecdb.embed.onnx_text import OnnxText

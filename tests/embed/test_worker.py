@@ -31,7 +31,7 @@ from vecdb.embed.process import WorkerProcess
 worker = WorkerProcess(EmbedConfig(), text_bytes=1000)
 worker.start()
 assert worker.wait_ready(60)
-print(worker.pid, flush=True)
+print(worker.pid, worker.address, flush=True)
 sys.stdin.read()
 """
 
@@ -133,8 +133,9 @@ def test_a_worker_does_not_outlive_its_parent(spec):
     with subprocess.Popen(
         [sys.executable, "-c", ORPHAN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as parent:
-        pid = int(parent.stdout.readline())
-        assert ends(pid, parent.kill)
+        pid, address = parent.stdout.readline().split()
+        assert ends(int(pid), parent.kill)
+    assert not Path(address.removeprefix("unix:")).parent.exists()
 
 
 def test_sigterm_ends_a_worker_well_and_sigint_does_not(tmp_path, spec):

@@ -191,7 +191,7 @@ def _ask(collection: Collection, questions: tuple[str, ...]) -> list[dict[str, o
 
 
 def _say_what_next(address: str, metrics: str) -> None:
-    vecdb = os.path.relpath(sys.argv[0])
+    vecdb = os.path.relpath(Path(sys.executable).with_name("vecdb"))
     lines = Text()
     lines.append("Ask something yourself, in another terminal:\n", style="bold")
     lines.append(f'  {vecdb} search -a {address} "parse command line arguments"\n')

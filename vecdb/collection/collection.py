@@ -33,8 +33,8 @@ from vecdb.config import StorageConfig
 from vecdb.errors import Corrupt, ReadOnly
 from vecdb.segment.segment import Segment
 from vecdb.storage.codec import SegmentEntry
-from vecdb.storage.command import WriteCommand
-from vecdb.storage.store import ReadTxn, Store, WriteTxn
+from vecdb.storage.command import Puts, WriteCommand
+from vecdb.storage.store import ReadTxn, Store, WriteTxn, disk_full, free_bytes
 from vecdb.storage.writer import Writer
 from vecdb.types import Schema, WriteOutcome
 from vecdb.write.apply import apply
@@ -43,6 +43,11 @@ log = logging.getLogger(__name__)
 
 RETIRE_S = 30.0
 """Seconds that the files of a replaced segment stay, for readers that are just opening them."""
+
+
+RETRY_S = 0.5
+RETRY_S_MAX = 60.0
+"""Seconds until upkeep that failed is tried again: doubled each time, up to this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ class Collection:
         self._build_lock = threading.Lock()
         self._retired: list[tuple[float, Path]] = []
         self._read_since = False
+        self._retry_at, self._retry_s = 0.0, RETRY_S
         self._maintained: tuple[int, int, set[int]] | None = None
         self._verify_due = writer is not None
         if writer is not None:
@@ -106,7 +112,12 @@ class Collection:
     def write(
         self, command: WriteCommand, *, is_wanted: Callable[[], bool] | None = None
     ) -> Future[WriteOutcome]:
-        """Return the future of a write: done when it is durable and visible."""
+        """Return the future of a write: done when it is durable and visible.
+
+        Raises StorageFull for puts while the disk is all but full: what is left is for deletes.
+        """
+        if any(isinstance(run, Puts) for run in command.runs):
+            self._check_space()
         encoded = command.encode()
         run = partial(
             apply,
@@ -116,6 +127,10 @@ class Collection:
             keep=self._config.changes_retained,
         )
         return self._need_writer().submit(self._store, run, size=len(encoded), is_wanted=is_wanted)
+
+    def _check_space(self) -> None:
+        if free_bytes(self.folder) < self._config.disk_reserve_bytes:
+            raise disk_full()
 
     def _need_writer(self) -> Writer:
         if self._writer is None:
@@ -187,29 +202,40 @@ class Collection:
     def maintain(self, builders: BuilderProcess | None) -> bool:
         """Do one piece of what is due (verify, build, remove); return whether more may be.
 
-        builders: the process that builds segments, or None for this thread.
+        builders: the process that builds segments, or None for this thread. What fails is tried
+        again later, ever less often.
         """
         with self._build_lock:
-            self._remove_retired()
-            if self._verify_due:
-                self._verify_opened()
-            broken = set(self._view.broken) if self._view else set()
-            with self._store.read() as txn:
-                state = txn.state
-                seen = (state.applied_seq, state.epoch, broken)
-                if seen == self._maintained:
-                    return False
-                entries = txn.segments()
-                dead = {e.number: len(txn.tombstones(e.first, e.end)) for e in entries}
-            due = next_build(entries, state, dead, broken, self._config)
-            if due is None:
-                self._maintained = seen
+            if time.monotonic() < self._retry_at:
                 return False
-            self._build(due, max(state.next_segment, self._highest_folder() + 1), builders)
-            self._refresh()
-            return True
+            self._retry_s = min(2 * self._retry_s, RETRY_S_MAX)
+            self._retry_at = time.monotonic() + self._retry_s
+            more = self._maintain(builders)
+            self._retry_at, self._retry_s = 0.0, RETRY_S
+            return more
+
+    def _maintain(self, builders: BuilderProcess | None) -> bool:
+        self._remove_retired()
+        if self._verify_due:
+            self._verify_opened()
+        broken = set(self._view.broken) if self._view else set()
+        with self._store.read() as txn:
+            state = txn.state
+            seen = (state.applied_seq, state.epoch, broken)
+            if seen == self._maintained:
+                return False
+            entries = txn.segments()
+            dead = {e.number: len(txn.tombstones(e.first, e.end)) for e in entries}
+        due = next_build(entries, state, dead, broken, self._config)
+        if due is None:
+            self._maintained = seen
+            return False
+        self._build(due, max(state.next_segment, self._highest_folder() + 1), builders)
+        self._refresh()
+        return True
 
     def _build(self, due: Build, number: int, builders: BuilderProcess | None) -> None:
+        self._check_space()
         started = time.perf_counter()
         job = BuildJob(self.folder, number, due.first, due.end)
         if builders is None:

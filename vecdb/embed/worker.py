@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import NoReturn
 
 import grpc
@@ -174,9 +175,9 @@ def load(spec: ModelSpec, threads: int) -> Loaded:
 
 
 def serve(
-    arguments: argparse.Namespace, stopping: threading.Event, ready: Callable[[], None]
+    arguments: argparse.Namespace, stopping: SimpleQueue[str], ready: Callable[[], None]
 ) -> None:
-    """Load the models, call ready, and serve until stopping is set. Drains for DRAIN_S seconds."""
+    """Load the models, call ready, and serve until stopping says why. Drains for DRAIN_S seconds."""
     known = catalog.load_catalog(arguments.catalog)
     specs = catalog.select(known, arguments.models, arguments.default)
     models = [load(spec, arguments.threads) for spec in specs]
@@ -210,7 +211,7 @@ def serve(
         os.umask(before)
     server.start()
     ready()
-    stopping.wait()
+    log.info("stopping: %s", stopping.get())
     server.stop(DRAIN_S).wait()
     batcher.close()
 
@@ -226,8 +227,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The pipe is for the parent alone: whatever a library prints goes to the log instead.
     parent = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    # A SimpleQueue may be put to from a signal handler; an Event's lock may be held by the very
+    # thread that the handler interrupts.
+    stopping: SimpleQueue[str] = SimpleQueue()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.put("SIGTERM"))
     # Ctrl-C reaches the whole process group; whether to stop is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     orphaned = threading.Event()
@@ -250,12 +253,11 @@ def _say_ready(parent: int) -> None:
         log.warning("the parent is gone already")
 
 
-def _watch_parent(orphaned: threading.Event, stopping: threading.Event) -> None:
+def _watch_parent(orphaned: threading.Event, stopping: SimpleQueue[str]) -> None:
     while os.read(0, 4096):
         pass
-    log.info("the parent has gone or closed the pipe; stopping")
     orphaned.set()
-    stopping.set()
+    stopping.put("the parent has gone or closed the pipe")
 
 
 def _encoder(spec: ModelSpec, threads: int) -> TextEncoder:

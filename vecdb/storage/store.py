@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from vecdb.storage.codec import Change, NumberedSchema, RecordView, SegmentEntry
 _DATABASES = (b"meta", b"ids", b"points", b"tombstones", b"changes", b"requests")
 _GROW_AT = 0.8
 _MAP_MAX = 1 << 46
+_FULL_BYTES = 1 << 20
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 MAX_READERS = 1024
 
 
@@ -108,7 +111,8 @@ class Environment:
                 f"{path} cannot be opened: {error}", hint="restore it from a backup"
             ) from None
         except (lmdb.DiskError, OSError) as error:
-            raise _full_or(error, Corrupt(f"{path} cannot be opened: {error}")) from None
+            unusable = Corrupt(f"{path} cannot be opened: {error}")
+            raise _full_or(error, unusable, path.parent) from None
         self.env.reader_check()
 
     def close(self) -> None:
@@ -124,10 +128,8 @@ class Environment:
         txn = self._enter(write=write)
         try:
             yield txn
-            try:
+            with _told_when_full(self.path):
                 txn.commit()
-            except (lmdb.MapFullError, lmdb.DiskError) as error:
-                raise _full_or(error, error) from None
         except BaseException:
             txn.abort()
             raise
@@ -169,19 +171,30 @@ class Environment:
             self.env.set_mapsize(size * 2)
 
 
-def _full_or(error: Exception, otherwise: Exception) -> Exception:
+def free_bytes(path: Path) -> int:
+    """Return the free space of a path's file system."""
+    disk = os.statvfs(path)
+    return disk.f_bavail * disk.f_frsize
+
+
+def disk_full() -> StorageFull:
+    """Return the error of a write that found no space."""
+    return StorageFull(
+        "the disk is full: nothing of this write was kept, reads and deletes go on",
+        hint="free space on the data directory's file system",
+        retry_after_s=5.0,
+    )
+
+
+def _full_or(error: Exception, otherwise: Exception, path: Path) -> Exception:
     """Return what to raise for an error that may be a full map or a full disk."""
     if isinstance(error, lmdb.MapFullError):
         return MapFull()
-    if "No space left" in str(error) or getattr(error, "errno", None) in (
-        errno.ENOSPC,
-        errno.EDQUOT,
-    ):
-        return StorageFull(
-            "the disk is full: nothing of this write was kept, reads and deletes go on",
-            hint="free space on the data directory's file system",
-            retry_after_s=5.0,
-        )
+    if isinstance(error, lmdb.DiskError) or getattr(error, "errno", 0) in _NO_SPACE:
+        return disk_full()
+    # LMDB calls a write that the disk took half of an input/output error.
+    if "Input/output error" in str(error) and free_bytes(path) < _FULL_BYTES:
+        return disk_full()
     return otherwise
 
 
@@ -190,6 +203,7 @@ class ReadTxn:
 
     def __init__(self, store: Store, txn: lmdb.Transaction) -> None:
         self._txn = txn
+        self._path = store.path
         self._db = store.environment.databases
         self.state = State.decode(self._meta(b"state"))
 
@@ -293,7 +307,7 @@ class WriteTxn(ReadTxn):
     def end_slots(self, slots: Iterable[int], seq: int) -> None:
         """Remove the records of slots, leaving a tombstone each."""
         value = codec.u64(seq)
-        with _mapped_full():
+        with self._told():
             for slot in slots:
                 key = slot_key(slot)
                 self._txn.delete(key, db=self._db[b"points"])
@@ -303,7 +317,7 @@ class WriteTxn(ReadTxn):
 
     def forget_ids(self, ids: Iterable[bytes]) -> None:
         """Remove ids."""
-        with _mapped_full():
+        with self._told():
             for name in ids:
                 self._txn.delete(name, db=self._db[b"ids"])
 
@@ -322,7 +336,7 @@ class WriteTxn(ReadTxn):
             Change.decode(seq, codec.unseal(b"changes", slot_key(seq), sealed))
             for seq, sealed in self._slots(b"changes", 0, end)
         ]
-        with _mapped_full():
+        with self._told():
             for change in old:
                 self._txn.delete(slot_key(change.seq), db=self._db[b"changes"])
                 if change.request:
@@ -335,7 +349,7 @@ class WriteTxn(ReadTxn):
 
     def forget_tombstones(self, slots: Iterable[int]) -> None:
         """Remove tombstones of slots that no segment holds any more."""
-        with _mapped_full():
+        with self._told():
             for slot in slots:
                 self._txn.delete(slot_key(slot), db=self._db[b"tombstones"])
 
@@ -343,23 +357,26 @@ class WriteTxn(ReadTxn):
         """Store the counters; the last thing that a transaction does."""
         self._put(b"meta", b"state", self.state.encode())
 
+    def _told(self) -> AbstractContextManager[None]:
+        return _told_when_full(self._path)
+
     def _put(self, database: bytes, key: bytes, value: bytes) -> None:
-        with _mapped_full():
+        with self._told():
             self._txn.put(key, codec.seal(database, key, value), db=self._db[database])
 
     def _putmulti(
         self, database: bytes, items: list[tuple[bytes, bytes]], *, append: bool = False
     ) -> None:
-        with _mapped_full(), self._txn.cursor(db=self._db[database]) as cursor:
+        with self._told(), self._txn.cursor(db=self._db[database]) as cursor:
             cursor.putmulti(items, append=append)
 
 
 @contextmanager
-def _mapped_full() -> Iterator[None]:
+def _told_when_full(path: Path) -> Iterator[None]:
     try:
         yield
-    except (lmdb.MapFullError, lmdb.DiskError) as error:
-        raise _full_or(error, error) from None
+    except lmdb.Error as error:
+        raise _full_or(error, error, path) from None
 
 
 class Store:

@@ -1,0 +1,304 @@
+"""The command line against a real server: what it prints, and with which status it ends.
+
+What has a table of cases runs in this process, by the same `main`; the rest as people start it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.conftest import LiveServer
+from vecdb import __version__
+from vecdb.cli import main
+from vecdb_client import Client
+
+Ended = subprocess.CompletedProcess
+Run = Callable[..., Ended]
+
+
+def vecdb(*words: str, address: str = "", given: str | None = None) -> Ended:
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("VECDB_")}
+    if address:
+        environ["VECDB_ADDRESS"] = address
+    return subprocess.run(
+        [sys.executable, "-m", "vecdb", *words],
+        capture_output=True,
+        text=True,
+        input=given or "",
+        env=environ,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def run(
+    server: LiveServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Return a function that runs a command against the server, in this process."""
+    monkeypatch.setenv("VECDB_ADDRESS", server.address)
+
+    def call(*words: str, given: str = "") -> Ended:
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", ["vecdb", *words])
+        monkeypatch.setattr("sys.stdin", io.StringIO(given))
+        with pytest.raises(SystemExit) as ended:
+            main()
+        status = ended.value.code or 0
+        assert isinstance(status, int)
+        return Ended(words, status, *capsys.readouterr())
+
+    return call
+
+
+def failed(ended: Ended, *words: str) -> None:
+    """Exit status 1, and a message that says why."""
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr
+    said = " ".join(ended.stderr.split())
+    assert said.startswith("error: ")
+    for word in words:
+        assert word in said
+
+
+@pytest.fixture(scope="module")
+def books(server: LiveServer) -> Iterator[str]:
+    with server.client() as client:
+        made = client.create_collection("books", dim=3)
+        made.upsert(
+            [
+                {"id": "dune", "vector": [0.9, 0.1, 0], "payload": {"year": 1965, "kind": "sf"}},
+                {"id": "emma", "vector": [0, 0.2, 0.9], "payload": {"year": 1815, "ok": True}},
+                {"id": "it", "vector": [0.5, 0.5, 0], "payload": {"year": 1986, "t": "[red]é[/]"}},
+            ]
+        )
+        yield "books"
+        client.delete_collection("books")
+
+
+# --- help
+
+COMMANDS = ["serve", "demo", "import", "search", "get", "info", "collections", "check"]
+
+
+def test_help_names_every_command() -> None:
+    ended = vecdb("--help")
+    assert ended.returncode == 0
+    assert ended.stderr == ""
+    for command in COMMANDS:
+        assert f" {command} " in ended.stdout
+    assert vecdb("-h").stdout == ended.stdout
+    assert "Usage" in vecdb().stdout + vecdb().stderr  # no command at all: the same help
+
+
+@pytest.mark.parametrize("words", [*([c] for c in COMMANDS), ["collections", "create"]])
+def test_help_of_a_command(run: Run, words: list[str]) -> None:
+    ended = run(*words, "--help")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "Usage" in ended.stdout
+
+
+def test_the_version() -> None:
+    assert vecdb("--version").stdout == f"vecdb {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["nonsense"], ["search"], ["search", "x", "--nope"], ["search", "x", "-k", "many"]]
+)
+def test_a_wrong_use_is_status_2(run: Run, words: list[str]) -> None:
+    ended = run(*words)
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+
+
+# --- collections
+
+
+def test_create_list_delete(run: Run, server: LiveServer) -> None:
+    assert run("collections", "create", "made", "--dim", "4", "--metric", "dot").returncode == 0
+    with server.client() as client:
+        space = client.collection("made").info().spaces[""]
+    assert (space.dim, space.metric) == (4, "dot")
+    assert "made" in run("collections", "list").stdout.splitlines()
+    failed(run("collections", "create", "made", "--dim", "4"), "'made' exists")
+    assert run("collections", "delete", "made", "--yes").returncode == 0
+    assert "made" not in run("collections", "list").stdout.splitlines()
+    failed(run("collections", "delete", "made", "--yes"), "'made'", "NOT_FOUND")
+
+
+def test_delete_asks_first(run: Run, server: LiveServer) -> None:
+    run("collections", "create", "asked", "--dim", "2")
+    refused = run("collections", "delete", "asked", given="n\n")
+    assert refused.returncode == 1
+    assert "0 points" in refused.stdout
+    assert "asked" in run("collections", "list").stdout.split()
+    assert run("collections", "delete", "asked", given="y\n").returncode == 0
+    assert "asked" not in run("collections", "list").stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["a/b", "--dim", "3"], ["'a/b'", "1 to 128"]),
+        (["x"], ["--dim", "--model"]),
+        (["x", "--dim", "3", "--metric", "cos"], ["cos", "cosine, dot or euclid"]),
+        (["x", "--dim", "0"], ["dim"]),
+        (["x", "--dim", "99999"], ["16384", "99999"]),
+        (["x", "--model", "gpt-99"], ["'gpt-99'", "all-minilm-l6-v2"]),
+    ],
+)
+def test_what_cannot_be_created(run: Run, words: list[str], said: list[str]) -> None:
+    failed(run("collections", "create", *words), *said)
+
+
+# --- search
+
+
+def test_search_by_vector_as_json(run: Run, books: str) -> None:
+    ended = run("search", "[1, 0, 0]", "--json", "-c", books)
+    hits = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [hit["id"] for hit in hits] == ["dune", "it", "emma"]
+    assert hits[0]["payload"] == {"year": 1965, "kind": "sf"}
+    assert hits[0]["score"] > hits[1]["score"] > hits[2]["score"]
+    assert "é" in ended.stdout  # as it is, not escaped
+    assert ended.stderr == ""
+
+
+def test_search_for_people(run: Run, books: str) -> None:
+    ended = run("search", "[1, 0, 0]", "-k", "2", "-c", books)
+    assert ended.returncode == 0
+    for word in ("dune", "1965", "ms", "3 points considered", "exact"):
+        assert word in ended.stdout
+    assert "emma" not in ended.stdout
+    assert "[red]" in run("search", "[1, 0, 0]", "-c", books).stdout  # payloads are no markup
+
+
+@pytest.mark.parametrize(
+    ("where", "ids"),
+    [
+        (["year>=1965"], {"dune", "it"}),
+        (["year > 1965"], {"it"}),
+        (["year<=1815"], {"emma"}),
+        (["year<1000"], set()),
+        (["year=1815"], {"emma"}),
+        (["year!=1815"], {"dune", "it"}),
+        (["kind=sf"], {"dune"}),
+        (['kind="sf"'], {"dune"}),
+        (["kind!=sf"], {"emma", "it"}),
+        (["ok=true"], {"emma"}),
+        (["year>=1900", "year<1970"], {"dune"}),
+        (["year=1815.0"], {"emma"}),
+        (["t=[red]é[/]"], {"it"}),
+    ],
+)
+def test_search_with_conditions(run: Run, books: str, where: list[str], ids: set[str]) -> None:
+    words = [word for text in where for word in ("--where", text)]
+    ended = run("search", "[1, 1, 1]", "--json", "-c", books, *words)
+    assert ended.returncode == 0, ended.stderr
+    assert {json.loads(line)["id"] for line in ended.stdout.splitlines()} == ids
+
+
+@pytest.mark.parametrize("where", ["year", "=1", "year>=old", "year>true", ""])
+def test_a_condition_that_means_nothing(run: Run, books: str, where: str) -> None:
+    failed(run("search", "[1, 1, 1]", "-c", books, "-w", where), "--where", repr(where))
+
+
+def test_one_collection_needs_no_name(run: Run, books: str) -> None:
+    assert '"dune"' in run("search", "[1, 0, 0]", "--json", "-k", "1").stdout
+    run("collections", "create", "second", "--dim", "3")
+    failed(run("search", "[1, 0, 0]"), "2 collections", "books, second", "--collection")
+    run("collections", "delete", "second", "-y")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["[1, 0]", "-c", "books"], ["3 dimensions", "got 2"]),
+        (["hello", "-c", "books"], ["no model"]),
+        (["[1, 0, 0]", "-c", "nobody"], ["'nobody'", "NOT_FOUND"]),
+        (["[1, 0, 0]", "-c", "books", "--space", "title"], ["'title'"]),
+        (["[1, 0, 0]", "-c", "books", "-k", "0"], ["k"]),
+        (["[NaN, 0, 0]", "-c", "books"], ["position 0 is nan"]),
+    ],
+)
+def test_a_search_that_cannot_be(run: Run, books: str, words: list[str], said: list[str]) -> None:
+    failed(run("search", *words), *said)
+
+
+# --- get, info
+
+
+def test_get(run: Run, books: str) -> None:
+    ended = run("get", "emma", "dune", "--vectors", "-c", books)
+    assert ended.returncode == 0
+    emma, dune = (json.loads(line) for line in ended.stdout.splitlines())
+    assert (emma["id"], dune["id"]) == ("emma", "dune")
+    assert emma["payload"] == {"year": 1815, "ok": True}
+    assert emma["version"] == 1
+    assert dune["vectors"][""] == pytest.approx([0.9, 0.1, 0])
+    assert "vectors" not in run("get", "emma", "-c", books).stdout
+
+
+def test_get_what_is_missing(run: Run, books: str) -> None:
+    ended = run("get", "nobody", "emma", "[bold]", "-c", books)
+    assert ended.returncode == 1
+    assert [json.loads(line)["id"] for line in ended.stdout.splitlines()] == ["emma"]
+    assert ended.stderr.splitlines() == ["missing: nobody", "missing: [bold]"]
+
+
+def test_info(run: Run, books: str, server: LiveServer) -> None:
+    ended = run("info")
+    assert ended.returncode == 0, ended.stderr
+    said = " ".join(ended.stdout.split())
+    for word in (server.address, "SERVING", "all-minilm-l6-v2", "384", "books", "cosine"):
+        assert word in said
+
+
+# --- a server that does not answer
+
+
+@pytest.fixture(scope="module")
+def nobody() -> Iterator[str]:
+    """An address that is held, where nobody listens."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{held.getsockname()[1]}"
+
+
+def test_no_server(nobody: str) -> None:
+    for words in (["info"], ["collections", "create", "x", "--dim", "2"]):
+        failed(vecdb(*words, "--address", nobody), nobody, "UNAVAILABLE")
+
+
+def test_no_server_for_a_read_either(run: Run, nobody: str) -> None:
+    failed(run("get", "a", "-c", "books", "--address", nobody), nobody, "UNAVAILABLE")
+
+
+def test_an_error_is_one_line_however_long(server: LiveServer, nobody: str) -> None:
+    # Whoever greps a log, or shows the last line of one, gets the whole of it.
+    for words, address in (
+        (["get", "a", "-c", "x" * 100], server.address),
+        (["search", "[1]", "-c", "books", "-w", "year"], server.address),
+        (["info"], nobody),
+    ):
+        (line,) = vecdb(*words, address=address).stderr.splitlines()
+        assert line.startswith("error: ")
+
+
+def test_an_address_that_is_none(run: Run) -> None:
+    failed(run("info", "--address", "http://127.0.0.1:1"), "host:port")
+
+
+def test_the_client_and_the_commands_agree(server: LiveServer, run: Run, books: str) -> None:
+    with Client(server.address) as client:
+        names = [one.name for one in client.list_collections()]
+    assert run("collections", "list").stdout.splitlines() == names

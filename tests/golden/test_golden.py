@@ -1,0 +1,92 @@
+"""Data of every format version so far is read as it was written."""
+
+from __future__ import annotations
+
+import importlib.util
+import tarfile
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from vecdb.collection.snapshot import Wanted
+from vecdb.config import LimitsConfig, StorageConfig
+from vecdb.database import Database
+from vecdb.errors import FormatTooNew, NotFound
+from vecdb.ops.check import check_database
+from vecdb.storage import codec
+from vecdb.types import Delete, Equals, Query
+
+HERE = Path(__file__).parent
+EVERYTHING = Wanted(vectors=True, texts=True)
+
+
+def load_make() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("golden_make", HERE / "make.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(params=sorted(HERE.glob("format-*.tar.xz")), ids=lambda path: path.name)
+def data(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    with tarfile.open(request.param) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "data"
+
+
+def test_golden_directory_is_read_as_written(data: Path) -> None:
+    make = load_make()
+    expected = {put.id: put for put in [*make.points(0), *make.points(1)]}
+    for name in make.ENDED:
+        del expected[name]
+    assert all(not report.findings for report in check_database(data, lambda *_: None))
+    database = Database(data, StorageConfig(), LimitsConfig())
+    assert [info.name for info in database.infos()] == ["empty", "golden"]
+    with database.collection("golden") as collection, collection.snapshot() as snapshot:
+        assert collection.schema == make.SCHEMA
+        found = snapshot.get(list(expected), EVERYTHING)
+        assert [point.id for point in found.points] == list(expected)
+        for point in found.points:
+            put = expected[point.id]
+            assert point.payload == put.payload
+            assert point.texts == put.texts
+            assert {name: v.tobytes() for name, v in point.vectors.items()} == put.vectors
+        assert snapshot.get(list(make.ENDED), EVERYTHING).missing == list(make.ENDED)
+        assert snapshot.count(Equals("tag", "t1")) == sum(
+            b'"t1"' in put.payload for put in expected.values()
+        )
+        nearest = snapshot.query(Query(np.frombuffer(make.vector(8, 4), "<f4"), 1), EVERYTHING)
+        assert nearest.hits[0].score == pytest.approx(1.0)
+        stored = snapshot.replay("key-1", b"d" * 32)
+        assert stored is not None
+        assert stored.commit_seq == 2
+    with database.collection("golden") as collection:
+        # And it can be written to.
+        command = load_make().prepare([Delete("p1")], make.SCHEMA, LimitsConfig())
+        assert collection.write(command).result().results[0].found
+    database.close()
+
+
+def test_the_present_format_has_a_golden_directory() -> None:
+    assert (HERE / f"format-{codec.FORMAT_VERSION}.tar.xz").exists(), (
+        "a new format version: make its directory with tests/golden/make.py, and keep the old ones"
+    )
+
+
+def test_what_a_later_vecdb_wrote_is_refused_and_left_alone(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path: path.read_bytes() for path in data.rglob("data.mdb")}
+    monkeypatch.setattr(codec, "FORMAT_VERSION", 0)
+    with pytest.raises(FormatTooNew, match="format 1"):
+        Database(data, StorageConfig(), LimitsConfig())
+    assert {path: path.read_bytes() for path in data.rglob("data.mdb")} == before
+
+
+def test_a_folder_that_is_no_data_directory(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no data directory"):
+        list(check_database(tmp_path, lambda *_: None))

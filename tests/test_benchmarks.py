@@ -1,0 +1,115 @@
+"""The benchmarks run, on toy sizes: they end well, say what they promise, and find what is there.
+
+No time is asserted here: a machine that runs tests is no place to measure.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+BENCHMARKS = REPOSITORY / "benchmarks"
+
+Figures = dict[str, float | str]
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="memory and processor time are read from /proc"
+)
+
+
+def run(name: str, tmp_path: Path) -> Figures:
+    """Run a benchmark with --smoke in a folder that it must leave empty; return its figures."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    written = tmp_path / "figures.json"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-W", "error", str(BENCHMARKS / f"{name}.py")),
+            *("--smoke", "--json", str(written), "--folder", str(folder)),
+        ],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert not list(folder.iterdir()), "the benchmark leaves files behind"
+    figures = json.loads(written.read_text())
+    assert isinstance(figures, dict)
+    assert all(isinstance(value, int | float | str) for value in figures.values())
+    # A reader sees what a program reads: every figure is in the printed table too.
+    assert [key for key in figures if key not in done.stdout] == []
+    return figures
+
+
+def check_facts(figures: Figures, name: str) -> None:
+    assert figures["benchmark"] == name
+    assert figures["smoke"] == 1
+    for key in ("cpu", "commit", "python", "grpcio", "lmdb", "numpy", "instruction_set"):
+        assert figures[key], key
+    for key in ("data_set", "index", "clients"):
+        assert figures[key], key
+    for key in ("cores", "memory_gib", "n", "dim", "rounds"):
+        assert float(figures[key]) > 0, key
+
+
+def positive(figures: Figures, *keys: str) -> None:
+    missing = [key for key in keys if key not in figures]
+    assert not missing
+    not_positive = [key for key in keys if float(figures[key]) <= 0]
+    assert not not_positive
+
+
+def test_ingest(tmp_path: Path) -> None:
+    figures = run("ingest", tmp_path)
+    check_facts(figures, "ingest")
+    positive(
+        figures,
+        *("ingest_vs_lmdb", "ingest_vs_lmdb_min", "ingest_vs_lmdb_max"),
+        *("ingest_points_per_s", "lmdb_points_per_s", "batch_p50_ms", "batch_p99_ms"),
+        *("server_cpu_us_per_point", "client_cpu_us_per_point"),
+        *("store_bytes_per_point", "segment_bytes_per_point", "disk_bytes_per_point"),
+        *("server_peak_rss_mib", "in_segments_s"),
+        *("singles_per_s", "singles_16_per_s", "singles_16_commits", "lmdb_singles_per_s"),
+        "singles_16_writes_per_commit",
+    )
+    # The floor is one only while bare LMDB is given the very bytes that the server stores.
+    assert figures["record_bytes"] == figures["record_bytes_of_server"]
+
+
+def test_search(tmp_path: Path) -> None:
+    figures = run("search", tmp_path)
+    check_facts(figures, "search")
+    for size in ("small", "large"):
+        positive(
+            figures,
+            *(f"search_{size}_p50_ms", f"search_{size}_p99_ms", f"search_{size}_qps"),
+            *(f"echo_{size}_p50_ms", f"search_{size}_vs_echo", f"kernel_{size}_p50_ms"),
+        )
+    positive(
+        figures,
+        *(f"filter_{percent}_percent_p50_ms" for percent in (50, 10, 1)),
+        *("search_while_writing_p50_ms", "search_while_writing_ratio", "written_meanwhile_per_s"),
+        *("start_listening_s", "start_first_answer_s", "start_rss_mib", "server_rss_mib"),
+    )
+    for key in (
+        "recall_at_10",
+        "recall_at_10_small",
+        "recall_at_10_while_writing",
+        "filter_recall_at_10",
+        "filter_counts_right",
+    ):
+        assert figures[key] == 1.0, key
+    if "text_skipped" in figures:
+        pytest.skip(f"texts: {figures['text_skipped']}")
+    positive(
+        figures,
+        *("text_p50_ms", "text_p99_ms", "text_embed_p50_ms", "onnx_p50_ms", "text_ingest_per_s"),
+    )
