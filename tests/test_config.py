@@ -286,7 +286,9 @@ def serve(*flags: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_print_config_shows_what_is_in_force(tmp_path: Path) -> None:
-    file = written(tmp_path, '[limits]\nk = 11\ndim = 12\n[server]\ndata = "odd \\"ünïcode\\" dir"\n')
+    file = written(
+        tmp_path, '[limits]\nk = 11\ndim = 12\n[server]\ndata = "odd \\"ünïcode\\" dir"\n'
+    )
     ended = serve(
         "--print-config",
         "--config",

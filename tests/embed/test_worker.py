@@ -19,7 +19,7 @@ import pytest
 from vecdb.config import EmbedConfig
 from vecdb.embed import catalog
 from vecdb.embed.encoder import Role
-from vecdb.errors import DeadlineExceeded, Overloaded, Unavailable
+from vecdb.errors import DeadlineExceeded, NoModel, Overloaded, Unavailable
 
 PATIENCE_S = 60.0
 LONG = "a text that fills the model " * 60
@@ -190,7 +190,7 @@ def test_a_tampered_model_is_listed_with_the_reason(start_worker, spec, tmp_path
     (info,) = encoders.models()
     assert not info.ready
     assert f"the catalogue expects {spec.files['model'].sha256}" in info.reason
-    with pytest.raises(Unavailable, match="sha256"):
+    with pytest.raises(NoModel, match="sha256"):
         encoders.encode("", ["text"], Role.QUERY)
     assert worker.restarts == 0  # starting again would not mend it
 

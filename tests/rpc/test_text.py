@@ -326,4 +326,3 @@ def test_a_deadline_in_the_past(channel) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         models.Embed(embed(texts=["fine"], role=ROLE), timeout=-1)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from vecdb.config import EmbedConfig
 from vecdb.embed import catalog
-from vecdb.embed.client import RESTARTING, WorkerChannel, WorkerState
+from vecdb.embed.client import RESTART_S, RESTARTING, WorkerChannel, WorkerState
 from vecdb.embed.wire import READY, message_bytes
 from vecdb.errors import VecdbError
 
@@ -141,7 +141,9 @@ class WorkerProcess:
                 self._thread.join()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-        self._become(WorkerState(reason="the embedding worker was stopped"))
+        self._become(
+            WorkerState(reason="the embedding worker was stopped", retry_after_s=RESTART_S)
+        )
 
     def _keep_running(self) -> None:
         backoff_s = BACKOFF_S

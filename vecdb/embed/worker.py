@@ -177,7 +177,7 @@ def load(spec: ModelSpec, threads: int) -> Loaded:
 def serve(
     arguments: argparse.Namespace, stopping: SimpleQueue[str], ready: Callable[[], None]
 ) -> None:
-    """Load the models, call ready, and serve until stopping says why. Drains for DRAIN_S seconds."""
+    """Load the models, call ready, serve until stopping says why, drain for DRAIN_S seconds."""
     known = catalog.load_catalog(arguments.catalog)
     specs = catalog.select(known, arguments.models, arguments.default)
     models = [load(spec, arguments.threads) for spec in specs]
