@@ -61,7 +61,7 @@ def test_golden_directory_is_read_as_written(data: Path) -> None:
         )
         nearest = snapshot.query(Query(np.frombuffer(make.vector(8, 4), "<f4"), 1), EVERYTHING)
         assert nearest.hits[0].score == pytest.approx(1.0)
-        stored = snapshot.replay("key-1", b"d" * 32)
+        stored = collection.replay("key-1", b"d" * 32)
         assert stored is not None
         assert stored.commit_seq == 2
     with database.collection("golden") as collection:

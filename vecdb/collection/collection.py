@@ -37,7 +37,7 @@ from vecdb.storage.command import Puts, WriteCommand
 from vecdb.storage.store import ReadTxn, Store, WriteTxn, disk_full, free_bytes
 from vecdb.storage.writer import Writer
 from vecdb.types import Schema, WriteOutcome
-from vecdb.write.apply import apply
+from vecdb.write.apply import apply, replayed
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +128,11 @@ class Collection:
         )
         return self._need_writer().submit(self._store, run, size=len(encoded), is_wanted=is_wanted)
 
+    def replay(self, idempotency_key: str, digest: bytes) -> WriteOutcome | None:
+        """Return what a write of that key answered, or None. Raises InvalidArgument."""
+        with self._store.read() as txn:  # no view: nothing is searched
+            return replayed(txn, idempotency_key, digest)
+
     def _check_space(self) -> None:
         if free_bytes(self.folder) < self._config.disk_reserve_bytes:
             raise disk_full()
@@ -142,11 +147,16 @@ class Collection:
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """Yield a consistent view that holds every write committed before."""
+        self._read_since = True
+        with self._snapshot() as snapshot:
+            yield snapshot
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Snapshot]:
         while True:
             with self._store.read() as txn:
                 view = self._view_of(txn)
                 if view is not None:
-                    self._read_since = True
                     yield Snapshot(self.uuid, txn, view, self._store.schema)
                     return
 
@@ -268,13 +278,14 @@ class Collection:
             if view is None or not (self._read_since or view.broken):
                 self._view = None
                 return
-        with self.snapshot():
-            self._read_since = False
+        self._read_since = False
+        with self._snapshot():
+            pass
 
     def _verify_opened(self) -> None:
         """Read all segment files that were there at the start; condemn those that fail."""
         self._verify_due = False
-        with self.snapshot():
+        with self._snapshot():
             view = self._view
         assert view is not None
         for entry, live in zip(view.entries, view.segments, strict=True):
@@ -286,7 +297,7 @@ class Collection:
                 log.error("%s: quarantined: %s", self.uuid, error)
                 with self._view_lock:
                     self._keeper.condemn(entry.number, error.message)
-        with self.snapshot():
+        with self._snapshot():
             pass
 
     def _quarantine(self, number: int) -> None:

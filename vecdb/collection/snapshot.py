@@ -20,8 +20,7 @@ from vecdb.segment.fields import Mask, NotIndexed, PayloadRows
 from vecdb.segment.vectors import comparable, score_and_distance
 from vecdb.storage.codec import NumberedSchema, RecordView
 from vecdb.storage.store import ReadTxn
-from vecdb.types import F32, U64, Filter, Hit, Point, Query, QueryResult, WriteOutcome
-from vecdb.write.apply import replayed
+from vecdb.types import F32, U64, Filter, Hit, Point, Query, QueryResult
 from vecdb.write.prepare import check_id, check_vector, unknown_space
 
 SPARE = 8
@@ -107,10 +106,6 @@ class Snapshot:
         if filter is None:
             return self._txn.state.points
         return sum(candidate.count for candidate in self._candidates(filter))
-
-    def replay(self, idempotency_key: str, digest: bytes) -> WriteOutcome | None:
-        """Return what a write of that key answered, or None. Raises InvalidArgument."""
-        return replayed(self._txn, idempotency_key, digest)
 
     def page(
         self, filter: Filter | None, size: int, token: str, wanted: Wanted, bytes_max: int

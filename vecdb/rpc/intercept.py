@@ -30,6 +30,7 @@ class CallInterceptor(grpc.ServerInterceptor):
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}  # wrapped, by method
 
     def intercept_service(
         self,
@@ -37,15 +38,21 @@ class CallInterceptor(grpc.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Return the handler of a call, wrapped."""
+        wrapped = self._handlers.get(handler_call_details.method)
+        if wrapped is not None:
+            return wrapped
         handler = continuation(handler_call_details)
+        # Methods that are not ours are not remembered: a caller may invent any number of them.
         if handler is None or handler.unary_unary is None:
             return handler
         _, service, method = handler_call_details.method.split("/", 2)
-        return grpc.unary_unary_rpc_method_handler(
+        wrapped = grpc.unary_unary_rpc_method_handler(
             self._wrapped(handler.unary_unary, ("unary", service, method)),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
+        self._handlers[handler_call_details.method] = wrapped
+        return wrapped
 
     def _wrapped(self, behaviour: Behaviour, labels: tuple[str, str, str]) -> Behaviour:
         started = self._metrics.started.labels(*labels)

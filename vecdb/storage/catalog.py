@@ -39,6 +39,8 @@ class Catalog:
         fresh = not (path / "data.mdb").exists()
         self._environment = Environment(path, _DATABASES, read_only=read_only, map_bytes=_MAP_BYTES)
         self._db = self._environment.databases
+        # By name, with the catalog's applied_seq at which it was so. Any thread may replace one.
+        self._known: dict[str, tuple[bytes, CatalogEntry]] = {}
         if fresh:
             with self._environment.begin(write=True) as txn:
                 self._put(txn, b"meta", b"format", codec.u32(codec.FORMAT_VERSION))
@@ -58,8 +60,17 @@ class Catalog:
         """Return the collection of that name, or None. Raises Corrupt."""
         key = name.encode()
         with self._environment.begin() as txn:
+            seq = bytes(txn.get(b"applied_seq", db=self._db[b"meta"]) or b"")
+            known = self._known.get(name)
+            if known is not None and known[0] == seq:
+                return known[1]
             sealed = txn.get(key, db=self._db[b"collections"])
-            return None if sealed is None else _decode(key, bytes(sealed))
+            if sealed is None:
+                self._known.pop(name, None)
+                return None
+            entry = _decode(key, bytes(sealed))
+        self._known[name] = seq, entry
+        return entry
 
     def entries(self) -> list[CatalogEntry]:
         """Return all collections by name. Raises Corrupt."""

@@ -149,7 +149,7 @@ def _check_payload(payload: bytes, limits: LimitsConfig) -> None:
             hint="raise limits.payload_bytes, or keep large content elsewhere",
         )
     try:
-        value = json.loads(payload.decode(), parse_constant=_refuse_constant)
+        value = _JSON.decode(payload.decode())
     except RecursionError:
         raise BadPayload("the payload is nested too deeply", field="put.payload") from None
     except ValueError as error:
@@ -162,6 +162,10 @@ def _check_payload(payload: bytes, limits: LimitsConfig) -> None:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
+
+
+# One decoder for all: json.loads with any option makes a new one for every payload.
+_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 _Rows = tuple[list[int], F32]

@@ -48,8 +48,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
             digest = b""
             if request.idempotency_key:
                 digest = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
-                with collection.snapshot() as snapshot:
-                    stored = snapshot.replay(request.idempotency_key, digest)
+                stored = collection.replay(request.idempotency_key, digest)
                 if stored is not None:
                     return self._reply(ops, stored, {})
             truncated = self._encode_texts(collection, ops, refused, context)
