@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -160,9 +161,12 @@ def _from_file(file: Path) -> list[tuple[str, object, str]]:
     except (OSError, ValueError) as error:
         raise InvalidArgument(f"cannot read configuration {file}: {error}") from None
     found: list[tuple[str, object, str]] = []
+    known = [section.name for section in fields(Config)]
     for section, part in tree.items():
         if not isinstance(part, dict):
             raise InvalidArgument(f"{file}: {section!r} stands outside a section")
+        if not part and section not in known:
+            raise _unknown(str(file), f"section {section!r}", section, known)
         found.extend((f"{section}.{key}", value, str(file)) for key, value in part.items())
     return found
 
@@ -186,13 +190,17 @@ def _set(given: dict[str, dict[str, object]], name: str, value: object, source: 
     known = settings()
     item = known.get(name)
     if item is None:
-        near = difflib.get_close_matches(name, known, n=3)
-        raise InvalidArgument(
-            f"{source}: unknown setting {name!r}",
-            hint=f"did you mean {', '.join(near)}?" if near else "see vecdb serve --print-config",
-        )
+        raise _unknown(source, f"setting {name!r}", name, known)
     section, _, key = name.partition(".")
     given[section][key] = _checked(name, item, value, source)
+
+
+def _unknown(source: str, what: str, name: str, known: Iterable[str]) -> InvalidArgument:
+    near = difflib.get_close_matches(name, list(known), n=3)
+    return InvalidArgument(
+        f"{source}: unknown {what}",
+        hint=f"did you mean {', '.join(near)}?" if near else "see vecdb serve --print-config",
+    )
 
 
 def _checked(name: str, item: dataclasses.Field[Any], value: object, source: str) -> object:
@@ -234,6 +242,6 @@ def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        # JSON's strings are TOML's, but for one control character that JSON leaves as it is.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return str(value)

@@ -198,8 +198,8 @@ class Database:
     def _check(self, name: str, schema: Schema) -> None:
         if not _NAME.fullmatch(name):
             raise InvalidArgument(
-                f"collection name {name!r}: expected 1 to 128 letters, digits, '_', '-' or '.', "
-                "the first a letter or digit",
+                "a collection name has 1 to 128 letters, digits, '_', '-' or '.', the first a letter "
+                f"or digit; got {name!r}",
                 field="collection.name",
             )
         if not 1 <= len(schema.spaces) <= self._limits.spaces:
@@ -214,7 +214,8 @@ class Database:
                     field="collection.spaces",
                 )
             if not 1 <= space.dim <= self._limits.dim:
-                raise DimensionMismatch(
+                wrong = DimensionMismatch if space.dim < 1 else LimitExceeded
+                raise wrong(
                     f"space {space.name!r}: dim is 1 to {self._limits.dim}, got {space.dim}",
                     field=f"collection.spaces[{space.name!r}].dense.dim",
                 )
@@ -393,8 +394,14 @@ def _check_same(name: str, there: Schema, asked: Schema) -> None:
 
 def _acquire(path: Path) -> int:
     """Return the descriptor of the held LOCK file of a data directory."""
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise FailedPrecondition(
+            f"{path} cannot be the data directory: {error.strerror}",
+            hint="choose a folder that this user may write to",
+        ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

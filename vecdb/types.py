@@ -94,12 +94,14 @@ class ItemResult:
 
     version: the point's version after it, which is the write's commit_seq; 0 when it is gone.
     found: whether the id existed before. reason and message: "" when it was applied.
+    truncated: spaces whose text was longer than their model reads.
     """
 
     version: int = 0
     found: bool = False
     reason: str = ""
     message: str = ""
+    truncated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ POINTS = 60
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory that a server wrote, with a segment, a tail, and deleted points."""
     folder = tmp_path_factory.mktemp("check")
     settings = {"embed.enabled": "false", "storage.tail_points": 16}
@@ -33,8 +33,11 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             )
         points.delete(["p0", "p1"])
         client.create_collection("empty", dim=2, metric="dot")
+        deadline = time.monotonic() + 60
+        while not points.stats().segments:  # built beside the writes
+            assert time.monotonic() < deadline
     assert live.stop() == 0
-    yield live.data
+    return live.data
 
 
 @pytest.fixture

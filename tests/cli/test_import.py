@@ -76,10 +76,10 @@ def done(ended: Ended, file: Path, points: int) -> None:
 def failed(ended: Ended, *words: str) -> None:
     assert ended.status == 1, ended.stderr
     assert "Traceback" not in ended.stderr
-    said = " ".join(ended.stderr.split())
-    assert "error: " in said
+    said = "".join(ended.stderr.split())  # a line may be broken anywhere, in a path say
+    assert "error:" in said
     for word in words:
-        assert word in said
+        assert "".join(word.split()) in said
 
 
 def stored(rows: Collection) -> dict[str, dict[str, object]]:
@@ -297,9 +297,7 @@ def test_killed_half_way_it_goes_on(server: LiveServer, rows, run: Run, tmp_path
 
 def test_texts_are_encoded(text_server: LiveServer, monkeypatch, capsys, tmp_path: Path) -> None:
     monkeypatch.setenv("VECDB_ADDRESS", text_server.address)
-    file = written(
-        tmp_path, "t.csv", "id,body,n\na,a cat sleeps,1\nb,ships sail at dawn,2\nc,,3\n"
-    )
+    file = written(tmp_path, "t.csv", "id,body,n\na,a cat sleeps,1\nb,ships sail at dawn,2\nc,,3\n")
     monkeypatch.setattr("sys.argv", ["vecdb", "import", str(file), NAME, "--text", "body"])
     with pytest.raises(SystemExit) as ended:
         main()

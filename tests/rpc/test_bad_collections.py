@@ -88,7 +88,7 @@ BAD_NAMES = {
     "nul": "a\0b",
     "newline": "a\n",
     "umlaut": "mü",
-    "full-width digit": "４",
+    "full-width digit": "\uff14",
     "emoji": "🦆",
     "leading dash": "-a",
     "leading underscore": "_a",

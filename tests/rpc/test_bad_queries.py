@@ -30,8 +30,7 @@ from vecdb.rpc.pb.common_pb2 import (
     Value,
     Vector,
 )
-from vecdb_client import Client, PointId, VecdbError
-from vecdb_client import InvalidArgument as ClientInvalidArgument
+from vecdb_client import VecdbError
 from vecdb_client.status import error_of
 
 NAME = "points"
@@ -437,21 +436,3 @@ def test_long_names_of_the_caller_are_cut_in_errors_not_lost(stubs) -> None:
         error = refused(call, request)
         assert (error.code, error.reason) == ("INVALID_ARGUMENT", reason)
         assert "yyy" in error.message
-
-
-# --- through the client
-
-
-def test_the_client_names_what_was_refused(server: LiveServer, stubs) -> None:
-    with Client(server.address) as client:
-        points = client.collection(NAME)
-        with pytest.raises(ClientInvalidArgument) as caught:
-            points.search([1, 2])
-        error = caught.value
-        assert (error.reason, error.call) == ("DIMENSION_MISMATCH", "Search.Query")
-        assert error.metadata == {"expected": "3", "got": "2"}
-        with pytest.raises(ClientInvalidArgument, match="limits.k"):
-            points.search([1, 2, 3], k=K_MAX + 1)
-        with pytest.raises(ClientInvalidArgument, match="page token"):
-            points.page(page_token="x")
-        assert [hit.id for hit in points.search(PointId("p0"), k=1)] == ["p0"]

@@ -31,7 +31,7 @@ def refusal(*flags: str) -> str:
     assert ended.returncode == 1, ended.stderr
     assert ended.stdout == ""
     assert "Traceback" not in ended.stderr
-    (line,) = [line for line in ended.stderr.splitlines() if "error:" in line]
+    assert ended.stderr.count("error:") == 1
     return " ".join(ended.stderr[ended.stderr.index("error:") :].split())
 
 

@@ -1,4 +1,4 @@
-"""Errors on the wire: every one has a status, its details are google.rpc's, and bugs leak nothing."""
+"""Errors on the wire: each has a status, its details are google.rpc's, and bugs leak nothing."""
 
 from __future__ import annotations
 

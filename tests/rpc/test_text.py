@@ -39,7 +39,7 @@ OTHER = ModelBinding(MODEL, "0123456789abcdef" * 4)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """A server whose data directory holds a collection that another revision of the model filled."""
+    """A server whose data holds a collection that another revision of the model filled."""
     data = tmp_path_factory.mktemp("texts") / "data"
     database = Database(data, StorageConfig(), LimitsConfig())
     schema = Schema((Space("", 384, Metric.COSINE, OTHER),))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -21,7 +23,9 @@ from vecdb_client import Client, Collection, ItemFailure, WriteReport
 
 CHUNK_ROWS = 2_000
 SHOWN_FAILURES = 10
-_RESERVED = ("id", "vector", "vectors", "payload")
+CELL_CHARACTERS_MAX = 64 << 20
+NUMBER_CHARACTERS_MAX = 300
+_RESERVED = ("vector", "vectors", "payload")
 
 Row = dict[str, Any]
 
@@ -182,44 +186,59 @@ def _reader(file: Path) -> _Rows:
 
 
 def _json_lines(file: Path) -> Iterator[Row]:
-    with file.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise InvalidArgument(f"{file.name}, line {number}: not JSON: {error}") from None
-            if not isinstance(row, dict):
-                raise InvalidArgument(
-                    f"{file.name}, line {number}: expected an object, got {type(row).__name__}"
-                )
-            yield row
+    for number, line in _text_lines(file):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InvalidArgument(f"{file.name}, line {number}: not JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise InvalidArgument(
+                f"{file.name}, line {number}: expected an object, got {type(row).__name__}"
+            )
+        yield row
 
 
 def _csv_rows(file: Path, delimiter: str) -> Iterator[Row]:
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        for row in csv.DictReader(lines, delimiter=delimiter):
+    csv.field_size_limit(CELL_CHARACTERS_MAX)
+    reader = csv.DictReader((line for _, line in _text_lines(file)), delimiter=delimiter)
+    try:
+        for row in reader:
             if None in row:
-                raise InvalidArgument(f"{file.name}: a row has more columns than the header: {row}")
+                raise InvalidArgument(
+                    f"{file.name}, line {reader.line_num}: more columns than the header has"
+                )
             yield {name: _typed(value) for name, value in row.items() if value is not None}
+    except csv.Error as error:
+        raise InvalidArgument(f"{file.name}, line {reader.line_num}: {error}") from None
+
+
+def _text_lines(file: Path) -> Iterator[tuple[int, str]]:
+    """Yield number and text of each line. Raises InvalidArgument for one that is not UTF-8."""
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise InvalidArgument(f"{file.name}, line {number}: not UTF-8: {error}") from None
+
+
+# As a person writes a number: 007 and 1_000 are names, and nan and inf are no JSON.
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
 def _typed(value: str) -> object:
     if value.startswith("["):
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
-    for kind in (int, float):
-        try:
-            number = kind(value)
-        except ValueError:
-            continue
-        # 007 and 1_000 are names, not numbers; nan is no JSON.
-        if str(number) == value:
-            return number
-    return value
+    found = _NUMBER.fullmatch(value)
+    if found is None or len(value) > NUMBER_CHARACTERS_MAX:
+        return value
+    number = int(value) if found[1] is None and found[2] is None else float(value)
+    return number if math.isfinite(number) else value
 
 
 def _point(row: Row, number: int, id_field: str, text_field: str | None) -> Row:

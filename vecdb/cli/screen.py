@@ -20,7 +20,7 @@ from rich.text import Text
 from vecdb_client import Hit
 
 out = Console()
-err = Console(stderr=True)
+err = Console(stderr=True, soft_wrap=True)
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 

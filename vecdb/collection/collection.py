@@ -34,7 +34,8 @@ from vecdb.errors import Corrupt, ReadOnly
 from vecdb.segment.segment import Segment
 from vecdb.storage.codec import SegmentEntry
 from vecdb.storage.command import Puts, WriteCommand
-from vecdb.storage.store import ReadTxn, Store, WriteTxn, disk_full, free_bytes
+from vecdb.storage.environment import disk_full, free_bytes
+from vecdb.storage.store import ReadTxn, Store, WriteTxn
 from vecdb.storage.writer import Writer
 from vecdb.types import Schema, WriteOutcome
 from vecdb.write.apply import apply, replayed

@@ -260,7 +260,7 @@ class Snapshot:
         if not token:
             return b""
         try:
-            raw = base64.urlsafe_b64decode(token.encode())
+            raw = base64.b64decode(token.encode(), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
             raw = b""
         if len(raw) <= 8 or len(raw) > 8 + 256 or raw[:8] != self._binding(filter):

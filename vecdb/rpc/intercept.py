@@ -7,6 +7,7 @@ traceback and the request's id, and the client gets the id, never the text.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 
 import grpc
 
-from vecdb.errors import VecdbError
+from vecdb.errors import Unavailable, VecdbError
 from vecdb.metrics import Metrics
 from vecdb.rpc import status
 
@@ -30,7 +31,12 @@ class CallInterceptor(grpc.ServerInterceptor):
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._draining = threading.Event()
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}  # wrapped, by method
+
+    def drain(self) -> None:
+        """Refuse calls from now on, in words that clients understand; those under way go on."""
+        self._draining.set()
 
     def intercept_service(
         self,
@@ -63,6 +69,8 @@ class CallInterceptor(grpc.ServerInterceptor):
             started.inc()
             begun = time.perf_counter()
             try:
+                if self._draining.is_set():
+                    raise Unavailable("the server is stopping", retry_after_s=1.0)
                 reply = behaviour(request, context)
             except Exception as error:
                 code, text, trailer = _failure(error, labels)
@@ -81,11 +89,11 @@ def _failure(
     error: Exception, labels: tuple[str, str, str]
 ) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]]:
     request_id = uuid.uuid4().hex
-    if isinstance(error, VecdbError):
-        code = status.code_of(type(error))
-        if code in (grpc.StatusCode.DATA_LOSS, grpc.StatusCode.INTERNAL):
+    code = status.code_of(type(error))
+    if isinstance(error, VecdbError) and code is not grpc.StatusCode.INTERNAL:
+        if code is grpc.StatusCode.DATA_LOSS:
             log.error("%s/%s failed, request %s: %s", labels[1], labels[2], request_id, error)
-        text, details = str(error), status.encode_details(error)
+        text, details = status.shown(str(error)), status.encode_details(error)
         return code, text, ((status.DETAILS, details), (REQUEST_ID, request_id))
     log.error("%s/%s failed, request %s", labels[1], labels[2], request_id, exc_info=error)
     text = f"internal error, request {request_id}: the server's log says more"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -39,6 +40,7 @@ _SERVICES = {
     "models": (models_pb2.DESCRIPTOR.services_by_name["Models"].full_name,),
 }
 STREAM_BYTES = 4 << 20
+NOTICE_S = 0.5
 
 
 class RpcServer:
@@ -48,9 +50,10 @@ class RpcServer:
         self, config: Config, database: Database, encoders: Encoders, metrics: Metrics
     ) -> None:
         limits = config.limits
+        self._calls = CallInterceptor(metrics)
         self._server = grpc.server(
             ThreadPoolExecutor(config.server.threads, thread_name_prefix="vecdb-rpc"),
-            interceptors=[CallInterceptor(metrics)],
+            interceptors=[self._calls],
             options=[
                 ("grpc.max_receive_message_length", limits.message_bytes),
                 ("grpc.max_send_message_length", limits.message_bytes),
@@ -112,4 +115,8 @@ class RpcServer:
     def stop(self, grace_s: float) -> None:
         """Refuse new calls, give those under way some time, and end."""
         self._health.enter_graceful_shutdown()
+        # gRPC cancels a call that arrives between its shutdown and its GOAWAY. Those who are about
+        # to call hear UNAVAILABLE first, which says to go elsewhere or to come back.
+        self._calls.drain()
+        threading.Event().wait(min(NOTICE_S, grace_s))
         self._server.stop(grace_s).wait()

@@ -34,7 +34,7 @@ _REASONS = {
 }
 
 
-def code_of(kind: type[VecdbError]) -> grpc.StatusCode:
+def code_of(kind: type[Exception]) -> grpc.StatusCode:
     """Return the status of an error's family."""
     for ancestor in kind.__mro__:
         if ancestor in CODES:
@@ -50,17 +50,36 @@ def code_number(reason: str) -> int:
     return number
 
 
+TEXT_MAX = 1_000
+DETAIL_MAX = 200
+DETAILS_MAX = 16
+"""Characters of a message and of a detail, and details of an error. Callers' words may be in them
+at any length, while gRPC refuses more than 8 KiB of trailers."""
+
+
+def shown(text: str, most: int = TEXT_MAX) -> str:
+    """Return a text as an error may carry it: cut, and valid UTF-8."""
+    if not text.isascii():  # on the wire each takes up to twelve
+        text = text.encode("utf-8", "backslashreplace").decode()
+        most //= 4
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def encode_details(error: VecdbError) -> bytes:
     """Return the google.rpc.Status of an error, for the trailer DETAILS."""
-    status = pb.Status(code=code_of(type(error)).value[0], message=str(error))
+    status = pb.Status(code=code_of(type(error)).value[0], message=shown(str(error)))
 
     def add(kind: str, message: pb.ErrorInfo | pb.BadRequest | pb.RetryInfo) -> None:
         status.details.add(type_url=_TYPE + kind, value=message.SerializeToString())
 
-    add("ErrorInfo", pb.ErrorInfo(reason=error.reason, domain="vecdb", metadata=error.details))
+    details = list(error.details.items())[:DETAILS_MAX]
+    metadata = {shown(name, DETAIL_MAX): shown(value, DETAIL_MAX) for name, value in details}
+    add("ErrorInfo", pb.ErrorInfo(reason=error.reason, domain="vecdb", metadata=metadata))
     if error.field:
         bad = pb.BadRequest()
-        bad.field_violations.add(field=error.field, description=error.message)
+        bad.field_violations.add(
+            field=shown(error.field, DETAIL_MAX), description=shown(error.message, TEXT_MAX)
+        )
         add("BadRequest", bad)
     if error.retry_after_s is not None:
         seconds, rest = divmod(error.retry_after_s, 1)

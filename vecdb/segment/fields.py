@@ -97,12 +97,11 @@ def scalars(payload: bytes) -> Iterator[tuple[str, Scalar]]:
     """Yield path and value of everything that a payload holds."""
     if not payload:
         return
-    stack: list[tuple[str, Any]] = [("", json.loads(payload))]
+    stack: list[tuple[str, Any]] = list(json.loads(payload).items())
     while stack:
         path, value = stack.pop()
         if isinstance(value, dict):
-            prefix = f"{path}." if path else ""
-            stack.extend((prefix + key, inner) for key, inner in value.items())
+            stack.extend((f"{path}.{key}", inner) for key, inner in value.items())
         elif isinstance(value, list):
             stack.extend((path, inner) for inner in value)
         elif value is not None:
@@ -117,7 +116,7 @@ def as_number(value: Scalar) -> int | float | None:
         try:
             return float(value)
         except OverflowError:
-            return math.copysign(math.inf, value)
+            return math.inf if value > 0 else -math.inf
     return value
 
 

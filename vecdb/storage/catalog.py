@@ -15,7 +15,8 @@ from typing import Any
 from vecdb.errors import Corrupt
 from vecdb.storage import codec
 from vecdb.storage.codec import NumberedSchema
-from vecdb.storage.store import Environment, check_format
+from vecdb.storage.environment import Environment
+from vecdb.storage.store import check_format
 
 _DATABASES = (b"meta", b"collections", b"dropped")
 _MAP_BYTES = 1 << 30

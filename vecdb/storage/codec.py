@@ -277,9 +277,12 @@ def encode_request(outcome: WriteOutcome, digest: bytes) -> bytes:
     results = outcome.results
     found = np.packbits([r.found for r in results], bitorder="little").tobytes()
     gone = np.packbits([r.version == 0 for r in results], bitorder="little").tobytes()
-    refused = [[at, r.reason, r.message] for at, r in enumerate(results) if r.reason]
+    rest = {
+        "refused": [[at, r.reason, r.message] for at, r in enumerate(results) if r.reason],
+        "truncated": [[at, r.truncated] for at, r in enumerate(results) if r.truncated],
+    }
     head = _REQUEST.pack(outcome.commit_seq, digest, len(results))
-    return head + found + gone + to_json(refused)
+    return head + found + gone + to_json(rest)
 
 
 def decode_request(value: bytes) -> tuple[WriteOutcome, bytes]:
@@ -290,11 +293,18 @@ def decode_request(value: bytes) -> tuple[WriteOutcome, bytes]:
         flags = np.frombuffer(value, np.uint8, 2 * width, _REQUEST.size)
         found = np.unpackbits(flags[:width], count=count, bitorder="little")
         gone = np.unpackbits(flags[width:], count=count, bitorder="little")
-        refused = {at: (why, text) for at, why, text in json.loads(value[44 + 2 * width :])}
-    except (struct.error, ValueError, TypeError) as error:
+        rest = json.loads(value[_REQUEST.size + 2 * width :])
+        refused = {at: (why, text) for at, why, text in rest["refused"]}
+        truncated = {at: tuple(spaces) for at, spaces in rest["truncated"]}
+    except (struct.error, KeyError, ValueError, TypeError) as error:
         raise Corrupt(f"a request record cannot be read: {error}") from None
     results = tuple(
-        ItemResult(0 if gone[i] else seq, bool(found[i]), *refused.get(i, ("", "")))
+        ItemResult(
+            0 if gone[i] else seq,
+            bool(found[i]),
+            *refused.get(i, ("", "")),
+            truncated=truncated.get(i, ()),
+        )
         for i in range(count)
     )
     return WriteOutcome(seq, results, replayed=True), digest

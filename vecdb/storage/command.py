@@ -54,10 +54,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class WriteCommand:
-    """Runs of operations in order, and what a replay of the request must answer."""
+    """Runs of operations in order, and what a replay of the request must answer.
+
+    truncated: positions of operations and their spaces whose text was cut.
+    """
 
     runs: tuple[Puts | Deletes, ...]
     refused: tuple[Refused, ...] = ()
+    truncated: tuple[tuple[int, tuple[str, ...]], ...] = ()
     idempotency_key: str = ""
     request_digest: bytes = field(default=b"", repr=False)
 
@@ -74,6 +78,10 @@ class WriteCommand:
             refused=[
                 pb.Refused(position=r.position, reason=r.reason, message=r.message)
                 for r in self.refused
+            ],
+            truncated=[
+                pb.Truncated(position=position, spaces=spaces)
+                for position, spaces in self.truncated
             ],
         )
         for run in self.runs:
@@ -103,6 +111,7 @@ class WriteCommand:
             return cls(
                 tuple(_run(run) for run in write.runs),
                 tuple(Refused(r.position, r.reason, r.message) for r in write.refused),
+                tuple((t.position, tuple(t.spaces)) for t in write.truncated),
                 write.idempotency_key,
                 write.request_digest,
             )

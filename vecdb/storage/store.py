@@ -1,16 +1,12 @@
-"""One collection's LMDB environment: its transactions, and how its map grows. Knows LMDB, alone.
+"""One collection's store: what can be read and changed in a transaction, record by record.
 
-A Store serves any number of reading threads and one writing thread. A transaction of either kind
-holds the gate shared; growing the map, which LMDB allows only while no transaction of the process
-is open, holds it alone.
+Which bytes a record has is codec's business, how an environment is opened and grown is
+environment's. With catalog.py these are the files that know LMDB.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -18,184 +14,12 @@ from typing import Any
 
 import lmdb
 
-from vecdb.errors import Corrupt, FormatTooNew, NotFound, ReadOnly, StorageFull
+from vecdb.errors import Corrupt, FormatTooNew
 from vecdb.storage import codec
 from vecdb.storage.codec import Change, NumberedSchema, RecordView, SegmentEntry, State, slot_key
+from vecdb.storage.environment import Environment, told_when_full
 
 _DATABASES = (b"meta", b"ids", b"points", b"tombstones", b"changes", b"requests")
-_GROW_AT = 0.8
-_MAP_MAX = 1 << 46
-_FULL_BYTES = 1 << 20
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-MAX_READERS = 1024
-
-
-class MapFull(Exception):
-    """The map is full: abort, grow, and apply again. A signal to the writer, never shown."""
-
-
-class Gate:
-    """Shared by transactions, held alone to grow the map. Guards nothing else."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._inside = 0
-        self._closed = False
-
-    def enter(self) -> None:
-        """Wait until nobody holds the gate alone, and share it."""
-        with self._changed:
-            while self._closed:
-                self._changed.wait()
-            self._inside += 1
-
-    def leave(self) -> None:
-        """Stop sharing."""
-        with self._changed:
-            self._inside -= 1
-            if not self._inside:
-                self._changed.notify_all()
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the gate with nobody inside."""
-        with self._changed:
-            while self._closed:
-                self._changed.wait()
-            self._closed = True
-            while self._inside:
-                self._changed.wait()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._closed = False
-                self._changed.notify_all()
-
-
-class Environment:
-    """An LMDB environment with named databases, opened to read or to write."""
-
-    def __init__(
-        self, path: Path, databases: Sequence[bytes], *, read_only: bool, map_bytes: int
-    ) -> None:
-        self.path = path
-        self.read_only = read_only
-        self.gate = Gate()
-        data = path / "data.mdb"
-        if not data.exists() and read_only:
-            raise NotFound(f"no store at {path}")
-        # A map must at least hold the file; one that grew keeps its size over a restart.
-        size = data.stat().st_size if data.exists() else 0
-        while map_bytes * _GROW_AT < size:
-            map_bytes *= 2
-        try:
-            self.env = lmdb.open(
-                str(path),
-                map_size=map_bytes,
-                max_dbs=len(databases),
-                max_readers=MAX_READERS,
-                max_spare_txns=64,
-                readonly=read_only,
-                readahead=False,
-                create=not read_only,
-                mode=0o600,
-            )
-            self.databases = {
-                name: self.env.open_db(name, create=not read_only) for name in databases
-            }
-        except lmdb.NotFoundError:
-            raise Corrupt(f"{path} lacks a database of its format", hint="see FORMAT.md") from None
-        except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError) as error:
-            raise Corrupt(
-                f"{path} cannot be opened: {error}", hint="restore it from a backup"
-            ) from None
-        except (lmdb.DiskError, OSError) as error:
-            unusable = Corrupt(f"{path} cannot be opened: {error}")
-            raise _full_or(error, unusable, path.parent) from None
-        self.env.reader_check()
-
-    def close(self) -> None:
-        """Close the environment; no transaction may be open."""
-        with self.gate.alone():
-            self.env.close()
-
-    @contextmanager
-    def begin(self, *, write: bool = False) -> Iterator[lmdb.Transaction]:
-        """Yield a transaction; commit at the end of the block, abort when it raises."""
-        if write and self.read_only:
-            raise ReadOnly(f"{self.path} was opened to read")
-        txn = self._enter(write=write)
-        try:
-            yield txn
-            with _told_when_full(self.path):
-                txn.commit()
-        except BaseException:
-            txn.abort()
-            raise
-        finally:
-            self.gate.leave()
-
-    def _enter(self, *, write: bool) -> lmdb.Transaction:
-        while True:
-            self.gate.enter()
-            try:
-                return self.env.begin(write=write, buffers=True)
-            except lmdb.MapResizedError:
-                # The writer, in another process, grew the map: take its size over.
-                self.gate.leave()
-                with self.gate.alone():
-                    self.env.set_mapsize(0)
-            except BaseException:
-                self.gate.leave()
-                raise
-
-    def used_bytes(self) -> int:
-        """Return the bytes of the file that hold pages."""
-        used: int = (self.env.info()["last_pgno"] + 1) * self.env.stat()["psize"]
-        return used
-
-    def map_bytes(self) -> int:
-        """Return the bytes of address space mapped."""
-        size: int = self.env.info()["map_size"]
-        return size
-
-    def grow(self, *, force: bool = False) -> None:
-        """Double the map when it is 80 % full, or at once. Waits for open transactions to end."""
-        size = self.map_bytes()
-        if not force and self.used_bytes() < size * _GROW_AT:
-            return
-        if size * 2 > _MAP_MAX:
-            raise StorageFull(f"{self.path}: the map has reached {size} bytes")
-        with self.gate.alone():
-            self.env.set_mapsize(size * 2)
-
-
-def free_bytes(path: Path) -> int:
-    """Return the free space of a path's file system."""
-    disk = os.statvfs(path)
-    return disk.f_bavail * disk.f_frsize
-
-
-def disk_full() -> StorageFull:
-    """Return the error of a write that found no space."""
-    return StorageFull(
-        "the disk is full: nothing of this write was kept, reads and deletes go on",
-        hint="free space on the data directory's file system",
-        retry_after_s=5.0,
-    )
-
-
-def _full_or(error: Exception, otherwise: Exception, path: Path) -> Exception:
-    """Return what to raise for an error that may be a full map or a full disk."""
-    if isinstance(error, lmdb.MapFullError):
-        return MapFull()
-    if isinstance(error, lmdb.DiskError) or getattr(error, "errno", 0) in _NO_SPACE:
-        return disk_full()
-    # LMDB calls a write that the disk took half of an input/output error.
-    if "Input/output error" in str(error) and free_bytes(path) < _FULL_BYTES:
-        return disk_full()
-    return otherwise
 
 
 class ReadTxn:
@@ -358,7 +182,7 @@ class WriteTxn(ReadTxn):
         self._put(b"meta", b"state", self.state.encode())
 
     def _told(self) -> AbstractContextManager[None]:
-        return _told_when_full(self._path)
+        return told_when_full(self._path)
 
     def _put(self, database: bytes, key: bytes, value: bytes) -> None:
         with self._told():
@@ -369,14 +193,6 @@ class WriteTxn(ReadTxn):
     ) -> None:
         with self._told(), self._txn.cursor(db=self._db[database]) as cursor:
             cursor.putmulti(items, append=append)
-
-
-@contextmanager
-def _told_when_full(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except lmdb.Error as error:
-        raise _full_or(error, error, path) from None
 
 
 class Store:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from vecdb.errors import Overloaded, StorageFull, Unavailable, VecdbError
-from vecdb.storage.store import MapFull, Store, WriteTxn
+from vecdb.storage.environment import MapFull
+from vecdb.storage.store import Store, WriteTxn
 
 T = TypeVar("T")
 

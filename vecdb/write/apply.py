@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 
 from vecdb.errors import InvalidArgument
 from vecdb.storage import codec
@@ -43,6 +44,8 @@ def apply(
             _put(txn, run, seq, schema, ended, results)
         else:
             _delete(txn, run, seq, ended, removed, results)
+    for position, spaces in command.truncated:
+        results[position] = replace(results[position], truncated=spaces)
     state.applied_seq = seq
     state.chain = hashlib.sha256(state.chain + codec.u64(seq) + digest).digest()
     txn.put_change(

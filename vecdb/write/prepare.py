@@ -7,6 +7,7 @@ length, and short enough that float32 can hold every product of two of them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -27,6 +28,11 @@ from vecdb.types import F32, Metric, Op, Put, Schema, Space
 
 ID_BYTES_MAX = 256
 
+PAYLOAD_DEPTH_MAX = 200
+"""Levels of objects and arrays in a payload."""
+
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+
 LENGTH_MAX = 1e18
 """Euclidean length of a vector: its square, and that of a difference of two, fit float32."""
 
@@ -37,13 +43,15 @@ def prepare(
     limits: LimitsConfig,
     *,
     refused: dict[int, VecdbError] | None = None,
+    truncated: dict[int, list[str]] | None = None,
     atomic: bool = False,
     idempotency_key: str = "",
     request_digest: bytes = b"",
 ) -> WriteCommand:
     """Return the command of a write: its good operations, and what was refused and why.
 
-    refused: operations known to be wrong already, by position. Raises LimitExceeded for the
+    refused: operations known to be wrong already, by position. truncated: those whose text was
+    cut, with the spaces. Raises LimitExceeded for the
     request as a whole, and when atomic the first operation's error, its field naming the row.
     """
     check_batch(len(ops), limits)
@@ -56,7 +64,7 @@ def prepare(
         if position in wrong:
             continue
         try:
-            check_id(op.id)
+            check_id(op.id, "put.id" if isinstance(op, Put) else "delete.id")
             if isinstance(op, Put):
                 _check_put(op, schema, limits)
         except VecdbError as error:
@@ -71,6 +79,7 @@ def prepare(
     return WriteCommand(
         tuple(_runs(ops, wrong, matrices)),
         tuple(Refused(at, error.reason, str(error)) for at, error in sorted(wrong.items())),
+        tuple((at, tuple(cut)) for at, cut in sorted((truncated or {}).items()) if at not in wrong),
         idempotency_key,
         request_digest,
     )
@@ -148,16 +157,28 @@ def _check_payload(payload: bytes, limits: LimitsConfig) -> None:
             field="put.payload",
             hint="raise limits.payload_bytes, or keep large content elsewhere",
         )
+    if payload.count(b"{") + payload.count(b"[") > PAYLOAD_DEPTH_MAX:
+        _check_depth(payload)
     try:
         value = _JSON.decode(payload.decode())
-    except RecursionError:
-        raise BadPayload("the payload is nested too deeply", field="put.payload") from None
     except ValueError as error:
         raise BadPayload(f"the payload is not JSON: {error}", field="put.payload") from None
     if not isinstance(value, dict):
         raise BadPayload(
             f"the payload must be a JSON object, got {type(value).__name__}", field="put.payload"
         )
+
+
+def _check_depth(payload: bytes) -> None:
+    """Raise BadPayload for nesting that a parser might refuse later, on a deeper stack."""
+    depth = 0
+    for token in _BRACKETS.finditer(payload):
+        mark = token[0][:1]
+        depth += (mark in b"[{") - (mark in b"]}")
+        if depth > PAYLOAD_DEPTH_MAX:
+            raise BadPayload(
+                f"the payload is nested deeper than {PAYLOAD_DEPTH_MAX} levels", field="put.payload"
+            )
 
 
 def _refuse_constant(name: str) -> None:

@@ -91,12 +91,12 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
             raise InvalidArgument(f"space {name!r}: expected dense", field=field)
         dense = message.dense
         metric = METRICS.get(dense.metric)
-        if not dense.model:
-            if metric is None:
-                raise InvalidArgument(
-                    f"space {name!r}: expected metric cosine, dot or euclid",
-                    field=f"{field}.metric",
-                )
+        unset = dense.metric == pb.METRIC_UNSPECIFIED
+        if metric is None and not (unset and dense.model):
+            raise InvalidArgument(
+                f"space {name!r}: expected metric cosine, dot or euclid", field=f"{field}.metric"
+            )
+        if metric is not None and not dense.model:
             return Space(name, dense.dim, metric)
         model = self._encoders.resolve(dense.model)
         if dense.dim not in (0, model.dim):

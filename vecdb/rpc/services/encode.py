@@ -12,7 +12,7 @@ import grpc
 
 from vecdb.embed.client import Encoded, Encoders
 from vecdb.embed.encoder import Role
-from vecdb.errors import DeadlineExceeded, ModelMismatch, NoModel
+from vecdb.errors import DeadlineExceeded, ModelMismatch, NoModel, NotFound
 from vecdb.metrics import Metrics
 from vecdb.types import Space
 
@@ -31,7 +31,13 @@ class SpaceEncoder:
                 f"space {space.name!r} has no model: it takes {space.dim} numbers, not text",
                 hint="create the collection with a model of Models.List to send text",
             )
-        now = self._encoders.resolve(space.model.name).fingerprint
+        try:
+            now = self._encoders.resolve(space.model.name).fingerprint
+        except NotFound as error:
+            raise NoModel(
+                f"space {space.name!r} needs model {space.model.name}: {error.message}",
+                hint="configure it with embed.models",
+            ) from None
         if now != space.model.fingerprint:
             raise ModelMismatch(
                 f"space {space.name!r} was filled by {space.model.name} "

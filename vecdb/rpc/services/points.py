@@ -50,13 +50,14 @@ class PointsService(points_pb2_grpc.PointsServicer):
                 digest = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
                 stored = collection.replay(request.idempotency_key, digest)
                 if stored is not None:
-                    return self._reply(ops, stored, {})
+                    return self._reply(ops, stored)
             truncated = self._encode_texts(collection, ops, refused, context)
             command = prepare(
                 ops,
                 collection.schema,
                 self._limits,
                 refused=refused,
+                truncated=truncated,
                 atomic=request.atomic,
                 idempotency_key=request.idempotency_key,
                 request_digest=digest,
@@ -65,7 +66,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
                 results = tuple(
                     ItemResult(reason=one.reason, message=one.message) for one in command.refused
                 )
-                return self._reply(ops, WriteOutcome(0, results), truncated)
+                return self._reply(ops, WriteOutcome(0, results))
             written = collection.write(command, is_wanted=context.is_active)
             try:
                 outcome = written.result(context.time_remaining())
@@ -74,7 +75,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
                     "the deadline passed before the write was durable; it may still become so",
                     hint="send it again with the same idempotency key",
                 ) from None
-        return self._reply(ops, outcome, truncated)
+        return self._reply(ops, outcome)
 
     def _encode_texts(
         self,
@@ -94,6 +95,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
                     self._encoder.check(space)
                     self._check_text(op.texts[space.name], f"put.vectors[{space.name!r}].text")
                 except VecdbError as error:
+                    error.field = error.field or f"put.vectors[{space.name!r}].text"
                     refused[position] = error
                     continue
                 rows.append((position, op))
@@ -123,12 +125,10 @@ class PointsService(points_pb2_grpc.PointsServicer):
                 hint="split it into chunks, or raise limits.text_bytes",
             )
 
-    def _reply(
-        self, ops: list[Op], outcome: WriteOutcome, truncated: Truncated
-    ) -> pb.WriteResponse:
+    def _reply(self, ops: list[Op], outcome: WriteOutcome) -> pb.WriteResponse:
         reply = pb.WriteResponse(commit_seq=outcome.commit_seq, replayed=outcome.replayed)
         counts: dict[tuple[str, str], int] = {}
-        for position, (op, result) in enumerate(zip(ops, outcome.results, strict=True)):
+        for op, result in zip(ops, outcome.results, strict=True):
             kind = "put" if isinstance(op, Put) else "delete"
             if result.reason:
                 what = "refused"
@@ -137,9 +137,9 @@ class PointsService(points_pb2_grpc.PointsServicer):
                 )
             else:
                 what = "replayed" if outcome.replayed else "applied"
-                message = reply.results.add(version=result.version, found=result.found)
-                if position in truncated:
-                    message.truncated.extend(truncated[position])
+                reply.results.add(
+                    version=result.version, found=result.found, truncated=result.truncated
+                )
             counts[kind, what] = counts.get((kind, what), 0) + 1
         for (kind, what), count in counts.items():
             self._metrics.write_operations.labels(kind, what).inc(count)
@@ -175,7 +175,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
         self, request: pb.ListPointsRequest, context: grpc.ServicerContext
     ) -> pb.ListPointsResponse:
         """Return a page of points by id."""
-        size = request.page_size or PAGE_SIZE_DEFAULT
+        size = request.page_size or min(PAGE_SIZE_DEFAULT, self._limits.page_items)
         if size > self._limits.page_items:
             raise LimitExceeded(
                 f"page_size is {size}, the limit is {self._limits.page_items}",

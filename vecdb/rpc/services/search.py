@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import grpc
 
@@ -11,7 +13,7 @@ from vecdb.collection.snapshot import Snapshot, Wanted
 from vecdb.config import LimitsConfig
 from vecdb.database import Database
 from vecdb.embed.encoder import Role
-from vecdb.errors import InvalidArgument, LimitExceeded
+from vecdb.errors import InvalidArgument, LimitExceeded, VecdbError
 from vecdb.metrics import Metrics
 from vecdb.query.filter import check_filter
 from vecdb.rpc.convert import filter_of, vector_array, vector_message
@@ -39,7 +41,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
         started = time.perf_counter_ns()
         near, k, chosen = self._read(request)
         wanted = Wanted(not request.without_payload, request.with_vectors, request.with_texts)
-        with self._database.collection(request.collection) as collection:
+        with _named(), self._database.collection(request.collection) as collection:
             vector = self._vector(near, collection, context)
             embedded = time.perf_counter_ns()
             with collection.snapshot() as snapshot:
@@ -105,6 +107,24 @@ class SearchService(search_pb2_grpc.SearchServicer):
         self._metrics.hits.inc(len(result.hits))
         if not result.complete:
             self._metrics.incomplete.inc()
+
+
+_FIELDS = {
+    "vector": "legs[0].near.vector",
+    "point": "legs[0].near.vector.point",
+    "texts[0]": "legs[0].near.vector.text",
+    "space": "legs[0].near.space",
+}
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Give the errors of the rooms below the path of the request's field that they are about."""
+    try:
+        yield
+    except VecdbError as error:
+        error.field = _FIELDS.get(error.field, error.field)
+        raise
 
 
 def _stored(snapshot: Snapshot, near: pb.Near) -> F32:

@@ -13,16 +13,18 @@ class Command(_message.Message):
     def __init__(self, write: _Optional[_Union[Write, _Mapping]] = ...) -> None: ...
 
 class Write(_message.Message):
-    __slots__ = ("runs", "refused", "idempotency_key", "request_digest")
+    __slots__ = ("runs", "refused", "truncated", "idempotency_key", "request_digest")
     RUNS_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     REQUEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
     runs: _containers.RepeatedCompositeFieldContainer[Run]
     refused: _containers.RepeatedCompositeFieldContainer[Refused]
+    truncated: _containers.RepeatedCompositeFieldContainer[Truncated]
     idempotency_key: str
     request_digest: bytes
-    def __init__(self, runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., refused: _Optional[_Iterable[_Union[Refused, _Mapping]]] = ..., idempotency_key: _Optional[str] = ..., request_digest: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., refused: _Optional[_Iterable[_Union[Refused, _Mapping]]] = ..., truncated: _Optional[_Iterable[_Union[Truncated, _Mapping]]] = ..., idempotency_key: _Optional[str] = ..., request_digest: _Optional[bytes] = ...) -> None: ...
 
 class Run(_message.Message):
     __slots__ = ("positions", "puts", "deletes")
@@ -61,6 +63,14 @@ class Deletes(_message.Message):
     IDS_FIELD_NUMBER: _ClassVar[int]
     ids: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Truncated(_message.Message):
+    __slots__ = ("position", "spaces")
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    SPACES_FIELD_NUMBER: _ClassVar[int]
+    position: int
+    spaces: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, position: _Optional[int] = ..., spaces: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Refused(_message.Message):
     __slots__ = ("position", "reason", "message")
