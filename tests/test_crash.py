@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 from dataclasses import dataclass, field
@@ -10,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from tests.conftest import LiveServer, MakeServer
+from tests.conftest import MakeServer
+from tests.live import LiveServer, alive, descendants, wait_until
 from vecdb_client import NO_RETRIES, Client, VecdbError
 
 DIM = 16
@@ -121,35 +121,3 @@ def test_children_end_with_a_killed_server(make_server: MakeServer) -> None:
     server.kill()
     for child in children:
         wait_until(lambda child=child: not alive(child))
-
-
-def wait_until(condition, timeout_s: float = 30.0) -> None:
-    waited = threading.Event()
-    for _ in range(int(timeout_s / 0.05)):
-        if condition():
-            return
-        waited.wait(0.05)
-    raise AssertionError("what was waited for did not come")
-
-
-def descendants(pid: int) -> list[int]:
-    found: list[int] = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdecimal():
-            continue
-        try:
-            with open(f"/proc/{entry}/stat") as stat:
-                parent = int(stat.read().rsplit(")", 1)[1].split()[1])
-        except (OSError, IndexError):
-            continue
-        if parent == pid:
-            found += [int(entry), *descendants(int(entry))]
-    return found
-
-
-def alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except OSError:
-        return False

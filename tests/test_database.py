@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.test_crash import wait_until
+from tests.live import wait_until
 from vecdb.collection.snapshot import Wanted
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import LiveServer
-from tests.test_crash import wait_until
+from tests.live import LiveServer, wait_until
 from vecdb_client import NO_RETRIES, Collection, StorageFull
 
 DIM = 64

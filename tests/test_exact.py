@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.conftest import MakeServer
-from tests.test_crash import wait_until
+from tests.live import wait_until
 from vecdb_client import F
 
 QUERIES = 200

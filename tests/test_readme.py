@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.conftest import REPOSITORY, LiveServer
+from tests.live import REPOSITORY, LiveServer
 
 
 def test_readme_example(text_server: LiveServer, capsys: pytest.CaptureFixture[str]) -> None:

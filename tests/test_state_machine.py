@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.conftest import LiveServer
+from tests.live import LiveServer
 from tests.model import Condition, ModelCollection
 from vecdb_client import Client, Collection, F, Filter, PointId
 

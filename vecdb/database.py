@@ -198,8 +198,8 @@ class Database:
     def _check(self, name: str, schema: Schema) -> None:
         if not _NAME.fullmatch(name):
             raise InvalidArgument(
-                "a collection name has 1 to 128 letters, digits, '_', '-' or '.', the first a letter "
-                f"or digit; got {name!r}",
+                "a collection name has 1 to 128 letters, digits, '_', '-' or '.', the first of "
+                f"them a letter or digit; got {name!r}",
                 field="collection.name",
             )
         if not 1 <= len(schema.spaces) <= self._limits.spaces:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import LiveServer
+from tests.live import LiveServer
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.conftest import LiveServer
+from tests.live import LiveServer
 from vecdb import __version__
 from vecdb.cli import main
 from vecdb_client import Client

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_crash import alive, descendants, wait_until
+from tests.live import alive, descendants, wait_until
 from vecdb.cli.stdlib_docs import read_stdlib
 
 RIGHT = {

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.conftest import LiveServer
+from tests.live import LiveServer
 from vecdb.cli import main
 from vecdb_client import Client, Collection
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import LiveServer, MakeServer
-from tests.test_crash import descendants, wait_until
+from tests.conftest import MakeServer
+from tests.live import LiveServer, descendants, wait_until
 from vecdb_client import Collection, F
 
 DIM = 24

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from tests.conftest import LiveServer
+from tests.live import LiveServer
 from vecdb.rpc.pb import collections_pb2 as pb
 from vecdb.rpc.pb import (
     collections_pb2_grpc,

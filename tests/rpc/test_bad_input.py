@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import grpc
 import pytest
 
-from tests.conftest import LiveServer
+from tests.live import LiveServer
 from vecdb.rpc.pb import collections_pb2, collections_pb2_grpc, points_pb2_grpc
 from vecdb.rpc.pb import points_pb2 as pb
 from vecdb.rpc.pb.common_pb2 import Floats, Point, Vector

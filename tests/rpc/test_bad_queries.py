@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import grpc
 import pytest
 
-from tests.conftest import LiveServer
+from tests.live import LiveServer
 from vecdb.rpc.pb import (
     collections_pb2,
     collections_pb2_grpc,

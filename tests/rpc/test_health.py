@@ -13,7 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from tests.conftest import LiveServer
+from tests.live import LiveServer
 from vecdb import __version__
 from vecdb_client import Client
 

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
-from tests.conftest import LiveServer, MakeServer
+from tests.conftest import MakeServer
+from tests.live import LiveServer
 from vecdb.rpc.pb import collections_pb2, collections_pb2_grpc, points_pb2_grpc
 from vecdb.rpc.pb import points_pb2 as pb
 from vecdb.rpc.pb.common_pb2 import Point

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import LiveServer
+from tests.live import LiveServer
 from vecdb_client import Client, Collection, F, PointId, Space
 
 PAYLOAD_BYTES = 1 << 18

@@ -99,8 +99,9 @@ def test_details_are_googles_byte_for_byte(kind: type[VecdbError]) -> None:
 
 @given(
     st.dictionaries(
-        st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
-        st.text(st.characters(exclude_categories=["Cs"])),
+        st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=50),
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=50),
+        max_size=status.DETAILS_MAX,
     )
 )
 def test_details_of_any_number(details: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 import pytest
 
-from tests.conftest import START_S, LiveServer
+from tests.live import START_S, LiveServer
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.rpc.pb import (

@@ -1,0 +1,122 @@
+"""A real server in a process of its own, and looking at processes: what the tests share."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vecdb_client import Client
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+START_S = 60.0
+
+
+@dataclass
+class LiveServer:
+    """`vecdb serve` on free ports. Start, stop and kill it as often as a test likes."""
+
+    data: Path
+    settings: dict[str, object] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    address: str = ""
+    metrics: str = ""
+    log: Path = Path()
+
+    def start(self) -> LiveServer:
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        addresses = self.data.with_name(self.data.name + "-addresses.json")
+        addresses.unlink(missing_ok=True)
+        self.log = self.data.with_name(self.data.name + "-server.log")
+        command = [sys.executable, "-m", "vecdb", "serve", "--data", str(self.data)]
+        command += ["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]
+        command += ["--address-file", str(addresses)]
+        for name, value in self.settings.items():
+            command += ["--set", f"{name}={value}"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_S
+        while not addresses.exists():
+            try:
+                self.process.wait(0.02)
+            except subprocess.TimeoutExpired:
+                assert time.monotonic() < deadline, self.tail()
+                continue
+            raise AssertionError(f"the server ended: {self.tail()}")
+        found = json.loads(addresses.read_text())
+        self.address, self.metrics = found["grpc"], found["metrics"]
+        with self.client() as client:
+            client.wait_ready(START_S)
+        return self
+
+    def tail(self) -> str:
+        return self.log.read_text(errors="replace")[-3000:]
+
+    def client(self, **options: object) -> Client:
+        return Client(self.address, **options)  # type: ignore[arg-type]
+
+    def kill(self) -> None:
+        """kill -9 of the server alone: its children must notice by themselves."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; return the exit status."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            raise AssertionError(f"the server does not stop: {self.tail()}") from None
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+    """Return once the condition holds."""
+    waited = threading.Event()
+    for _ in range(int(timeout_s / 0.05)):
+        if condition():
+            return
+        waited.wait(0.05)
+    raise AssertionError("what was waited for did not come")
+
+
+def descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdecimal():
+            continue
+        try:
+            with open(f"/proc/{entry}/stat") as stat:
+                parent = int(stat.read().rsplit(")", 1)[1].split()[1])
+        except (OSError, IndexError):
+            continue
+        if parent == pid:
+            found += [int(entry), *descendants(int(entry))]
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
