@@ -45,6 +45,7 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(VENV)/bin/mypy
+	$(VENV)/bin/stubtest vecdb.kernel._native --allowlist vecdb/kernel/stubtest.txt
 
 layers: $(VENV)/.dev
 	$(VENV)/bin/lint-imports
