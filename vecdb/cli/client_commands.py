@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import reduce
 from operator import and_
 from typing import Annotated, Any
@@ -13,17 +15,34 @@ from rich.table import Table
 from rich.text import Text
 
 from vecdb.cli.screen import bytes_text, err, hits_table, out
-from vecdb.errors import InvalidArgument, NotFound
-from vecdb_client import Client, DataLoss, F, Filter
+from vecdb.errors import InvalidArgument, NotFound, Unavailable
+from vecdb_client import NO_RETRIES, Client, DataLoss, DeadlineExceeded, F, Filter
+from vecdb_client import Unavailable as ServerUnavailable
 
 Address = Annotated[
     str, typer.Option("--address", "-a", envvar="VECDB_ADDRESS", help="The server's gRPC address.")
 ]
 DEFAULT_ADDRESS = "127.0.0.1:6363"
+PROBE_S = 5.0
 
 collections = typer.Typer(help="List, create and delete collections.", no_args_is_help=True)
 
 _CONDITION = re.compile(r"([^=<>!]+?)\s*(>=|<=|!=|=|>|<)\s*(.*)", re.DOTALL)
+
+
+@contextmanager
+def connect(address: str, timeout_s: float = 30.0) -> Iterator[Client]:
+    """Yield a client of a server that answers; whoever waits at a terminal hears at once if not."""
+    with Client(address, timeout_s=PROBE_S, retries=NO_RETRIES) as probe:
+        try:
+            probe.health()
+        except (ServerUnavailable, DeadlineExceeded) as error:
+            raise Unavailable(
+                f"no vecdb server answers at {address}: {error.message}",
+                hint="start one with `vecdb serve`, or name another with --address",
+            ) from None
+    with Client(address, timeout_s=timeout_s) as client:
+        yield client
 
 
 def parse_where(conditions: list[str]) -> Filter | None:
@@ -84,7 +103,7 @@ def search(
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
     """Find the points nearest to a text or a vector."""
-    with Client(address) as client:
+    with connect(address) as client:
         chosen = client.collection(the_collection(client, collection))
         result = chosen.search(
             _vector_or_text(query), k=k, space=space, filter=parse_where(where or [])
@@ -124,7 +143,7 @@ def get(
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
     """Print points by id, one JSON object a line; exit 1 when one is missing."""
-    with Client(address) as client:
+    with connect(address) as client:
         chosen = client.collection(the_collection(client, collection))
         found = chosen.get(ids, with_vectors=vectors, with_texts=True)
     for point in found.points:
@@ -144,7 +163,7 @@ def get(
 
 def info(address: Address = DEFAULT_ADDRESS) -> None:
     """Show a server: its health, models and collections."""
-    with Client(address) as client:
+    with connect(address) as client:
         health = client.health()
         models = client.list_models()
         known = client.list_collections()
@@ -190,7 +209,7 @@ def _row(client: Client, name: str, spaces: str, quarantined: str) -> list[str]:
 @collections.command("list")
 def list_collections(address: Address = DEFAULT_ADDRESS) -> None:
     """Print the names of all collections."""
-    with Client(address) as client:
+    with connect(address) as client:
         for one in client.list_collections():
             typer.echo(one.name)
 
@@ -212,7 +231,7 @@ def create(
         raise InvalidArgument("give --dim for vectors of your own, or --model to send text")
     if metric not in (None, "cosine", "dot", "euclid"):
         raise InvalidArgument(f"--metric {metric}: expected cosine, dot or euclid")
-    with Client(address) as client:
+    with connect(address) as client:
         client.create_collection(name, dim=dim, metric=metric, model=model)  # type: ignore[arg-type]
     out.print(f"created {name}")
 
@@ -224,7 +243,7 @@ def delete(
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
     """Delete a collection and everything in it."""
-    with Client(address) as client:
+    with connect(address) as client:
         count = client.collection(name).count()
         if not yes:
             typer.confirm(f"delete {name} and its {count:,} points for good?", abort=True)

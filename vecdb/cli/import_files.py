@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from vecdb.cli.client_commands import DEFAULT_ADDRESS, Address
+from vecdb.cli.client_commands import DEFAULT_ADDRESS, Address, connect
 from vecdb.cli.screen import err, out, progress_bar
 from vecdb.errors import InvalidArgument, NotFound
 from vecdb_client import Client, Collection, ItemFailure, WriteReport
@@ -73,7 +73,7 @@ def import_file(
         state = _resumed(file, state)
     if state.rows:
         err.print(f"going on after row {state.rows:,} ({_state_path(file).name})")
-    with Client(address, timeout_s=300.0) as client:
+    with connect(address, timeout_s=300.0) as client:
         target = _target(client, collection, rows, text_field, model, metric)
         started = time.perf_counter()
         failures = _run(file, target, rows, state, id_field, text_field)
