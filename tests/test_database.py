@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -25,6 +26,7 @@ from vecdb.errors import (
     Unavailable,
 )
 from vecdb.storage.codec import NumberedSchema
+from vecdb.storage.environment import Environment
 from vecdb.storage.store import Store, WriteTxn
 from vecdb.storage.writer import Writer
 from vecdb.types import Metric, Put, Query, Schema, Space
@@ -84,7 +86,7 @@ def test_a_reader_under_way_finishes_when_its_collection_is_dropped(database: Da
     with database.collection("a") as opened, opened.snapshot() as snapshot:
         database.drop("a")
         query = Query(np.ones(4, np.float32), 1)
-        assert [hit.point.id for hit in snapshot.query(query, Wanted()).hits] == ["a"]
+        assert [hit.point.id for hit in snapshot.query(query, Wanted(), 1 << 20).hits] == ["a"]
     wait_until(lambda: not list((database.path / "collections").iterdir()))
 
 
@@ -173,6 +175,66 @@ def test_collections_limit(path: Path) -> None:
     database.create("b", SCHEMA)
     with pytest.raises(LimitExceeded, match=r"limits\.collections"):
         database.create("c", SCHEMA)
+    database.close()
+
+
+def test_a_first_start_that_died_is_begun_again(path: Path) -> None:
+    Environment(
+        path / "catalog",
+        (b"meta", b"collections", b"dropped"),
+        read_only=False,
+        map_bytes=1 << 20,
+        create=True,
+    ).close()  # the environment is there, and nothing in it says which format it has
+    database = Database(path, STORAGE, LIMITS)
+    database.create("a", SCHEMA)
+    database.close()
+
+
+def test_too_many_open_files_is_no_damage(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = StorageConfig(map_bytes=1 << 20, tail_points=16)
+    database = Database(path, storage, LIMITS)
+    database.create("a", SCHEMA)
+    for number in range(40):
+        put_one(database, "a", f"p{number}")
+    with database.collection("a") as opened:
+        wait_until(lambda: opened.stats().segments)
+    database.close()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(np, "load", refuse)
+    database = Database(path, storage, LIMITS)
+    with (
+        pytest.raises(Unavailable, match="Too many open files"),
+        database.collection("a") as opened,
+        opened.snapshot(),
+    ):
+        pass
+    monkeypatch.undo()
+    assert count(database, "a") == 40
+    assert not list(path.glob("collections/*/quarantine/*"))
+    database.close()
+
+
+def test_the_queue_is_empty_when_nothing_waits(path: Path) -> None:
+    database = Database(path, StorageConfig(map_bytes=1 << 20, open_collections=1), LIMITS)
+    names = [f"c{number}" for number in range(4)]
+    for name in names:
+        database.create(name, SCHEMA)
+
+    def churn(name: str) -> None:
+        for number in range(60):
+            put_one(database, name, f"p{number}")
+
+    threads = [threading.Thread(target=churn, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [count(database, name) for name in names] == [60] * 4
+    assert database.gauges()["vecdb_writes_waiting"] == 0
     database.close()
 
 

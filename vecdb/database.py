@@ -34,6 +34,7 @@ from vecdb.errors import (
     ReadOnly,
     SchemaMismatch,
     StorageFull,
+    Unavailable,
 )
 from vecdb.segment.segment import sync_folder
 from vecdb.storage.catalog import Catalog, CatalogEntry
@@ -47,6 +48,7 @@ log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _NEW = ".new"
 MAINTAIN_INTERVAL_S = 0.2
+READERS_INTERVAL_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +96,13 @@ class Database:
         self._names_lock = threading.Lock()
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._broken: dict[str, str] = {}
+        self._verified: set[tuple[str, int]] = set()
         self._lock_file = None if read_only else _acquire(path)
         self._catalog = Catalog(path / "catalog", read_only=read_only)
         if not read_only:
-            sync_folder(path)
+            (path / "collections").mkdir(exist_ok=True)
+            for folder in (path / "catalog", path, path.parent):
+                sync_folder(folder)
         self._writer = None if read_only else Writer(queue_jobs_max=limits.queued_writes)
         self._closing = threading.Event()
         self._maintenance: threading.Thread | None = None
@@ -258,25 +263,28 @@ class Database:
         if opened.collection is not None:
             opened.collection.close()
 
-    @contextmanager
-    def _all_open(self) -> Iterator[list[Collection]]:
-        """Yield the collections that are open now, kept open for as long as the block lasts."""
+    def _each_open(self) -> Iterator[Collection]:
+        """Yield the collections that are open now, each kept open only while it is looked at."""
         with self._lock:
-            places = {key: one for key, one in self._open.items() if one.collection is not None}
-            for opened in places.values():
+            keys = list(self._open)
+        for key in keys:
+            with self._lock:
+                opened = self._open.get(key)
+                if opened is None or opened.collection is None:
+                    continue
                 opened.users += 1
-        try:
-            yield [opened.collection for opened in places.values() if opened.collection]
-        finally:
-            for key, opened in places.items():
+            try:
+                yield opened.collection
+            finally:
                 self._leave(key, opened)
 
     def _open_collection(self, entry: CatalogEntry) -> Collection:
         try:
-            collection = Collection(self._folder(entry.uuid), self._storage, self._writer)
+            collection = Collection(
+                self._folder(entry.uuid), self._storage, self._writer, self._verified
+            )
         except (Corrupt, NotFound) as error:
-            # A collection that the catalog names has a store: without one, something took it.
-            if not (self._folder(entry.uuid) / "store").exists() and self._is_gone(entry):
+            if self._is_gone(entry):  # dropped while it was being opened
                 raise NotFound(f"no collection {entry.name!r}", collection=entry.name) from None
             reason = str(error)
             if self._broken.get(entry.uuid) != reason:
@@ -304,12 +312,11 @@ class Database:
 
     def gauges(self) -> dict[str, float]:
         """Return sizes and counts over the open collections, by metric name."""
-        with self._all_open() as opened:
-            stats = [collection.stats() for collection in opened]
+        stats = [collection.stats() for collection in self._each_open()]
         segments = [segment for stat in stats for segment in stat.segments]
         return {
             "vecdb_collections": self._catalog.count(),
-            "vecdb_collections_open": len(opened),
+            "vecdb_collections_open": len(stats),
             "vecdb_collections_quarantined": len(self._broken),
             "vecdb_points": sum(stat.points for stat in stats),
             "vecdb_tail_points": sum(stat.tail_points for stat in stats),
@@ -329,7 +336,6 @@ class Database:
     def _finish_names(self) -> None:
         """Complete what was being created or deleted when the process before this one ended."""
         parent = self.path / "collections"
-        parent.mkdir(exist_ok=True)
         known = {entry.uuid for entry in self._catalog.entries()}
         dropped = set(self._catalog.dropped())
         for path in parent.iterdir():
@@ -353,32 +359,43 @@ class Database:
             shutil.rmtree(self._folder(name), ignore_errors=True)
             if not self._folder(name).exists():
                 self._catalog.removed(name)
+                self._broken.pop(name, None)
 
     def _maintain(self) -> None:
+        checked = time.monotonic()
         while not self._closing.wait(MAINTAIN_INTERVAL_S):
             try:
                 self._remove_dropped()
                 self.maintain()
+                if time.monotonic() - checked > READERS_INTERVAL_S:
+                    checked = time.monotonic()
+                    for collection in self._each_open():
+                        collection.forget_dead_readers()
             except Exception:
                 log.exception("maintenance failed; it goes on")
 
     def maintain(self) -> None:
         """Build and verify what is due in every open collection."""
-        dropped = set(self._catalog.dropped())
-        with self._all_open() as opened:
-            for collection in opened:
-                if collection.uuid not in dropped:
-                    self._maintain_one(collection)
+        more = True
+        while more and not self._closing.is_set():
+            # A piece of each in turn, so that one that is never done does not keep others waiting.
+            dropped = set(self._catalog.dropped())
+            more = False
+            for collection in self._each_open():
+                if collection.uuid not in dropped and not self._closing.is_set():
+                    more |= self._maintain_one(collection)
+            self._remove_dropped()
 
-    def _maintain_one(self, collection: Collection) -> None:
+    def _maintain_one(self, collection: Collection) -> bool:
         try:
-            while not self._closing.is_set() and collection.maintain(self._builders):
-                pass
-        except StorageFull as error:
-            log.error("upkeep of %s: %s", collection.uuid, error)
+            return collection.maintain(self._builders)
+        except (StorageFull, Unavailable) as error:
+            if not self._closing.is_set():
+                log.error("upkeep of %s: %s", collection.uuid, error)
         except Exception:
             if not self._closing.is_set():
                 log.exception("upkeep of %s failed, it is tried again", collection.uuid)
+        return False
 
 
 def _check_same(name: str, there: Schema, asked: Schema) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import queue
+import resource
 import signal
 import threading
 from pathlib import Path
@@ -155,11 +156,19 @@ def _check_exposure(config: Config) -> None:
             )
 
 
+def _allow_files() -> None:
+    """Raise the soft limit of open files to the hard one: every mapped array holds a descriptor."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def run(config: Config, address_file: Path | None = None) -> None:
     """Serve until SIGTERM or SIGINT; return when stopped.
 
     address_file: written once calls are taken, as JSON {"grpc", "metrics", "pid"}.
     """
+    _allow_files()
     # A SimpleQueue may be put to from a signal handler; an Event may not: its lock may be held by
     # the very thread that the handler interrupts.
     asked: queue.SimpleQueue[int] = queue.SimpleQueue()

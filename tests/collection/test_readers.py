@@ -38,7 +38,7 @@ for line in sys.stdin:
             print(snapshot.seq, snapshot.count(None), flush=True)
         else:
             query = np.full(8, float(words[1]), np.float32)
-            result = snapshot.query(Query(query, 3), Wanted())
+            result = snapshot.query(Query(query, 3), Wanted(), 1 << 20)
             print(snapshot.seq, *(hit.point.id for hit in result.hits), flush=True)
 """
 

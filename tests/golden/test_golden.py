@@ -19,6 +19,7 @@ from vecdb.storage import codec
 from vecdb.types import Delete, Equals, Query
 
 HERE = Path(__file__).parent
+MIB = 1 << 20
 EVERYTHING = Wanted(vectors=True, texts=True)
 
 
@@ -48,18 +49,18 @@ def test_golden_directory_is_read_as_written(data: Path) -> None:
     assert [info.name for info in database.infos()] == ["empty", "golden"]
     with database.collection("golden") as collection, collection.snapshot() as snapshot:
         assert collection.schema == make.SCHEMA
-        found = snapshot.get(list(expected), EVERYTHING)
+        found = snapshot.get(list(expected), EVERYTHING, MIB)
         assert [point.id for point in found.points] == list(expected)
         for point in found.points:
             put = expected[point.id]
             assert point.payload == put.payload
             assert point.texts == put.texts
             assert {name: v.tobytes() for name, v in point.vectors.items()} == put.vectors
-        assert snapshot.get(list(make.ENDED), EVERYTHING).missing == list(make.ENDED)
+        assert snapshot.get(list(make.ENDED), EVERYTHING, MIB).missing == list(make.ENDED)
         assert snapshot.count(Equals("tag", "t1")) == sum(
             b'"t1"' in put.payload for put in expected.values()
         )
-        nearest = snapshot.query(Query(np.frombuffer(make.vector(8, 4), "<f4"), 1), EVERYTHING)
+        nearest = snapshot.query(Query(np.frombuffer(make.vector(8, 4), "<f4"), 1), EVERYTHING, MIB)
         assert nearest.hits[0].score == pytest.approx(1.0)
         stored = collection.replay("key-1", b"d" * 32)
         assert stored is not None

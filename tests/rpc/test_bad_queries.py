@@ -297,7 +297,7 @@ def test_a_filter_that_means_nothing(stubs, bad, kind: str) -> None:
         (equals(True), 0),
         (equals(1.0), 1),
         (equals(1, path=""), 0),
-        (equals(1, path="n" * 5_000), 0),
+        (equals(1, path="n" * 500), 0),
         (equals("x" * 100_000), 0),
         (one_of("a", 1, 2.0, True), 2),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import Future
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -15,7 +16,8 @@ from vecdb.config import LimitsConfig
 from vecdb.errors import Corrupt, InvalidArgument
 from vecdb.storage.codec import NumberedSchema
 from vecdb.storage.command import Puts, WriteCommand
-from vecdb.storage.store import Store
+from vecdb.storage.store import UNKNOWN_SEQ, Store
+from vecdb.storage.writer import Writer
 from vecdb.types import Delete, Metric, Op, Put, Schema, Space, WriteOutcome
 from vecdb.write.apply import apply
 from vecdb.write.prepare import prepare
@@ -195,4 +197,52 @@ def test_a_flipped_bit_in_a_record_is_noticed(tmp_path: Path) -> None:
         txn.put(b"\0" * 7 + b"\x05", value, db=databases[b"points"])
     with store.read() as read, pytest.raises(Corrupt, match="points/5"):
         read.record(5)
+    store.close()
+
+
+def damage(store: Store, database: bytes, key: bytes) -> None:
+    with store.environment.env.begin(write=True) as txn:
+        value = bytearray(txn.get(key, db=store.environment.databases[database]))
+        value[0] ^= 1
+        txn.put(key, bytes(value), db=store.environment.databases[database])
+
+
+def test_a_write_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+    store = store_at(tmp_path / "store")
+    run(store, prepare([Put("x", b"", {}), Put("y", b'{"old": 1}', {})], SCHEMA, LIMITS))
+    damage(store, b"ids", b"x")
+    before = contents(store)
+    writer = Writer(queue_jobs_max=10)
+    bad = prepare([Put("y", b"", {}), Put("new", b"", {}), Delete("x")], SCHEMA, LIMITS)
+    good = prepare([Put("z", b"", {})], SCHEMA, LIMITS)
+
+    def job(command: WriteCommand) -> Future[WriteOutcome]:
+        digest = hashlib.sha256(command.encode()).digest()
+        return writer.submit(store, lambda txn: apply(txn, command, digest, store.schema, 16))
+
+    with pytest.raises(Corrupt, match="ids/"):
+        job(bad).result(30)
+    assert contents(store) == before
+    jobs = [job(good), job(bad), job(good)]  # perhaps in one group: the good ones are applied
+    assert jobs[0].result(30).commit_seq == 2
+    assert jobs[2].result(30).commit_seq == 3
+    with pytest.raises(Corrupt):
+        jobs[1].result(30)
+    writer.close()
+    store.close()
+
+
+def test_damaged_changes_and_tombstones_lose_nothing(tmp_path: Path) -> None:
+    store = store_at(tmp_path / "store")
+    run(store, prepare([Put("x", b"", {}), Put("y", b"", {})], SCHEMA, LIMITS))
+    run(store, prepare([Delete("x")], SCHEMA, LIMITS))
+    damage(store, b"changes", b"\0" * 7 + b"\x02")
+    damage(store, b"tombstones", bytes(8))
+    with store.read() as txn:
+        assert txn.changes(1) is None  # whoever asks loads afresh
+        assert txn.tombstones(0, 9) == [(0, UNKNOWN_SEQ)]
+    for number in range(20):  # past the horizon: the damaged record is dropped
+        run(store, prepare([Put(f"p{number}", b"", {})], SCHEMA, LIMITS), keep=4)
+    with store.read() as txn:
+        assert txn.changes(18) is not None
     store.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import shutil
 import threading
 import time
@@ -79,8 +80,17 @@ class CollectionStats:
 class Collection:
     """An open collection. Made by Database."""
 
-    def __init__(self, folder: Path, config: StorageConfig, writer: Writer | None) -> None:
-        """Open the collection of a folder; without a writer, to read."""
+    def __init__(
+        self,
+        folder: Path,
+        config: StorageConfig,
+        writer: Writer | None,
+        verified: set[tuple[str, int]],
+    ) -> None:
+        """Open the collection of a folder; without a writer, to read.
+
+        verified: uuid and number of segments that were read through by this process; added to.
+        """
         self.folder = folder
         self.uuid = folder.name
         self._config = config
@@ -95,6 +105,7 @@ class Collection:
         self._retry_at, self._retry_s = 0.0, RETRY_S
         self._maintained: tuple[int, int, set[int]] | None = None
         self._verify_due = writer is not None
+        self._verified = verified
         if writer is not None:
             self._sweep()
 
@@ -106,6 +117,9 @@ class Collection:
     def close(self) -> None:
         """Close the store; no snapshot may be open, and no write under way."""
         with self._build_lock:
+            # Nobody comes back for these. A reader of another process that was about to open one
+            # takes its rows from the store.
+            self._remove_retired(math.inf)
             self._store.close()
 
     # --- writing
@@ -179,8 +193,9 @@ class Collection:
         with self._store.read() as txn:
             entries = txn.segments()
             state = txn.state
-            dead = {e.number: len(txn.tombstones(e.first, e.end)) for e in entries}
-        broken = self._view.broken if self._view else {}
+            dead = {e.number: txn.count_tombstones(e.first, e.end) for e in entries}
+        view = self._view  # another thread may drop it
+        broken = view.broken if view else {}
         return CollectionStats(
             points=state.points,
             applied_seq=state.applied_seq,
@@ -208,6 +223,10 @@ class Collection:
         except OSError:
             return 0
 
+    def forget_dead_readers(self) -> None:
+        """Free the reader slots of killed processes, which keep pages from being reused."""
+        self._store.environment.forget_dead_readers()
+
     # --- segments
 
     def maintain(self, builders: BuilderProcess | None) -> bool:
@@ -226,7 +245,7 @@ class Collection:
             return more
 
     def _maintain(self, builders: BuilderProcess | None) -> bool:
-        self._remove_retired()
+        self._remove_retired(time.monotonic())
         if self._verify_due:
             self._verify_opened()
         broken = set(self._view.broken) if self._view else set()
@@ -236,7 +255,7 @@ class Collection:
             if seen == self._maintained:
                 return False
             entries = txn.segments()
-            dead = {e.number: len(txn.tombstones(e.first, e.end)) for e in entries}
+            dead = {e.number: txn.count_tombstones(e.first, e.end) for e in entries}
         due = next_build(entries, state, dead, broken, self._config)
         if due is None:
             self._maintained = seen
@@ -247,6 +266,9 @@ class Collection:
 
     def _build(self, due: Build, number: int, builders: BuilderProcess | None) -> None:
         self._check_space()
+        self._sweep_temporary()  # a builder that was killed left its own
+        view = self._view
+        broken = set(view.broken) if view else set()
         started = time.perf_counter()
         job = BuildJob(self.folder, number, due.first, due.end)
         if builders is None:
@@ -257,7 +279,7 @@ class Collection:
         replaced = self._need_writer().submit(self._store, partial(_publish, built)).result()
         now = time.monotonic()
         for old in replaced:
-            if self._view and old in self._view.broken:
+            if old in broken:
                 self._quarantine(old)
             else:
                 self._retired.append((now + RETIRE_S, self._segment_folder(old)))
@@ -290,8 +312,10 @@ class Collection:
             view = self._view
         assert view is not None
         for entry, live in zip(view.entries, view.segments, strict=True):
-            if not isinstance(live.part, Segment):
+            key = (self.uuid, entry.number)
+            if not isinstance(live.part, Segment) or key in self._verified:
                 continue
+            self._verified.add(key)
             try:
                 live.part.verify()
             except Corrupt as error:
@@ -317,24 +341,27 @@ class Collection:
         names = [path.name for path in parent.iterdir()] if parent.exists() else []
         return max((int(name) for name in names if name.isdecimal()), default=0)
 
-    def _remove_retired(self) -> None:
-        now = time.monotonic()
+    def _remove_retired(self, now: float) -> None:
         due = [folder for at, folder in self._retired if at <= now]
         self._retired = [(at, folder) for at, folder in self._retired if at > now]
         for folder in due:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def _sweep_temporary(self) -> None:
+        for path in (self.folder / "segments").glob(f"{TEMPORARY}*"):
+            log.info("%s: removing %s, which was never finished", self.uuid, path.name)
+            shutil.rmtree(path, ignore_errors=True)
+
     def _sweep(self) -> None:
         """Remove what a build or a merge left behind when the process before this one ended."""
+        self._sweep_temporary()
         parent = self.folder / "segments"
         if not parent.exists():
             return
         with self._store.read() as txn:
             listed = {str(entry.number) for entry in txn.segments()}
         for path in parent.iterdir():
-            if path.name.startswith(TEMPORARY) or (
-                path.name.isdecimal() and path.name not in listed
-            ):
+            if path.name.isdecimal() and path.name not in listed:
                 log.info("%s: removing %s, which is not published", self.uuid, path.name)
                 shutil.rmtree(path, ignore_errors=True)
 

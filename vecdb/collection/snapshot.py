@@ -13,7 +13,7 @@ from itertools import islice
 import numpy as np
 
 from vecdb.collection.view import View
-from vecdb.errors import Corrupt, InvalidArgument, NotFound, Unavailable
+from vecdb.errors import Corrupt, InvalidArgument, LimitExceeded, NotFound, Unavailable
 from vecdb.query.filter import matching
 from vecdb.query.search import Candidates, Part, nearest
 from vecdb.segment.fields import Mask, NotIndexed, PayloadRows
@@ -71,8 +71,12 @@ class Snapshot:
                 retry_after_s=0.1,
             )
 
-    def get(self, ids: Sequence[str], wanted: Wanted) -> Found:
-        """Return the points of those ids, in the order asked."""
+    def get(self, ids: Sequence[str], wanted: Wanted, bytes_max: int) -> Found:
+        """Return the points of those ids, in the order asked.
+
+        Raises LimitExceeded once their records have more than bytes_max bytes.
+        """
+        left = bytes_max
         for at, name in enumerate(ids):
             check_id(name, f"ids[{at}]")
         found = Found([], [], [])
@@ -86,7 +90,9 @@ class Snapshot:
             if record is None:
                 (found.damaged if slots else found.missing).append(name)
             else:
-                found.points.append(self._point(record, wanted))
+                point = self._point(record, wanted)
+                left = _spend(left, point, bytes_max)
+                found.points.append(point)
         return found
 
     def vector_of(self, name: str, space: str) -> F32:
@@ -134,8 +140,13 @@ class Snapshot:
                 left -= len(record.value)
         return found
 
-    def query(self, query: Query, wanted: Wanted) -> QueryResult:
-        """Return the k points nearest to a vector. Raises InvalidArgument for what is wrong."""
+    def query(self, query: Query, wanted: Wanted, bytes_max: int) -> QueryResult:
+        """Return the k points nearest to a vector.
+
+        Raises InvalidArgument for what is wrong, LimitExceeded once the hits have more than
+        bytes_max bytes.
+        """
+        left = bytes_max
         started = time.perf_counter_ns()
         space = self._schema.schema.space(query.space)
         if space is None:
@@ -160,7 +171,9 @@ class Snapshot:
                 warnings.append(f"slot {slot} of a segment has no record: run vecdb check")
                 continue
             score, distance = score_and_distance(space.metric, kernel_score)
-            hits.append(Hit(self._point(record, wanted), score, distance))
+            point = self._point(record, wanted)
+            left = _spend(left, point, bytes_max)
+            hits.append(Hit(point, score, distance))
         fetched = time.perf_counter_ns()
         return QueryResult(
             hits=tuple(hits),
@@ -269,3 +282,15 @@ class Snapshot:
                 field="page_token",
             )
         return raw[8:]
+
+
+def _spend(left: int, point: Point, bytes_max: int) -> int:
+    """Return what is left of a reply's bytes after a point. Raises LimitExceeded."""
+    left -= len(point.payload) + sum(vector.nbytes for vector in point.vectors.values())
+    left -= sum(len(text) for text in point.texts.values())
+    if left < 0:
+        raise LimitExceeded(
+            f"the reply would have more than {bytes_max} bytes",
+            hint="ask for fewer points, or without payload and vectors",
+        )
+    return left

@@ -117,6 +117,9 @@ class ViewKeeper:
         tail = view.tail
         assert isinstance(tail.part, MemoryRows)
         first, end = changes[0].first_slot, txn.state.next_slot
+        if txn.state.epoch != view.epoch and (entries := txn.segments()):
+            # What segments hold by now is not read into the tail only to be cut from it.
+            first = max(first, entries[-1].end)
         # Slots that have ended since are not in the store any more, and so never appended.
         fresh = tail.part.append(rows_of(txn.records(first, end), self._names))
         alive = tail.alive

@@ -111,7 +111,9 @@ class EncoderService:
         if not 1 <= len(request.texts) <= CALL_TEXTS:
             raise InvalidArgument(f"1 to {CALL_TEXTS} texts a call, got {len(request.texts)}")
         left = context.time_remaining()
-        deadline = None if left is None else time.monotonic() + left
+        # gRPC says some 9e18 for no deadline, which no lock of Python can wait for.
+        endless = left is None or left >= threading.TIMEOUT_MAX
+        deadline = None if endless else time.monotonic() + left
         role = Role.QUERY if lane is Lane.QUERY else Role.DOCUMENT
         tokens = model.encoder.tokenize(request.texts, role)
         ticket = self._batcher.submit(

@@ -9,7 +9,7 @@ import numpy as np
 
 from vecdb.config import LimitsConfig
 from vecdb.errors import BadFilter, LimitExceeded
-from vecdb.segment.fields import FieldSource, Interval, Mask
+from vecdb.segment.fields import PATH_CHARACTERS_MAX, FieldSource, Interval, Mask
 from vecdb.types import U32, And, Equals, Filter, In, Not, Or, Range, Scalar
 
 
@@ -41,6 +41,12 @@ def check_filter(filter: Filter, limits: LimitsConfig) -> None:
 
 
 def _check_condition(node: Equals | In | Range) -> None:
+    if len(node.path) > PATH_CHARACTERS_MAX:
+        raise BadFilter(
+            f"a path has at most {PATH_CHARACTERS_MAX} characters, got {len(node.path)}: "
+            f"{node.path[:40]!r}",
+            field="filter",
+        )
     if isinstance(node, Equals):
         _check_value(node.path, node.value)
     elif isinstance(node, In):
@@ -84,9 +90,9 @@ def matching(filter: Filter, source: FieldSource) -> Mask:
 
 def _rows(condition: Equals | In | Range, source: FieldSource) -> Iterable[U32]:
     if isinstance(condition, Equals):
-        return [source.equal(condition.path, condition.value)]
+        return [source.equal_any(condition.path, (condition.value,))]
     if isinstance(condition, In):
-        return [source.equal(condition.path, value) for value in condition.values]
+        return [source.equal_any(condition.path, condition.values)]
     low = condition.gte if condition.gt is None else condition.gt
     high = condition.lte if condition.lt is None else condition.lt
     interval = Interval(low, high, condition.gt is not None, condition.lt is not None)

@@ -15,22 +15,28 @@ from typing import Any
 
 import grpc
 
-from vecdb.errors import Unavailable, VecdbError
+from vecdb.errors import DeadlineExceeded, Unavailable, VecdbError
 from vecdb.metrics import Metrics
 from vecdb.rpc import status
+from vecdb.rpc.deadline import remaining_s
 
 log = logging.getLogger(__name__)
 
 REQUEST_ID = "vecdb-request-id"
+OURS = "vecdb."
 
 Behaviour = Callable[[Any, grpc.ServicerContext], Any]
 
 
 class CallInterceptor(grpc.ServerInterceptor):
-    """Wraps unary calls; streams of the standard services pass through."""
+    """Wraps unary calls; streams of the standard services pass through.
 
-    def __init__(self, metrics: Metrics) -> None:
+    working: calls of ours that are worked on at once; others wait, and health never does.
+    """
+
+    def __init__(self, metrics: Metrics, working: int) -> None:
         self._metrics = metrics
+        self._working = threading.BoundedSemaphore(working)
         self._draining = threading.Event()
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}  # wrapped, by method
 
@@ -65,13 +71,15 @@ class CallInterceptor(grpc.ServerInterceptor):
         handling = self._metrics.handling.labels(*labels)
         handled_ok = self._metrics.handled.labels(*labels, "OK")
 
+        work = self._in_turn(behaviour) if labels[1].startswith(OURS) else behaviour
+
         def call(request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401
             started.inc()
             begun = time.perf_counter()
             try:
                 if self._draining.is_set():
                     raise Unavailable("the server is stopping", retry_after_s=1.0)
-                reply = behaviour(request, context)
+                reply = work(request, context)
             except Exception as error:
                 code, text, trailer = _failure(error, labels)
                 self._metrics.handled.labels(*labels, code.name).inc()
@@ -83,6 +91,19 @@ class CallInterceptor(grpc.ServerInterceptor):
             return reply
 
         return call
+
+    def _in_turn(self, behaviour: Behaviour) -> Behaviour:
+        def work(request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401
+            if not self._working.acquire(timeout=remaining_s(context)):
+                raise DeadlineExceeded("the deadline passed while other calls were worked on")
+            try:
+                if not context.is_active():
+                    raise DeadlineExceeded("the caller is gone")
+                return behaviour(request, context)
+            finally:
+                self._working.release()
+
+        return work
 
 
 def _failure(

@@ -50,9 +50,12 @@ class RpcServer:
         self, config: Config, database: Database, encoders: Encoders, metrics: Metrics
     ) -> None:
         limits = config.limits
-        self._calls = CallInterceptor(metrics)
+        self._calls = CallInterceptor(metrics, config.server.threads)
         self._server = grpc.server(
-            ThreadPoolExecutor(config.server.threads, thread_name_prefix="vecdb-rpc"),
+            # A call holds a thread from its headers on, also one whose body never comes, so there
+            # are many more threads than calls are worked on at once: see CallInterceptor.
+            ThreadPoolExecutor(config.server.calls, thread_name_prefix="vecdb-rpc"),
+            maximum_concurrent_rpcs=config.server.calls,
             interceptors=[self._calls],
             options=[
                 ("grpc.max_receive_message_length", limits.message_bytes),
@@ -63,6 +66,9 @@ class RpcServer:
                 # Clients may ask whether we are alive while they wait for a long write.
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
                 ("grpc.keepalive_permit_without_calls", 1),
+                # A peer that is gone without a word gives its calls back.
+                ("grpc.keepalive_time_ms", 60_000),
+                ("grpc.keepalive_timeout_ms", 20_000),
             ],
         )
         encoder = SpaceEncoder(encoders, metrics)

@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from vecdb.types import U32, Scalar
 
 PATHS_MAX = 1_000
-PATH_BYTES_MAX = 512
+PATHS_PENDING_MAX = 16 * PATHS_MAX
+PATH_CHARACTERS_MAX = 512
 KEYWORD_BYTES_MAX = 256
 
 Mask = NDArray[np.bool_]
-Held = dict[str, list[Scalar]]
-"""What one payload holds: path to values."""
+Parsed = dict[int, Any]
+"""Payloads that were parsed already, by row."""
 _INT64 = range(-(1 << 63), 1 << 63)
 
 
@@ -86,20 +87,52 @@ class FieldSource(Protocol):
 
     rows: int
 
-    def equal(self, path: str, value: Scalar) -> U32:
-        """Return the rows that hold the value, in no order, maybe more than once."""
+    def equal_any(self, path: str, values: Sequence[Scalar]) -> U32:
+        """Return the rows that hold one of the values, in no order, maybe more than once."""
 
     def between(self, path: str, interval: Interval) -> U32:
         """Return the rows that hold a number inside the interval."""
 
 
+def values_at(payload: Any, path: str) -> Iterator[Scalar]:  # noqa: ANN401 - JSON
+    """Yield the values that a parsed payload holds at a path.
+
+    A dot may step into an object or belong to a key: both are looked for.
+    """
+    if isinstance(payload, list):
+        for inner in payload:
+            yield from values_at(inner, path)
+    elif isinstance(payload, dict):
+        if path in payload:
+            yield from _leaves(payload[path])
+        dot = path.find(".")
+        while dot >= 0:
+            if path[:dot] in payload:
+                yield from values_at(payload[path[:dot]], path[dot + 1 :])
+            dot = path.find(".", dot + 1)
+
+
+def _leaves(value: Any) -> Iterator[Scalar]:  # noqa: ANN401 - JSON
+    if isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner)
+    elif value is not None and not isinstance(value, dict):
+        yield value
+
+
 def scalars(payload: bytes) -> Iterator[tuple[str, Scalar]]:
-    """Yield path and value of everything that a payload holds."""
+    """Yield path and value of everything that a payload holds.
+
+    Paths of more than PATH_CHARACTERS_MAX are left out, and not descended into: a long key with
+    many children would be copied for each of them.
+    """
     if not payload:
         return
     stack: list[tuple[str, Any]] = list(json.loads(payload).items())
     while stack:
         path, value = stack.pop()
+        if len(path) > PATH_CHARACTERS_MAX:
+            continue
         if isinstance(value, dict):
             stack.extend((f"{path}.{key}", inner) for key, inner in value.items())
         elif isinstance(value, list):
@@ -131,20 +164,18 @@ def keyword(value: str) -> bytes:
 class PayloadRows:
     """Rows whose payloads are at hand, each looked at: for the tail, and as a last resort.
 
-    parsed: what is known of the payloads already, by row; added to.
+    parsed: payloads that were parsed already; added to.
     """
 
-    def __init__(self, rows: int, payload: Callable[[int], bytes], parsed: dict[int, Held]) -> None:
+    def __init__(self, rows: int, payload: Callable[[int], bytes], parsed: Parsed) -> None:
         self.rows = rows
         self._payload = payload
         self._parsed = parsed
 
-    def equal(self, path: str, value: Scalar) -> U32:
-        """Return the rows that hold the value."""
-        number = as_number(value)
-        if number is not None:
-            return self.between(path, Interval(number, number))
-        return self._where(path, lambda held: type(held) is type(value) and held == value)
+    def equal_any(self, path: str, values: Sequence[Scalar]) -> U32:
+        """Return the rows that hold one of the values."""
+        sought = {_comparable(value) for value in values}
+        return self._where(path, lambda held: _comparable(held) in sought)
 
     def between(self, path: str, interval: Interval) -> U32:
         """Return the rows that hold a number inside the interval."""
@@ -156,17 +187,21 @@ class PayloadRows:
         return self._where(path, inside)
 
     def _where(self, path: str, holds: Callable[[Scalar], bool]) -> U32:
-        found = [row for row in range(self.rows) if any(map(holds, self._held(row).get(path, ())))]
+        found = [row for row in range(self.rows) if any(map(holds, self._held(row, path)))]
         return np.array(found, np.uint32)
 
-    def _held(self, row: int) -> Held:
-        held = self._parsed.get(row)
-        if held is None:
-            held = defaultdict(list)
-            for path, value in scalars(self._payload(row)):
-                held[path].append(value)
-            self._parsed[row] = held
-        return held
+    def _held(self, row: int, path: str) -> Iterator[Scalar]:
+        parsed = self._parsed.get(row)
+        if parsed is None:
+            payload = self._payload(row)
+            parsed = self._parsed[row] = json.loads(payload) if payload else {}
+        return values_at(parsed, path)
+
+
+def _comparable(value: Scalar) -> tuple[str, Scalar]:
+    """Return what is equal for two values when they are equal: 1 is 1.0, and neither is true."""
+    number = as_number(value)
+    return (type(value).__name__, value) if number is None else ("number", number)
 
 
 class FieldIndexBuilder:
@@ -175,16 +210,18 @@ class FieldIndexBuilder:
     def __init__(self) -> None:
         self._values: dict[tuple[str, str], list[tuple[Any, int]]] = defaultdict(list)
         self._left_out = False
+        self._partial: set[str] = set()  # paths of which a value was left out
         self._rows = 0
 
     def add(self, payload: bytes) -> None:
         """Take the payload of the next row."""
         for path, value in scalars(payload):
-            if len(path.encode("utf-8", "surrogatepass")) > PATH_BYTES_MAX:
-                self._left_out = True
+            key, held = (path, _kind(value)), _indexed(value)
+            if len(self._values) >= PATHS_PENDING_MAX and key not in self._values:
+                self._left_out = True  # keys that are values themselves, ids say: not for an index
+                self._partial.add(path)
                 continue
-            kind, held = _indexed(value)
-            self._values[path, kind].append((held, self._rows))
+            self._values[key].append((held, self._rows))
         self._rows += 1
 
     def finish(self) -> tuple[NDArray[np.uint8], list[dict[str, Any]], bool]:
@@ -208,20 +245,27 @@ class FieldIndexBuilder:
     def _kept_paths(self) -> set[str]:
         held: dict[str, int] = defaultdict(int)
         for (path, _), values in self._values.items():
-            held[path] += len(values)
+            if path not in self._partial:
+                held[path] += len(values)
         if len(held) <= PATHS_MAX:
             return set(held)
         self._left_out = True
         return set(sorted(held, key=lambda path: (-held[path], path))[:PATHS_MAX])
 
 
-def _indexed(value: Scalar) -> tuple[str, Any]:
+def _kind(value: Scalar) -> str:
     if isinstance(value, bool):
-        return "bool", value
+        return "bool"
     if isinstance(value, str):
-        return "keyword", keyword(value)
+        return "keyword"
+    return "int" if isinstance(as_number(value), int) else "float"
+
+
+def _indexed(value: Scalar) -> bytes | int | float | bool:
+    if isinstance(value, str):
+        return keyword(value)
     number = as_number(value)
-    return ("int", number) if isinstance(number, int) else ("float", number)
+    return bool(value) if number is None else number
 
 
 _DTYPES = {"int": "<i8", "float": "<f8", "bool": "|u1"}
@@ -270,8 +314,11 @@ class FieldIndex:
         """The paths that rows of this segment hold values at."""
         return self._paths
 
-    def equal(self, path: str, value: Scalar) -> U32:
-        """Return the rows that hold the value."""
+    def equal_any(self, path: str, values: Sequence[Scalar]) -> U32:
+        """Return the rows that hold one of the values."""
+        return np.concatenate([self._equal(path, value) for value in values])
+
+    def _equal(self, path: str, value: Scalar) -> U32:
         if isinstance(value, str):
             return self._keyword(path, keyword(value))
         if isinstance(value, bool):
@@ -286,7 +333,8 @@ class FieldIndex:
         return np.concatenate([ints, floats])
 
     def _part(self, path: str, kind: str) -> dict[str, NDArray[Any]] | None:
-        if self._left_out and path not in self._paths:
+        left_out = self._left_out and path not in self._paths
+        if left_out or len(path) > PATH_CHARACTERS_MAX:
             raise NotIndexed(path)
         return self._parts.get((path, kind))
 

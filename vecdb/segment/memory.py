@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vecdb.segment.fields import FieldSource, Held, Mask, PayloadRows
+from vecdb.segment.fields import FieldSource, Mask, Parsed, PayloadRows
 from vecdb.segment.vectors import comparable, pack, scan_rows
 from vecdb.types import F32, U32, U64, Schema, Space
 
@@ -37,7 +37,7 @@ class _Buffers:
             space.name: np.empty(capacity, np.bool_) for space in schema.spaces
         }
         self.payloads: list[bytes] = []
-        self.parsed: dict[int, Held] = {}  # by row; filled by whoever filters first
+        self.parsed: Parsed = {}  # by row; filled by whoever filters first
 
 
 class MemoryRows:
@@ -60,7 +60,7 @@ class MemoryRows:
         end = self.rows + len(fresh)
         buffers = self._buffers
         if buffers.used != self.rows or end > len(buffers.slots):
-            buffers = self._copied(max(end, min(2 * self.rows, self.rows + 65_536), 256))
+            buffers = self._copied(max(end, min(2 * self.rows, self.rows + 65_536), 32))
         at = slice(self.rows, end)
         buffers.slots[at] = [row.slot for row in fresh]
         for space in self._schema.spaces:

@@ -6,6 +6,7 @@ Opening checks the manifest, and every array's size, dtype and shape, without re
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecdb import kernel
-from vecdb.errors import Corrupt
+from vecdb.errors import Corrupt, Unavailable
 from vecdb.segment.fields import FieldIndex, FieldIndexBuilder, FieldSource, Mask
 from vecdb.segment.memory import Row
 from vecdb.segment.vectors import comparable, pack, scan_codes
@@ -89,6 +90,7 @@ class Segment:
                 return np.empty(shape, dtype)
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError, SyntaxError) as error:
+            _raise_unless_of_the_file(error)
             raise self._corrupt(f"{path.name} cannot be opened: {error}") from None
         if array.dtype.str != dtype or array.shape != shape or not array.flags.c_contiguous:
             raise self._corrupt(
@@ -109,6 +111,7 @@ class Segment:
                     while chunk := file.read(_CHUNK):
                         checksum = google_crc32c.extend(checksum, chunk)
             except OSError as error:
+                _raise_unless_of_the_file(error)
                 raise self._corrupt(f"{name}.npy cannot be read: {error}") from None
             if checksum != promised["crc32c"]:
                 raise self._corrupt(f"{name}.npy fails its checksum")
@@ -135,6 +138,20 @@ class Segment:
         return (rows if arrays.rows is None else arrays.rows[rows]), scores
 
 
+# What says that this process may not open one more file now, and nothing about the file.
+_NOT_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.EINTR)
+
+
+def _raise_unless_of_the_file(error: Exception) -> None:
+    """Raise Unavailable for an error that would pass, so that no sound file is taken for bad."""
+    if isinstance(error, OSError) and error.errno in _NOT_NOW:
+        raise Unavailable(
+            f"a segment cannot be opened now: {error.strerror}",
+            hint="raise the limit of open files (ulimit -n), or lower storage.open_collections",
+            retry_after_s=1.0,
+        ) from None
+
+
 def _corrupt(folder: Path, what: str) -> Corrupt:
     return Corrupt(
         f"segment {folder.name}: {what}",
@@ -147,6 +164,7 @@ def _read_manifest(folder: Path, seal: int) -> dict[str, Any]:
     try:
         content = (folder / "manifest.json").read_bytes()
     except OSError as error:
+        _raise_unless_of_the_file(error)
         raise _corrupt(folder, f"manifest.json cannot be read: {error}") from None
     if google_crc32c.value(content) != seal:
         raise _corrupt(folder, "manifest.json fails its checksum")

@@ -36,22 +36,28 @@ class Catalog:
     """The names of collections, and those whose files are still to be removed."""
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = not (path / "data.mdb").exists()
-        self._environment = Environment(path, _DATABASES, read_only=read_only, map_bytes=_MAP_BYTES)
+        self._environment = Environment(
+            path, _DATABASES, read_only=read_only, map_bytes=_MAP_BYTES, create=not read_only
+        )
         self._db = self._environment.databases
         # By name, with the catalog's applied_seq at which it was so. Any thread may replace one.
         self._known: dict[str, tuple[bytes, CatalogEntry]] = {}
-        if fresh:
-            with self._environment.begin(write=True) as txn:
-                self._put(txn, b"meta", b"format", codec.u32(codec.FORMAT_VERSION))
-                self._put(txn, b"meta", b"applied_seq", codec.u64(0))
+        if not read_only:
+            self._begin_format()
         try:
             with self._environment.begin() as txn:
                 check_format(path, txn, self._db[b"meta"])
         except BaseException:
             self._environment.close()
             raise
+
+    def _begin_format(self) -> None:
+        """Say which format a new catalog has; also one whose first process died before it could."""
+        with self._environment.begin(write=True) as txn:
+            if any(txn.stat(db)["entries"] for db in self._db.values()):
+                return
+            self._put(txn, b"meta", b"format", codec.u32(codec.FORMAT_VERSION))
+            self._put(txn, b"meta", b"applied_seq", codec.u64(0))
 
     def close(self) -> None:
         """Close the environment."""

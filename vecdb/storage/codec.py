@@ -62,7 +62,8 @@ def unseal(database: bytes, key: bytes, sealed: bytes | memoryview) -> bytes:
 def _shown(database: bytes, key: bytes) -> str:
     if database in (b"points", b"tombstones", b"changes") and len(key) == 8:
         return f"{database.decode()}/{slot_of_key(key)}"
-    return f"{database.decode()}/{key.decode('utf-8', 'backslashreplace')}"
+    # Keys are callers' words: quoted, so that none can make a line of its own in a log.
+    return f"{database.decode()}/{key.decode('utf-8', 'backslashreplace')!r}"
 
 
 # --- point records

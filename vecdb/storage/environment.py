@@ -72,13 +72,23 @@ class Environment:
     """An LMDB environment with named databases, opened to read or to write."""
 
     def __init__(
-        self, path: Path, databases: Sequence[bytes], *, read_only: bool, map_bytes: int
+        self,
+        path: Path,
+        databases: Sequence[bytes],
+        *,
+        read_only: bool,
+        map_bytes: int,
+        create: bool = False,
     ) -> None:
+        """Open an environment; create makes what is missing, which otherwise is an error."""
         self.path = path
         self.read_only = read_only
         self.gate = Gate()
         data = path / "data.mdb"
-        if not data.exists() and read_only:
+        if create:
+            # Here, since LMDB would give the folder the mode of its files.
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        elif not data.exists():
             raise NotFound(f"no store at {path}")
         # A map must at least hold the file; one that grew keeps its size over a restart.
         size = data.stat().st_size if data.exists() else 0
@@ -93,13 +103,11 @@ class Environment:
                 max_spare_txns=64,
                 readonly=read_only,
                 readahead=False,
-                create=not read_only,
+                create=create,
                 mode=0o600,
             )
             self._check_length(data)  # before any page but the first two is read
-            self.databases = {
-                name: self.env.open_db(name, create=not read_only) for name in databases
-            }
+            self.databases = {name: self.env.open_db(name, create=create) for name in databases}
         except lmdb.NotFoundError:
             raise Corrupt(f"{path} lacks a database of its format", hint="see FORMAT.md") from None
         except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError) as error:
@@ -109,7 +117,7 @@ class Environment:
         except (lmdb.DiskError, OSError) as error:
             unusable = Corrupt(f"{path} cannot be opened: {error}")
             raise _full_or(error, unusable, path.parent) from None
-        self.env.reader_check()
+        self.forget_dead_readers()
 
     def _check_length(self, data: Path) -> None:
         """Raise Corrupt when pages are missing: reading one would end the process with SIGBUS."""
@@ -120,6 +128,10 @@ class Environment:
                 f"{data} was cut: it has {there} bytes, and pages up to {needed}",
                 hint="restore it from a backup",
             )
+
+    def forget_dead_readers(self) -> None:
+        """Free the reader slots of processes that were killed."""
+        self.env.reader_check()
 
     def close(self) -> None:
         """Close the environment; no transaction may be open."""

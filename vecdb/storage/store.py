@@ -7,6 +7,7 @@ environment's. With catalog.py these are the files that know LMDB.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -18,6 +19,10 @@ from vecdb.errors import Corrupt, FormatTooNew
 from vecdb.storage import codec
 from vecdb.storage.codec import Change, NumberedSchema, RecordView, SegmentEntry, State, slot_key
 from vecdb.storage.environment import Environment, told_when_full
+
+log = logging.getLogger(__name__)
+
+UNKNOWN_SEQ = (1 << 64) - 1
 
 _DATABASES = (b"meta", b"ids", b"points", b"tombstones", b"changes", b"requests")
 
@@ -70,20 +75,40 @@ class ReadTxn:
                 yield slot, error
 
     def tombstones(self, first: int, end: int) -> list[tuple[int, int]]:
-        """Return the ended slots of [first, end) that a segment may hold, and when each ended."""
-        return [
-            (slot, codec.from_u64(codec.unseal(b"tombstones", slot_key(slot), sealed)))
-            for slot, sealed in self._slots(b"tombstones", first, end)
-        ]
+        """Return the ended slots of [first, end) that a segment may hold, and when each ended.
+
+        A damaged one says when it ended no more, and is kept for ever: UNKNOWN_SEQ.
+        """
+        found: list[tuple[int, int]] = []
+        for slot, sealed in self._slots(b"tombstones", first, end):
+            try:
+                seq = codec.from_u64(codec.unseal(b"tombstones", slot_key(slot), sealed))
+            except Corrupt as error:
+                log.error("%s", error)
+                seq = UNKNOWN_SEQ
+            found.append((slot, seq))
+        return found
+
+    def count_tombstones(self, first: int, end: int) -> int:
+        """Return how many slots of [first, end) have ended that a segment may hold."""
+        return sum(1 for _ in self._slots(b"tombstones", first, end))
 
     def changes(self, after: int) -> list[Change] | None:
-        """Return the changes past a seq, or None when the first of them is not kept any more."""
+        """Return the changes past a seq, or None when one of them is not kept any more, or bad."""
         found: list[Change] = []
         for seq, sealed in self._slots(b"changes", after + 1, self.state.applied_seq + 1):
-            if seq != after + 1 + len(found):
+            change = self._change(seq, sealed)
+            if change is None or seq != after + 1 + len(found):
                 return None
-            found.append(Change.decode(seq, codec.unseal(b"changes", slot_key(seq), sealed)))
+            found.append(change)
         return found if len(found) == self.state.applied_seq - after else None
+
+    def _change(self, seq: int, sealed: bytes | memoryview) -> Change | None:
+        try:
+            return Change.decode(seq, codec.unseal(b"changes", slot_key(seq), sealed))
+        except Corrupt as error:  # what it says, the store says too
+            log.error("%s", error)
+            return None
 
     def request(self, key: bytes) -> bytes | None:
         """Return the stored answer to an idempotency key."""
@@ -118,7 +143,12 @@ class ReadTxn:
 
 
 class WriteTxn(ReadTxn):
-    """The one write transaction of a store. `state` is changed in place and stored at the end."""
+    """The one write transaction of a store. `state` is changed in place and stored at the end.
+
+    changed: whether anything was written since somebody last set it to False.
+    """
+
+    changed = False
 
     def put_points(
         self, ids: Iterable[tuple[bytes, int]], records: list[tuple[bytes, bytes]]
@@ -156,14 +186,11 @@ class WriteTxn(ReadTxn):
     def trim_changes(self, keep: int) -> None:
         """Drop the changes, and the requests that go with them, of all but the last writes."""
         end = self.state.applied_seq - keep + 1
-        old = [
-            Change.decode(seq, codec.unseal(b"changes", slot_key(seq), sealed))
-            for seq, sealed in self._slots(b"changes", 0, end)
-        ]
+        old = [(seq, self._change(seq, sealed)) for seq, sealed in self._slots(b"changes", 0, end)]
         with self._told():
-            for change in old:
-                self._txn.delete(slot_key(change.seq), db=self._db[b"changes"])
-                if change.request:
+            for seq, change in old:
+                self._txn.delete(slot_key(seq), db=self._db[b"changes"])
+                if change is not None and change.request:
                     self._txn.delete(change.request, db=self._db[b"requests"])
 
     def put_segments(self, entries: Sequence[SegmentEntry]) -> None:
@@ -182,6 +209,8 @@ class WriteTxn(ReadTxn):
         self._put(b"meta", b"state", self.state.encode())
 
     def _told(self) -> AbstractContextManager[None]:
+        """Return the guard that every change is made in."""
+        self.changed = True
         return told_when_full(self._path)
 
     def _put(self, database: bytes, key: bytes, value: bytes) -> None:
@@ -216,8 +245,9 @@ class Store:
     @staticmethod
     def create(path: Path, schema: NumberedSchema, *, map_bytes: int) -> None:
         """Make an empty store. Durable when it returns."""
-        path.mkdir(parents=True)
-        environment = Environment(path, _DATABASES, read_only=False, map_bytes=map_bytes)
+        environment = Environment(
+            path, _DATABASES, read_only=False, map_bytes=map_bytes, create=True
+        )
         try:
             with environment.begin(write=True) as txn:
                 for key, value in (

@@ -1,8 +1,7 @@
 """The one thread that commits. Writes that wait together share a transaction, and so one fsync.
 
-A job is a function of a write transaction that checks everything before it changes anything: a
-VecdbError it raises therefore leaves the group's transaction as it was, and fails that job alone.
-Any other exception, a full map or a full disk undoes the group; the jobs then run one by one.
+A VecdbError that a job raises before it changed anything fails that job alone. Any other exception,
+one after a change, a full map or a full disk undoes the group; the jobs then run one by one.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from vecdb.errors import Overloaded, StorageFull, Unavailable, VecdbError
+from vecdb.errors import Overloaded, Unavailable, VecdbError
 from vecdb.storage.environment import MapFull
 from vecdb.storage.store import Store, WriteTxn
 
@@ -152,9 +151,10 @@ class Writer:
                 self._finish(job, error=outcome)
             else:
                 self._finish(job, outcome)
-        store.environment.grow()
 
     def _commit_growing(self, store: Store, jobs: list[_Job[object]]) -> list[object]:
+        # Now, while whoever waits for these jobs keeps the store open.
+        store.environment.grow()
         while True:
             try:
                 return self._commit(store, jobs)
@@ -165,11 +165,12 @@ class Writer:
         outcomes: list[object] = []
         with store.write() as txn:
             for job in jobs:
+                txn.changed = False
                 try:
                     outcomes.append(job.run(txn))
-                except StorageFull:
-                    raise
                 except VecdbError as error:
+                    if txn.changed:  # half done: nothing of this transaction may stand
+                        raise
                     outcomes.append(error)
         self.commits += 1
         return outcomes
@@ -177,11 +178,11 @@ class Writer:
     def _finish(
         self, job: _Job[object], outcome: object = None, error: BaseException | None = None
     ) -> None:
+        if job.done.done():
+            return
         with self._lock:
             self._jobs -= 1
             self._bytes -= job.size
-        if job.done.done():
-            return
         if error is not None:
             job.done.set_exception(error)
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -31,7 +32,8 @@ ID_BYTES_MAX = 256
 PAYLOAD_DEPTH_MAX = 200
 """Levels of objects and arrays in a payload."""
 
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# Possessive, and with strings that do not end: one pass over whatever was sent.
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)|[\[\]{}]', re.DOTALL)
 
 LENGTH_MAX = 1e18
 """Euclidean length of a vector: its square, and that of a difference of two, fit float32."""
@@ -253,7 +255,10 @@ def _columns(
 ) -> Iterator[Column]:
     row_of = {at: row for row, at in enumerate(positions)}
     for space, (members, matrix) in matrices.items():
-        chosen = [(at, place) for at, place in enumerate(members) if place in row_of]
+        # Both ascend: what belongs to this run lies side by side.
+        start = bisect_left(members, positions[0])
+        stop = bisect_right(members, positions[-1])
+        chosen = [(at, members[at]) for at in range(start, stop) if members[at] in row_of]
         if not chosen:
             continue
         rows = tuple([row_of[place] for _, place in chosen])

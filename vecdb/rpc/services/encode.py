@@ -14,6 +14,7 @@ from vecdb.embed.client import Encoded, Encoders
 from vecdb.embed.encoder import Role
 from vecdb.errors import DeadlineExceeded, ModelMismatch, NoModel, NotFound
 from vecdb.metrics import Metrics
+from vecdb.rpc.deadline import remaining_s
 from vecdb.types import Space
 
 
@@ -59,7 +60,7 @@ class SpaceEncoder:
         self, model: str, texts: Sequence[str], role: Role, context: grpc.ServicerContext
     ) -> Encoded:
         """Return the vectors of texts by a model's name."""
-        remaining = context.time_remaining()
+        remaining = remaining_s(context)
         if remaining is not None and remaining <= 0:
             raise DeadlineExceeded("the deadline passed before the texts were encoded")
         # A query is over before it could be cancelled; a long ingest gives its place back.

@@ -16,6 +16,7 @@ from vecdb.errors import DeadlineExceeded, InvalidArgument, LimitExceeded, Vecdb
 from vecdb.metrics import Metrics
 from vecdb.query.filter import check_filter
 from vecdb.rpc.convert import fill_point, filter_of, ops_of
+from vecdb.rpc.deadline import remaining_s
 from vecdb.rpc.pb import common_pb2, points_pb2_grpc
 from vecdb.rpc.pb import points_pb2 as pb
 from vecdb.rpc.services.encode import SpaceEncoder
@@ -69,7 +70,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
                 return self._reply(ops, WriteOutcome(0, results))
             written = collection.write(command, is_wanted=context.is_active)
             try:
-                outcome = written.result(context.time_remaining())
+                outcome = written.result(remaining_s(context))
             except FutureTimeout:
                 raise DeadlineExceeded(
                     "the deadline passed before the write was durable; it may still become so",
@@ -155,7 +156,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
             self._database.collection(request.collection) as collection,
             collection.snapshot() as snapshot,
         ):
-            found = snapshot.get(request.ids, wanted)
+            found = snapshot.get(request.ids, wanted, self._limits.message_bytes)
             reply = pb.GetPointsResponse(
                 missing=found.missing, damaged=found.damaged, commit_seq=snapshot.seq
             )

@@ -49,7 +49,9 @@ class SearchService(search_pb2_grpc.SearchServicer):
                 snapshot.require_seq(request.min_commit_seq)
                 if vector is None:
                     vector = _stored(snapshot, near)
-                result = snapshot.query(Query(vector, k, near.space, chosen), wanted)
+                result = snapshot.query(
+                    Query(vector, k, near.space, chosen), wanted, self._limits.message_bytes
+                )
         timings = {
             "embed": (embedded - started) // 1000,
             "snapshot": (snapshotted - embedded) // 1000,
