@@ -1,11 +1,12 @@
-// Prints what the kernel's core finds in made-up rows, bit for bit, and checks that both scans
-// agree. test_arm64.py builds it for two machines and compares what they print.
+// Prints what the kernel's core finds in made-up rows, by scan and by graph, bit for bit, and checks
+// that both scans agree. test_arm64.py builds it for two machines and compares what they print.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <vector>
 
+#include "graph.hpp"
 #include "loops.hpp"
 #include "scan.hpp"
 
@@ -13,12 +14,23 @@ namespace {
 
 // xorshift64*: the same numbers everywhere.
 std::uint64_t state = 88172645463325252ULL;
-float random_value() {
+std::uint32_t random_bits() {
   state ^= state >> 12;
   state ^= state << 25;
   state ^= state >> 27;
-  const std::uint64_t bits = state * 2685821657736338717ULL;
-  return static_cast<float>(static_cast<std::int32_t>(bits >> 32)) / 1073741824.0F;
+  return static_cast<std::uint32_t>((state * 2685821657736338717ULL) >> 32);
+}
+
+float random_value() {
+  return static_cast<float>(static_cast<std::int32_t>(random_bits())) / 1073741824.0F;
+}
+
+void print(std::uint32_t dim, const std::vector<vecdb::Neighbor>& neighbors) {
+  for (const auto& found : neighbors) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &found.score, sizeof bits);
+    std::printf("%u %u %08x\n", dim, found.row, bits);
+  }
 }
 
 bool same(const std::vector<vecdb::Neighbor>& a, const std::vector<vecdb::Neighbor>& b) {
@@ -47,6 +59,23 @@ int main() {
     const vecdb::Vectors vectors{values.data(), n, dim};
     std::vector<std::uint64_t> words((n + 63) / 64);
     for (std::size_t i = 0; i < words.size(); ++i) words[i] = 0x9249249249249249ULL << (i % 3);
+    // Each row links to the next one and to seven that are anywhere, one of ten to no row.
+    const std::uint32_t width = 8;
+    std::vector<std::uint32_t> links(std::size_t{n} * width);
+    for (std::uint32_t i = 0; i < n * width; ++i) {
+      links[i] = i % width == 0 ? (i / width + 1) % n : random_bits() % (n + n / 10);
+    }
+    const std::vector<std::uint64_t> upper_offsets{0, 3};
+    const std::vector<std::uint32_t> upper_rows{0, 600, 1200};
+    const std::vector<std::uint32_t> upper_links{600, 1200, vecdb::NO_LINK, 0, 0, 600};
+    const vecdb::Graph graph{links.data(), width, upper_offsets.data(), 1, upper_rows.data(),
+                             upper_links.data(), 2, 0};
+    std::vector<std::uint32_t> refined(std::size_t{n} * 5);
+    vecdb::refine_links(links.data(), width, 0, {codes.data(), bounds.data()}, n, dim, 5, 1.2, 3,
+                        refined.data());
+    std::uint64_t hash = 0;
+    for (const std::uint32_t link : refined) hash = (hash ^ link) * 0x9E3779B97F4A7C15ULL;
+    std::printf("%016llx refined\n", static_cast<unsigned long long>(hash));
     for (const auto metric : {vecdb::Metric::Dot, vecdb::Metric::L2}) {
       for (const bool all : {true, false}) {
         const vecdb::Bitmap allowed(all ? nullptr : words.data(), n);
@@ -57,11 +86,12 @@ int main() {
           std::fprintf(stderr, "dim %u: the scans disagree\n", dim);
           return 1;
         }
-        for (const auto& found : exact) {
-          std::uint32_t bits;
-          std::memcpy(&bits, &found.score, sizeof bits);
-          std::printf("%u %u %08x\n", dim, found.row, bits);
-        }
+        print(dim, exact);
+        const auto walked =
+            vecdb::search_graph(metric, graph, {codes.data(), bounds.data()}, vectors,
+                                query.data(), 10, 40, allowed);
+        print(dim, walked.neighbors);
+        std::printf("%u visited\n", walked.visited);
       }
     }
   }

@@ -16,10 +16,11 @@ SOURCES = ROOT / "vecdb" / "kernel" / "src"
 CROSS, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64-static"
 # As CMakeLists.txt has them: no fused multiply-add, or scores would depend on the machine.
 FLAGS = ["-std=c++20", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+FLAGS.append("-pthread")
 
 
 def build(compiler: str, out: Path, *flags: str) -> Path:
-    core = [SOURCES / name for name in ("loops.cpp", "scan_f32.cpp", "scan_i8.cpp")]
+    core = [path for path in sorted(SOURCES.glob("*.cpp")) if path.name != "bindings.cpp"]
     sources = [Path(__file__).with_name("check_core.cpp"), *core]
     command = [compiler, *FLAGS, *flags, f"-I{SOURCES}", *map(str, sources), "-o", str(out)]
     subprocess.run(command, check=True, capture_output=True, text=True)
@@ -36,6 +37,6 @@ def test_arm64_finds_the_same_bits(tmp_path: Path) -> None:
     )
     arm = build(CROSS, tmp_path / "arm", "-static")
     there = subprocess.run([EMULATOR, arm], check=True, capture_output=True, text=True)
-    assert len(here.stdout.splitlines()) == 5 * 2 * 2 * 10
+    assert len(here.stdout.splitlines()) == 5 * (1 + 2 * 2 * (10 + 10 + 1))
     assert there.stderr.strip() == "neon"
     assert there.stdout == here.stdout

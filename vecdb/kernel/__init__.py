@@ -1,14 +1,37 @@
-"""The search kernel: which rows of an array are nearest to a query, exactly.
+"""The search kernel: which rows of an array are nearest to a query.
 
-Answers two questions, natively and with the GIL released: the best k rows of float32 vectors
-(`scan_f32`), and the same rows found by reading one byte per value (`scan_i8`, over what `quantize`
-made). Segments, filters and files are left to the rooms above; arrays may be read-only memory maps,
-and no value in them, however damaged, can do worse than a wrong answer.
+Answers three questions, natively and with the GIL released: the best k rows of float32 vectors
+(`scan_f32`), the same rows found by reading one byte per value (`scan_i8`, over what `quantize`
+made), and most of them found by walking a graph (`search_graph`), which `refine_links` can better.
+Segments, filters and files are left to the rooms above; arrays may be read-only memory maps, and no
+value in them, however damaged, can do worse than a wrong answer.
 
-`reference` says in numpy what every function does; the tests hold both to one contract. It is no
-fallback: without the compiled module this package does not import.
+`reference` and `reference_graph` say in numpy what every function does; the tests hold both sides
+to one contract. They are no fallback: without the compiled module this package does not import.
 """
 
-from ._native import DIM_MAX, DOT, L2, instruction_set, quantize, scan_f32, scan_i8
+from ._native import (
+    DIM_MAX,
+    DOT,
+    L2,
+    NO_LINK,
+    instruction_set,
+    quantize,
+    refine_links,
+    scan_f32,
+    scan_i8,
+    search_graph,
+)
 
-__all__ = ["DIM_MAX", "DOT", "L2", "instruction_set", "quantize", "scan_f32", "scan_i8"]
+__all__ = [
+    "DIM_MAX",
+    "DOT",
+    "L2",
+    "NO_LINK",
+    "instruction_set",
+    "quantize",
+    "refine_links",
+    "scan_f32",
+    "scan_i8",
+    "search_graph",
+]

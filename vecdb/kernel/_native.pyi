@@ -7,6 +7,8 @@ L2: int
 """Score is minus the squared euclidean distance."""
 DIM_MAX: int
 """The most values a row may have, so that integer dot products stay within 32 bits."""
+NO_LINK: int
+"""Ends a row of links that has room for more."""
 
 def instruction_set() -> str:
     """Return the name of the instruction set that the loops run with."""
@@ -49,4 +51,65 @@ def scan_i8(
     codes (n, dim) and bounds (n, 3) are what `quantize` made of vectors; if they are not, the rows
     returned may not be the best, but they are allowed rows with their true scores. Otherwise as
     scan_f32.
+    """
+
+def search_graph(
+    metric: int,
+    links0: NDArray[np.uint32],
+    upper_offsets: NDArray[np.uint64],
+    upper_rows: NDArray[np.uint32],
+    upper_links: NDArray[np.uint32],
+    entry: int,
+    codes: NDArray[np.uint8],
+    bounds: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    query: NDArray[np.float32],
+    k: int,
+    ef: int,
+    allowed: NDArray[np.uint64] | None,
+) -> tuple[NDArray[np.uint32], NDArray[np.float32], int]:
+    """Return rows and scores of near neighbours, best first, and how many rows the walk visited.
+
+    The graph is HNSW's (Malkov & Yashunin 2016, arXiv:1603.09320, Algorithms 2 and 5), frozen into
+    arrays; every link is the number of a row, and NO_LINK ends a row of links that has room left.
+    links0: (n, width) uint32, the links of every row on level 0. Of a level l >= 1,
+    upper_rows[upper_offsets[l - 1] : upper_offsets[l]] (uint32) are the rows, ascending, and
+    upper_links, (len(upper_rows), upper_width) uint32, holds the links of each. upper_offsets:
+    (levels + 1,) uint64, ascending from 0 to len(upper_rows). entry: the row to start from, any
+    int when n is 0.
+
+    Level by level from the top, the walk goes to the best linked row for as long as it is better
+    than where it stands. On level 0 it expands the best row it has met, until that is worse than
+    the worst of a full pool: the best max(ef, k) allowed rows met. So it returns fewer than k rows
+    only when links lead to no more allowed ones. "Better" is by an estimate from codes and bounds
+    (what `quantize` made of vectors), ties by lower row. The answer is the best k of the pool by
+    the score, and in the order, of scan_f32.
+
+    A link that is no row is passed over; whatever links, codes and bounds say, the rows are
+    distinct, allowed and have their true scores. A query that is not finite is answered by
+    scan_f32. ef >= 1. Otherwise, and in what it raises, as scan_i8.
+    """
+
+def refine_links(
+    links0: NDArray[np.uint32],
+    entry: int,
+    codes: NDArray[np.uint8],
+    bounds: NDArray[np.float32],
+    width: int,
+    alpha: float,
+    threads: int,
+) -> NDArray[np.uint32]:
+    """Return links (n, width) uint32 chosen anew among every row's neighbours and theirs.
+
+    links0: (n, any) uint32, as search_graph reads it. RobustPrune of Vamana (Subramanya et al.,
+    DiskANN, NeurIPS 2019, Algorithm 2) over the nearest 256 of the first 4,096 rows that one or two
+    links lead to: from the nearest, link to each that is not occluded by one linked to before. Row
+    s occludes t when alpha * distance(s, t) <= distance(row, t); the first round has alpha = 1, so
+    that what a larger alpha >= 1 lets in comes after. Distances are squared euclidean, from codes
+    and bounds, which suits L2, and DOT over rows of unit length. Then every row that only the old
+    links lead to from `entry` gets a link back: from the nearest row that had one, that is itself
+    led to, and that has a place to spare, one that no other row depends on.
+
+    1 <= width <= 256. The result is the same for any number of threads, 1 to 256. Raises as
+    search_graph does.
     """

@@ -2,21 +2,27 @@
 
 Same functions, signatures, errors and, for scores and codes, the same bits. `scan_i8` is defined
 to return what `scan_f32` returns, so here it scans the float32 rows; how the codes are used to get
-there faster is the native kernel's business.
+there faster is the native kernel's business. `reference_graph` does the same for graphs.
 """
-
-import operator
-from typing import SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
-DOT = 0
-L2 = 1
-DIM_MAX = 65536
+from .reference_checks import (
+    DIM_MAX,
+    DOT,
+    L2,
+    check_array,
+    check_coded,
+    check_metric,
+    check_positive,
+    check_query,
+    check_vectors,
+)
+
+__all__ = ["DIM_MAX", "DOT", "L2", "instruction_set", "quantize", "scan_f32", "scan_i8"]
 
 _LANES = 64
-_ROWS_MAX = 2**32 - 1
 
 
 def instruction_set() -> str:
@@ -31,7 +37,7 @@ def quantize(vectors: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[n
     norm2): error is the euclidean norm of x - scale * (code - 128), norm2 the squared norm of
     scale * (code - 128), both rounded up. A row with a value that is not finite has error = inf.
     """
-    _check_vectors(vectors)
+    check_vectors(vectors)
     n = len(vectors)
     with np.errstate(all="ignore"):
         most = np.abs(vectors).max(axis=1, initial=np.float32(0))
@@ -63,16 +69,11 @@ def scan_f32(
     only, not on the machine. Raises TypeError for a wrong type or dtype, ValueError for a wrong
     value, shape or layout.
     """
-    _check_metric(metric)
-    _check_vectors(vectors)
-    _check_query(query, vectors.shape[1])
-    limit = _check_k(k)
-    rows = _allowed_rows(allowed, len(vectors))
-    scores = _scores(metric, vectors[rows], query)
-    # lexsort's last key counts most: numbers before NaN, then higher score, then lower row.
-    missing = np.isnan(scores)
-    order = np.lexsort((rows, np.where(missing, np.float32(0), -scores), missing))[:limit]
-    return rows[order].astype(np.uint32), scores[order]
+    check_metric(metric)
+    check_vectors(vectors)
+    check_query(query, vectors.shape[1])
+    limit = check_positive("k", k)
+    return best(metric, vectors, allowed_rows(allowed, len(vectors)), query, limit)
 
 
 def scan_i8(
@@ -90,13 +91,24 @@ def scan_i8(
     returned may not be the best, but they are allowed rows with their true scores. Otherwise as
     scan_f32.
     """
-    _check_metric(metric)
-    _check_array("codes", codes, np.uint8, 2)
-    _check_array("bounds", bounds, np.float32, 2)
-    _check_vectors(vectors)
-    _check_shape("codes", codes, vectors.shape)
-    _check_shape("bounds", bounds, (len(vectors), 3))
+    check_metric(metric)
+    check_coded(codes, bounds, vectors)
     return scan_f32(metric, vectors, query, k, allowed)
+
+
+def best(
+    metric: int,
+    vectors: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    query: NDArray[np.float32],
+    limit: int,
+) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    """Return the best of some rows and their scores, as scan_f32 orders them."""
+    scores = _scores(metric, vectors[rows], query)
+    # lexsort's last key counts most: numbers before NaN, then higher score, then lower row.
+    missing = np.isnan(scores)
+    order = np.lexsort((rows, np.where(missing, np.float32(0), -scores), missing))[:limit]
+    return rows[order].astype(np.uint32), scores[order]
 
 
 def _scores(
@@ -128,67 +140,14 @@ def _round_up(values: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.where(nearest < values, np.nextafter(nearest, np.float32(np.inf)), nearest)
 
 
-def _allowed_rows(allowed: NDArray[np.uint64] | None, n: int) -> NDArray[np.int64]:
+def allowed_rows(allowed: NDArray[np.uint64] | None, n: int) -> NDArray[np.int64]:
     """Return the numbers of the rows that the bitmap admits, ascending."""
     if allowed is None:
         return np.arange(n)
-    _check_array("allowed", allowed, np.uint64, 1)
+    check_array("allowed", allowed, np.uint64, 1)
     words = -(-n // 64)
     if len(allowed) < words:
         raise ValueError(
             f"allowed: expected at least {words} words for {n} rows, got {len(allowed)}"
         )
     return np.flatnonzero(np.unpackbits(allowed.view(np.uint8), bitorder="little")[:n])
-
-
-def _check_array(name: str, array: object, dtype: type[np.generic], ndim: int) -> None:
-    wanted = np.dtype(dtype)
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"{name}: expected a {wanted} array, got {type(array).__name__}")
-    if array.dtype != wanted:
-        raise TypeError(f"{name}: expected dtype {wanted}, got {array.dtype}")
-    if array.ndim != ndim:
-        raise ValueError(f"{name}: expected {ndim} dimension(s), got {array.ndim}")
-    if not array.flags.c_contiguous:
-        raise ValueError(f"{name}: expected a C-contiguous array, got a strided one")
-    if not array.flags.aligned:
-        raise ValueError(f"{name}: expected an aligned array, got one at an odd address")
-
-
-def _check_shape(name: str, array: NDArray[np.generic], expected: tuple[int, ...]) -> None:
-    if array.shape != expected:
-        raise ValueError(f"{name}: expected shape {expected}, got {array.shape}")
-
-
-def _check_vectors(vectors: NDArray[np.float32]) -> None:
-    _check_array("vectors", vectors, np.float32, 2)
-    n, dim = vectors.shape
-    if n > _ROWS_MAX:
-        raise ValueError(f"vectors: expected fewer than 2**32 rows, got {n}")
-    if not 1 <= dim <= DIM_MAX:
-        raise ValueError(f"vectors: expected 1 to {DIM_MAX} values a row, got {dim}")
-
-
-def _check_query(query: NDArray[np.float32], dim: int) -> None:
-    _check_array("query", query, np.float32, 1)
-    _check_shape("query", query, (dim,))
-
-
-def _integer(name: str, value: SupportsIndex) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected an int, got {type(value).__name__}") from None
-
-
-def _check_metric(metric: SupportsIndex) -> None:
-    value = _integer("metric", metric)
-    if value not in (DOT, L2):
-        raise ValueError(f"metric: expected DOT (0) or L2 (1), got {value}")
-
-
-def _check_k(k: SupportsIndex) -> int:
-    value = _integer("k", k)
-    if value < 1:
-        raise ValueError(f"k: expected at least 1, got {value}")
-    return value

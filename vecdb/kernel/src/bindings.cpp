@@ -7,6 +7,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <initializer_list>
@@ -17,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "graph.hpp"
 #include "loops.hpp"
 #include "scan.hpp"
 
@@ -25,6 +27,8 @@ namespace nb = nanobind;
 namespace {
 
 using vecdb::Metric;
+
+constexpr std::int64_t THREADS_MAX = 256;
 
 static_assert(std::endian::native == std::endian::little, "arrays are little-endian on disk");
 
@@ -57,6 +61,7 @@ struct Kind {
 };
 constexpr Kind FLOAT32{"float32", "f", 4};
 constexpr Kind UINT8{"uint8", "B", 1};
+constexpr Kind UINT32{"uint32", "IL", 4};
 constexpr Kind UINT64{"uint64", "QL", 8};
 
 // A borrowed, C-contiguous view of an array argument; the array stays alive and in place meanwhile.
@@ -142,30 +147,84 @@ Metric known_metric(nb::handle object) {
   return static_cast<Metric>(value);
 }
 
-std::size_t positive_k(nb::handle object) {
-  const std::int64_t value = integer("k", object);
-  if (value < 1) raise_value("k: expected at least 1, got " + std::to_string(value));
+std::size_t positive(const char* name, nb::handle object) {
+  const std::int64_t value = integer(name, object);
+  if (value < 1) {
+    raise_value(std::string(name) + ": expected at least 1, got " + std::to_string(value));
+  }
   return static_cast<std::size_t>(value);
 }
 
-// Rows are numbered in 32 bits.
-void check_row_count(const Array& vectors) {
-  const std::uint64_t n = vectors.shape()[0];
-  if (n > std::numeric_limits<std::uint32_t>::max()) {
-    raise_value("vectors: expected fewer than 2**32 rows, got " + std::to_string(n));
+std::int64_t between(const char* name, nb::handle object, std::int64_t most) {
+  const std::int64_t value = integer(name, object);
+  if (value < 1 || value > most) {
+    raise_value(std::string(name) + ": expected 1 to " + std::to_string(most) + ", got " +
+                std::to_string(value));
   }
+  return value;
+}
+
+double at_least_one(const char* name, nb::handle object) {
+  const double value = PyFloat_AsDouble(object.ptr());
+  if (value == -1.0 && PyErr_Occurred() != nullptr) {
+    PyErr_Clear();
+    raise_type(std::string(name) + ": expected a float, got " + kind_of(object));
+  }
+  if (!(value >= 1.0)) {
+    raise_value(std::string(name) + ": expected at least 1, got " +
+                nb::borrow<nb::str>(nb::repr(object)).c_str());
+  }
+  return value;
+}
+
+// How many rows an array has, of how many values.
+struct Shape {
+  std::uint32_t n;
+  std::uint32_t dim;
+};
+
+// Rows are numbered in 32 bits.
+Shape checked_shape(const char* name, const Array& array) {
+  const std::uint64_t n = array.shape()[0];
+  if (n > std::numeric_limits<std::uint32_t>::max()) {
+    raise_value(std::string(name) + ": expected fewer than 2**32 rows, got " + std::to_string(n));
+  }
+  const std::uint64_t dim = array.shape()[1];
+  if (dim < 1 || dim > vecdb::DIM_MAX) {
+    raise_value(std::string(name) + ": expected 1 to " + std::to_string(vecdb::DIM_MAX) +
+                " values a row, got " + std::to_string(dim));
+  }
+  return {static_cast<std::uint32_t>(n), static_cast<std::uint32_t>(dim)};
 }
 
 vecdb::Vectors checked_vectors(const Array& vectors) {
-  check_row_count(vectors);
-  const std::uint64_t dim = vectors.shape()[1];
-  if (dim < 1 || dim > vecdb::DIM_MAX) {
-    raise_value("vectors: expected 1 to " + std::to_string(vecdb::DIM_MAX) +
-                " values a row, got " + std::to_string(dim));
-  }
-  return {vectors.values<float>(), static_cast<std::uint32_t>(vectors.shape()[0]),
-          static_cast<std::uint32_t>(dim)};
+  const Shape shape = checked_shape("vectors", vectors);
+  return {vectors.values<float>(), shape.n, shape.dim};
 }
+
+// Vectors with what quantize made of them, and the views of both that the core reads.
+class CodedArrays {
+ public:
+  CodedArrays(nb::handle codes, nb::handle bounds, nb::handle vectors)
+      : codes_array_("codes", codes, UINT8, 2),
+        bounds_array_("bounds", bounds, FLOAT32, 2),
+        vectors_array_("vectors", vectors, FLOAT32, 2),
+        vectors_(checked_vectors(vectors_array_)),
+        codes_{codes_array_.values<std::uint8_t>(), bounds_array_.values<float>()} {
+    codes_array_.expect_shape({vectors_.n, vectors_.dim});
+    bounds_array_.expect_shape({vectors_.n, 3});
+  }
+
+  const vecdb::Vectors& vectors() const { return vectors_; }
+  const vecdb::Codes& codes() const { return codes_; }
+
+ private:
+  Array codes_array_;
+  Array bounds_array_;
+  Array vectors_array_;
+  vecdb::Vectors vectors_;
+  vecdb::Codes codes_;
+};
 
 // The optional bitmap argument, and the view of it that the core reads.
 class Allowed {
@@ -232,7 +291,7 @@ nb::tuple scan_f32(nb::handle metric, nb::handle vectors, nb::handle query, nb::
   const vecdb::Vectors view = checked_vectors(array);
   const Array query_array("query", query, FLOAT32, 1);
   query_array.expect_shape({view.dim});
-  const std::size_t limit = positive_k(k);
+  const std::size_t limit = positive("k", k);
   const Allowed rows(allowed, view.n);
   std::vector<vecdb::Neighbor> found;
   {
@@ -245,24 +304,119 @@ nb::tuple scan_f32(nb::handle metric, nb::handle vectors, nb::handle query, nb::
 nb::tuple scan_i8(nb::handle metric, nb::handle codes, nb::handle bounds, nb::handle vectors,
                   nb::handle query, nb::handle k, nb::handle allowed) {
   const Metric kind = known_metric(metric);
-  const Array codes_array("codes", codes, UINT8, 2);
-  const Array bounds_array("bounds", bounds, FLOAT32, 2);
-  const Array array("vectors", vectors, FLOAT32, 2);
-  const vecdb::Vectors view = checked_vectors(array);
-  codes_array.expect_shape({view.n, view.dim});
-  bounds_array.expect_shape({view.n, 3});
+  const CodedArrays arrays(codes, bounds, vectors);
+  const vecdb::Vectors& view = arrays.vectors();
   const Array query_array("query", query, FLOAT32, 1);
   query_array.expect_shape({view.dim});
-  const std::size_t limit = positive_k(k);
+  const std::size_t limit = positive("k", k);
   const Allowed rows(allowed, view.n);
-  const vecdb::Codes quantized{codes_array.values<std::uint8_t>(), bounds_array.values<float>()};
   std::vector<vecdb::Neighbor> found;
   {
     nb::gil_scoped_release released;
-    found = vecdb::scan_i8(kind, quantized, view, query_array.values<float>(), limit,
+    found = vecdb::scan_i8(kind, arrays.codes(), view, query_array.values<float>(), limit,
                            rows.bitmap());
   }
   return as_arrays(found);
+}
+
+// Return the row to start from; 0 when there are no rows.
+std::uint32_t known_entry(nb::handle object, std::uint32_t n) {
+  const std::int64_t entry = integer("entry", object);
+  if (n == 0) return 0;
+  if (entry < 0 || entry >= std::int64_t{n}) {
+    raise_value("entry: expected 0 to " + std::to_string(n - 1) + ", got " +
+                std::to_string(entry));
+  }
+  return static_cast<std::uint32_t>(entry);
+}
+
+// The four arrays of a graph over n rows, and the view of them that the core reads.
+class GraphArrays {
+ public:
+  GraphArrays(nb::handle links0, nb::handle upper_offsets, nb::handle upper_rows,
+              nb::handle upper_links, nb::handle entry, std::uint32_t n)
+      : links0_("links0", links0, UINT32, 2),
+        offsets_("upper_offsets", upper_offsets, UINT64, 1),
+        rows_("upper_rows", upper_rows, UINT32, 1),
+        links_("upper_links", upper_links, UINT32, 2) {
+    links0_.expect_shape({n, links0_.shape()[1]});
+    links_.expect_shape({rows_.shape()[0], links_.shape()[1]});
+    check_offsets();
+    graph_ = {
+        .links0 = links0_.values<std::uint32_t>(),
+        .width = links0_.shape()[1],
+        .upper_offsets = offsets_.values<std::uint64_t>(),
+        .levels = offsets_.shape()[0] - 1,
+        .upper_rows = rows_.values<std::uint32_t>(),
+        .upper_links = links_.values<std::uint32_t>(),
+        .upper_width = links_.shape()[1],
+        .entry = known_entry(entry, n),
+    };
+  }
+
+  const vecdb::Graph& graph() const { return graph_; }
+
+ private:
+  void check_offsets() const {
+    const std::uint64_t count = offsets_.shape()[0];
+    const std::uint64_t rows = rows_.shape()[0];
+    const auto* offsets = offsets_.values<std::uint64_t>();
+    if (count == 0 || offsets[0] != 0 || offsets[count - 1] != rows ||
+        !std::is_sorted(offsets, offsets + count)) {
+      raise_value("upper_offsets: expected ascending values from 0 to " + std::to_string(rows));
+    }
+  }
+
+  Array links0_;
+  Array offsets_;
+  Array rows_;
+  Array links_;
+  vecdb::Graph graph_{};
+};
+
+nb::tuple search_graph(nb::handle metric, nb::handle links0, nb::handle upper_offsets,
+                       nb::handle upper_rows, nb::handle upper_links, nb::handle entry,
+                       nb::handle codes, nb::handle bounds, nb::handle vectors, nb::handle query,
+                       nb::handle k, nb::handle ef, nb::handle allowed) {
+  const Metric kind = known_metric(metric);
+  const CodedArrays arrays(codes, bounds, vectors);
+  const vecdb::Vectors& view = arrays.vectors();
+  const GraphArrays graph(links0, upper_offsets, upper_rows, upper_links, entry, view.n);
+  const Array query_array("query", query, FLOAT32, 1);
+  query_array.expect_shape({view.dim});
+  const std::size_t limit = positive("k", k);
+  const std::size_t pool = positive("ef", ef);
+  const Allowed rows(allowed, view.n);
+  vecdb::GraphAnswer found;
+  {
+    nb::gil_scoped_release released;
+    found = vecdb::search_graph(kind, graph.graph(), arrays.codes(), view,
+                                query_array.values<float>(), limit, pool, rows.bitmap());
+  }
+  const nb::tuple answer = as_arrays(found.neighbors);
+  return nb::make_tuple(answer[0], answer[1], found.visited);
+}
+
+nb::object refine_links(nb::handle links0, nb::handle entry, nb::handle codes, nb::handle bounds,
+                        nb::handle width, nb::handle alpha, nb::handle threads) {
+  const Array codes_array("codes", codes, UINT8, 2);
+  const Shape view = checked_shape("codes", codes_array);
+  const Array bounds_array("bounds", bounds, FLOAT32, 2);
+  bounds_array.expect_shape({view.n, 3});
+  const Array links("links0", links0, UINT32, 2);
+  links.expect_shape({view.n, links.shape()[1]});
+  const std::uint32_t start = known_entry(entry, view.n);
+  const auto new_width = static_cast<std::uint32_t>(between("width", width, vecdb::WIDTH_MAX));
+  const double slack = at_least_one("alpha", alpha);
+  const auto count = static_cast<unsigned>(between("threads", threads, THREADS_MAX));
+  auto refined = std::make_unique_for_overwrite<std::uint32_t[]>(std::size_t{view.n} * new_width);
+  {
+    nb::gil_scoped_release released;
+    vecdb::refine_links(links.values<std::uint32_t>(), links.shape()[1], start,
+                        {codes_array.values<std::uint8_t>(), bounds_array.values<float>()}, view.n,
+                        view.dim, new_width, slack, count, refined.get());
+  }
+  return numpy_array(std::move(refined), {view.n, new_width});
 }
 
 // Return an argument that may be None as far as nanobind cares: the checks above say it better.
@@ -275,6 +429,7 @@ NB_MODULE(_native, module) {
   module.attr("DOT") = static_cast<int>(Metric::Dot);
   module.attr("L2") = static_cast<int>(Metric::L2);
   module.attr("DIM_MAX") = vecdb::DIM_MAX;
+  module.attr("NO_LINK") = vecdb::NO_LINK;
   module.def("instruction_set", [] { return vecdb::loops().name; },
              "Return the name of the instruction set that the loops run with.");
   module.def("quantize", &quantize, arg("vectors"),
@@ -285,4 +440,11 @@ NB_MODULE(_native, module) {
   module.def("scan_i8", &scan_i8, arg("metric"), arg("codes"), arg("bounds"), arg("vectors"),
              arg("query"), arg("k"), arg("allowed"),
              "Return what scan_f32 returns, reading one byte per value of most rows.");
+  module.def("search_graph", &search_graph, arg("metric"), arg("links0"), arg("upper_offsets"),
+             arg("upper_rows"), arg("upper_links"), arg("entry"), arg("codes"), arg("bounds"),
+             arg("vectors"), arg("query"), arg("k"), arg("ef"), arg("allowed"),
+             "Return rows near the query found by walking a graph, and how many were visited.");
+  module.def("refine_links", &refine_links, arg("links0"), arg("entry"), arg("codes"), arg("bounds"),
+             arg("width"), arg("alpha"), arg("threads"),
+             "Return links chosen anew among every row's neighbours and theirs.");
 }

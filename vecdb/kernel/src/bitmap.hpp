@@ -12,6 +12,14 @@ class Bitmap {
  public:
   Bitmap(const std::uint64_t* words, std::uint32_t n) : words_(words), n_(n) {}
 
+  // Return whether every row passes because there are no words.
+  bool is_all() const { return words_ == nullptr; }
+
+  // Return whether a row below n passes.
+  bool contains(std::uint32_t row) const {
+    return words_ == nullptr || ((words_[row >> 6] >> (row & 63)) & 1) != 0;
+  }
+
   std::uint32_t count() const {
     if (words_ == nullptr) return n_;
     std::uint32_t total = 0;

@@ -35,6 +35,12 @@ struct Loops {
                  const std::uint32_t* rows, std::uint32_t count, const QueryCodes& query,
                  double* lower, double* upper);
 
+  // estimates[i] = the score of row rows[i] as its codes and the query's have it, or -inf where that
+  // is not a number. count is at most RowBlocks::BLOCK_ROWS.
+  void (*estimates)(Metric metric, const std::uint8_t* codes, const float* bounds,
+                    std::uint32_t dim, const std::uint32_t* rows, std::uint32_t count,
+                    const QueryCodes& query, float* estimates);
+
   // codes (n, dim) and bounds (n, 3) of vectors (n, dim).
   void (*quantize)(const float* vectors, std::uint64_t n, std::uint32_t dim, std::uint8_t* codes,
                    float* bounds);

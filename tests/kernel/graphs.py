@@ -1,0 +1,101 @@
+"""Graphs for tests: near neighbours found by brute force, pruned, and a few links far away."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vecdb.kernel import _native, reference, reference_graph
+
+NO_LINK = reference_graph.NO_LINK
+
+
+@dataclass(frozen=True)
+class Graph:
+    metric: int
+    vectors: np.ndarray
+    links0: np.ndarray
+    upper_offsets: np.ndarray
+    upper_rows: np.ndarray
+    upper_links: np.ndarray
+    entry: int
+
+    def arguments(self) -> dict:
+        codes, bounds = _native.quantize(self.vectors)
+        return {
+            "metric": self.metric,
+            "links0": self.links0,
+            "upper_offsets": self.upper_offsets,
+            "upper_rows": self.upper_rows,
+            "upper_links": self.upper_links,
+            "entry": self.entry,
+            "codes": codes,
+            "bounds": bounds,
+            "vectors": self.vectors,
+        }
+
+
+def flat(metric: int, vectors: np.ndarray, links0: np.ndarray, entry: int = 0) -> Graph:
+    """Return a graph without upper levels."""
+    none = np.zeros(0, np.uint32)
+    return Graph(metric, vectors, links0, np.zeros(1, np.uint64), none, none.reshape(0, 4), entry)
+
+
+def nearness(metric: int, vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    dots = queries.astype(np.float64) @ vectors.T.astype(np.float64)
+    if metric == reference.DOT:
+        return dots
+    return 2 * dots - np.square(vectors.astype(np.float64)).sum(axis=1)
+
+
+def linked(metric: int, vectors: np.ndarray, rows: np.ndarray, width: int) -> np.ndarray:
+    """Return links (len(rows), width) among some rows; following them leads to every row.
+
+    A row links to the next in number, so that none is out of reach; to up to width // 2 - 1 near
+    rows, of which none is nearer to another of them than to the row (Malkov & Yashunin, Algorithm
+    4); and back to rows that link to it, while there is room.
+    """
+    points = vectors[rows]
+    # Neighbours are by distance, whatever the metric: the best by dot product are the same few
+    # long rows for all.
+    near = nearness(reference.L2, points, points) - np.square(points).sum(axis=1)[:, None]
+    order = np.argsort(-near, axis=1, kind="stable")[:, 1:65]
+    links = [[(i + 1) % len(rows)] for i in range(len(rows))]
+    for i, candidates in enumerate(order):
+        kept: list[int] = []
+        for j in candidates:
+            if len(kept) < width // 2 - 1 and all(near[j, other] < near[i, j] for other in kept):
+                kept.append(int(j))
+        links[i] += kept
+    for i, forward in enumerate([list(one) for one in links]):
+        for j in forward[1:]:
+            if len(links[j]) < width and i not in links[j]:
+                links[j].append(i)
+    padded = np.full((len(rows), width), NO_LINK, np.uint32)
+    for i, one in enumerate(links):
+        padded[i, : len(one)] = rows[one]
+    return padded
+
+
+def build(metric: int, vectors: np.ndarray, width: int = 24, ratio: int = 12) -> Graph:
+    """Return a graph that leads to every row; each level has one row in `ratio` of the one below.
+
+    Rows were drawn at random, so every ratio-th row is as good as any choice.
+    """
+    n = len(vectors)
+    links0 = linked(metric, vectors, np.arange(n), width)
+    offsets, rows, links = [0], [], []
+    step = ratio
+    while step < n:
+        rows.append(np.arange(0, n, step))
+        links.append(linked(metric, vectors, rows[-1], width // 2))
+        offsets.append(offsets[-1] + len(rows[-1]))
+        step *= ratio
+    return Graph(
+        metric,
+        vectors,
+        links0,
+        np.array(offsets, np.uint64),
+        np.concatenate([np.zeros(0, np.int64), *rows]).astype(np.uint32),
+        np.concatenate([np.zeros((0, width // 2), np.uint32), *links]),
+        0,
+    )
