@@ -84,6 +84,19 @@ def test_ingest(tmp_path: Path) -> None:
     assert figures["record_bytes"] == figures["record_bytes_of_server"]
 
 
+def test_graph(tmp_path: Path) -> None:
+    figures = run("graph", tmp_path)
+    check_facts(figures, "graph")
+    positive(figures, "hnswlib_build_s", "refine_s", "hnswlib_links", "refined_links")
+    for ef in (32, 64, 128):
+        for name in ("hnswlib", "kernel", "refined"):
+            positive(figures, f"{name}_{ef}_qps", f"{name}_{ef}_recall")
+        positive(figures, f"kernel_{ef}_vs_hnswlib", f"refined_{ef}_vs_hnswlib")
+    # Toy sizes, but a walk that finds nothing would be no walk.
+    assert float(figures["kernel_128_recall"]) > 0.9
+    assert float(figures["refined_128_recall"]) > 0.9
+
+
 def test_search(tmp_path: Path) -> None:
     figures = run("search", tmp_path)
     check_facts(figures, "search")

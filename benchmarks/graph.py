@@ -1,0 +1,231 @@
+"""The kernel's graph walk beside hnswlib's own, over the same graph, on one thread.
+
+hnswlib builds the graph; its links are taken out of its state and walked by the kernel, as they
+are and refined. Rounds take turns, so that a noisy machine is noisy to both. Recall is counted by
+score: a hit is any row whose true score is at least the true tenth, less 1e-6.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from points import F32, Points, load, true_scores
+from report import Report
+from vecdb import kernel
+
+try:
+    import hnswlib
+except ImportError:
+    sys.exit("graph.py needs hnswlib: pip install 'vecdb[bench]'")
+
+K = 10
+M = 16
+EF_CONSTRUCTION = 200
+SCORE_SLACK = 1e-6
+U32 = NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A graph as kernel.search_graph takes it."""
+
+    links0: U32
+    upper_offsets: NDArray[np.uint64]
+    upper_rows: U32
+    upper_links: U32
+    entry: int
+
+
+def main() -> int:
+    """Measure; return the exit status."""
+    options = _parse()
+    points = load(options.points, options.queries, smoke=options.smoke)
+    queries = points.queries[: options.queries]
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        report = Report("graph", Path(folder), smoke=options.smoke)
+    report.fact("data_set", points.name)
+    report.fact("n", len(points))
+    report.fact("dim", points.vectors.shape[1])
+    report.fact("index", f"HNSW, m {M}, ef_construction {EF_CONSTRUCTION}; codes of 8 bits")
+    report.fact("clients", "none: one thread in this process")
+    report.fact("queries", len(queries))
+    report.fact("rounds", options.rounds)
+    report.say("building the graph with hnswlib")
+    started = time.perf_counter()
+    index = _build(points.vectors)
+    report.figure(
+        "hnswlib_build_s", time.perf_counter() - started, "s", "hnswlib's build, 2 threads"
+    )
+    graph = take_out(index)
+    codes, bounds = kernel.quantize(points.vectors)
+    started = time.perf_counter()
+    links = kernel.refine_links(graph.links0, graph.entry, codes, bounds, 2 * M, 1.2, 2)
+    report.figure("refine_s", time.perf_counter() - started, "s", "one refinement, 2 threads")
+    refined = replace(graph, links0=links)
+    for name, one in (("hnswlib", graph), ("refined", refined)):
+        degree = float((one.links0 != kernel.NO_LINK).sum(1).mean())
+        report.figure(f"{name}_links", degree, "", f"links of a row on level 0, {name}, mean")
+    least = np.partition(true_scores(points, len(queries)), -K, axis=1)[:, -K] - SCORE_SLACK
+    _walks(report, points, queries, index, (graph, refined), (codes, bounds), least, options.rounds)
+    report.show()
+    if options.json:
+        report.write(options.json)
+    return 0
+
+
+def _walks(
+    report: Report,
+    points: Points,
+    queries: F32,
+    index: Any,  # noqa: ANN401 - hnswlib has no types
+    graphs: tuple[Graph, Graph],
+    coded: tuple[NDArray[np.uint8], F32],
+    least: NDArray[np.float64],
+    rounds: int,
+) -> None:
+    vectors = points.vectors
+
+    def by_hnswlib(query: F32) -> U32:
+        rows: U32 = index.knn_query(query, K, num_threads=1)[0][0]
+        return rows
+
+    def by_kernel(graph: Graph, ef: int, allowed: NDArray[np.uint64] | None) -> Search:
+        def search(query: F32) -> U32:
+            rows: U32 = kernel.search_graph(
+                kernel.DOT,
+                graph.links0,
+                graph.upper_offsets,
+                graph.upper_rows,
+                graph.upper_links,
+                graph.entry,
+                *coded,
+                vectors,
+                query,
+                K,
+                ef,
+                allowed,
+            )[0]
+            return rows
+
+        return search
+
+    for ef in (32, 64, 128):
+        index.set_ef(ef)
+        searches: dict[str, Search] = {
+            "hnswlib": by_hnswlib,
+            "kernel": by_kernel(graphs[0], ef, None),
+            "refined": by_kernel(graphs[1], ef, None),
+        }
+        speeds: dict[str, list[float]] = {name: [] for name in searches}
+        recalls: dict[str, float] = {}
+        for _ in range(rounds):
+            for name, search in searches.items():
+                speed, found = _run(search, queries)
+                speeds[name].append(speed)
+                recalls[name] = _recall(found, points.vectors, queries, least)
+        for name in searches:
+            speed = statistics.median(speeds[name])
+            report.figure(f"{name}_{ef}_qps", speed, "/s", f"{name}, ef {ef}, queries a second")
+            report.figure(
+                f"{name}_{ef}_recall", recalls[name], "", f"{name}, ef {ef}, recall at 10"
+            )
+        for name in ("kernel", "refined"):
+            pairs = zip(speeds[name], speeds["hnswlib"], strict=True)
+            ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+            report.figure(f"{name}_{ef}_vs_hnswlib", ratio, "", f"{name} over hnswlib at ef {ef}")
+
+
+Search = Callable[[F32], U32]
+
+
+def _run(search: Search, queries: F32) -> tuple[float, list[U32]]:
+    started = time.perf_counter()
+    found = [search(query) for query in queries]
+    return len(queries) / (time.perf_counter() - started), found
+
+
+def _recall(found: list[U32], vectors: F32, queries: F32, least: NDArray[np.float64]) -> float:
+    hits = 0
+    for rows, query, floor in zip(found, queries, least, strict=True):
+        scores = vectors[np.unique(rows)].astype(np.float64) @ query.astype(np.float64)
+        hits += min(K, int((scores >= floor).sum()))
+    return hits / (K * len(found))
+
+
+def _build(vectors: F32) -> Any:  # noqa: ANN401 - hnswlib has no types
+    index = hnswlib.Index("ip", vectors.shape[1])
+    index.init_index(len(vectors), M=M, ef_construction=EF_CONSTRUCTION, random_seed=1)
+    index.set_num_threads(2)
+    index.add_items(vectors, np.arange(len(vectors)))
+    return index
+
+
+def take_out(index: Any) -> Graph:  # noqa: ANN401 - hnswlib has no types
+    """Return the links of an hnswlib index, by label, from the arrays of its pickled state."""
+    state = index.__getstate__()
+    state = state[0] if isinstance(state, tuple) else state
+    n, width0, width = state["cur_element_count"], state["max_M0"], state["M"]
+    level0 = np.asarray(state["data_level0"]).view(np.uint8)
+    level0 = level0.reshape(-1, state["size_data_per_element"])[:n]
+    label_at, links_at = state["label_offset"], state["offset_level0"]
+    labels = level0[:, label_at : label_at + 8].copy().view(np.uint64)[:, 0].astype(np.uint32)
+    links0 = np.empty((n, width0), np.uint32)
+    links0[labels] = _links(level0[:, links_at : links_at + 4 + 4 * width0], labels)
+    levels = np.asarray(state["element_levels"]).astype(np.int64)[:n]
+    each = state["size_links_per_element"]
+    lists = np.asarray(state["link_lists"]).view(np.uint8)
+    starts = np.concatenate([[0], np.cumsum(levels * each)])
+    rows: list[U32] = []
+    links: list[U32] = []
+    for level in range(1, int(levels.max(initial=0)) + 1):
+        members = np.flatnonzero(levels >= level)
+        members = members[np.argsort(labels[members])]
+        cells = [lists[at : at + each] for at in starts[members] + (level - 1) * each]
+        rows.append(labels[members])
+        links.append(_links(np.stack(cells), labels))
+    return Graph(
+        links0,
+        np.cumsum([0, *map(len, rows)]).astype(np.uint64),
+        np.concatenate([np.empty(0, np.uint32), *rows]),
+        np.concatenate([np.empty((0, width), np.uint32), *links]),
+        int(labels[state["enterpoint_node"]]),
+    )
+
+
+def _links(cells: NDArray[np.uint8], labels: U32) -> U32:
+    """Return the links of hnswlib's cells (a count of 16 bits, 16 unused, then ids) by label."""
+    counts = cells[:, :2].copy().view(np.uint16)
+    ids = cells[:, 4:].copy().view(np.uint32)
+    there = np.arange(ids.shape[1])[None] < counts
+    links = np.full(ids.shape, kernel.NO_LINK, np.uint32)
+    links[there] = labels[ids[there]]
+    return links
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--smoke", action="store_true", help="toy sizes, seconds; no figure counts")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--points", type=int, help="rows of the graph (100,000)")
+    parser.add_argument("--rounds", type=int, help="hnswlib and the kernel in turn (5)")
+    parser.add_argument("--folder", type=Path, help="a folder to write to (the system's choice)")
+    options = parser.parse_args()
+    options.points = options.points or (3_000 if options.smoke else 100_000)
+    options.rounds = options.rounds or (1 if options.smoke else 5)
+    options.queries = 50 if options.smoke else 1_000
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
