@@ -37,8 +37,10 @@ from vecdb.errors import (
     Unavailable,
 )
 from vecdb.segment.segment import sync_folder
+from vecdb.storage import codec
 from vecdb.storage.catalog import Catalog, CatalogEntry
 from vecdb.storage.codec import NumberedSchema
+from vecdb.storage.command import CreateCollection, DropCollection
 from vecdb.storage.store import Store
 from vecdb.storage.writer import Writer
 from vecdb.types import Schema
@@ -156,7 +158,11 @@ class Database:
             Store.create(fresh / "store", entry.schema, map_bytes=self._storage.map_bytes)
             for folder in (fresh / "store", fresh, fresh.parent):
                 sync_folder(folder)
-            self._catalog.add(entry)
+            self._catalog.apply(
+                CreateCollection(
+                    name, entry.uuid, entry.created_at_ms, codec.to_json(entry.schema.to_plain())
+                )
+            )
             fresh.rename(self._folder(entry.uuid))
             sync_folder(fresh.parent)
             return self._info(entry), True
@@ -179,7 +185,7 @@ class Database:
             raise ReadOnly("this process opened the data directory to read")
         with self._names_lock:
             entry = self._entry(name)
-            self._catalog.drop(entry)
+            self._catalog.apply(DropCollection(name, entry.uuid))
         self._remove_dropped()
 
     def _entry(self, name: str) -> CatalogEntry:

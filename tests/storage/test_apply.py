@@ -13,9 +13,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from vecdb.config import LimitsConfig
-from vecdb.errors import Corrupt, InvalidArgument
+from vecdb.errors import AlreadyExists, Corrupt, InvalidArgument, NotFound
+from vecdb.storage import codec
+from vecdb.storage.catalog import Catalog
 from vecdb.storage.codec import NumberedSchema
-from vecdb.storage.command import Puts, WriteCommand
+from vecdb.storage.command import (
+    CreateCollection,
+    DropCollection,
+    Puts,
+    WriteCommand,
+    decode_catalog_command,
+)
 from vecdb.storage.store import UNKNOWN_SEQ, Store
 from vecdb.storage.writer import Writer
 from vecdb.types import Delete, Metric, Op, Put, Schema, Space, WriteOutcome
@@ -246,3 +254,36 @@ def test_damaged_changes_and_tombstones_lose_nothing(tmp_path: Path) -> None:
     with store.read() as txn:
         assert txn.changes(18) is not None
     store.close()
+
+
+def test_two_catalogs_that_apply_the_same_log_hold_the_same_bytes(tmp_path: Path) -> None:
+    schema = codec.to_json(NumberedSchema.of(SCHEMA).to_plain())
+    log = [
+        CreateCollection("a", "01" * 16, 1, schema),
+        CreateCollection("b", "02" * 16, 2, schema),
+        DropCollection("a", "01" * 16),
+        CreateCollection("a", "03" * 16, 3, schema),
+    ]
+    held = []
+    for folder in ("first", "second"):
+        catalog = Catalog(tmp_path / folder, read_only=False)
+        for command in log:
+            replica = decode_catalog_command(command.encode())
+            assert replica == command
+            catalog.apply(replica)
+        for wrong, error in (
+            (log[1], AlreadyExists),
+            (DropCollection("a", "01" * 16), NotFound),
+            (DropCollection("c", "01" * 16), NotFound),
+        ):
+            with pytest.raises(error):
+                catalog.apply(wrong)
+        assert [(one.name, one.uuid[:2]) for one in catalog.entries()] == [("a", "03"), ("b", "02")]
+        assert catalog.dropped() == ["01" * 16]
+        environment = catalog._environment
+        with environment.env.begin() as txn:
+            held.append({n: list(txn.cursor(db=db)) for n, db in environment.databases.items()})
+        catalog.close()
+    assert held[0] == held[1]
+    with pytest.raises(Corrupt):
+        decode_catalog_command(prepare([Delete("a")], SCHEMA, LIMITS).encode())

@@ -1,20 +1,20 @@
 """Which collections there are: one LMDB environment for the whole data directory.
 
-Changes are made by one thread at a time; reading needs no care. See FORMAT.md.
+Changed by commands alone, one thread at a time; reading needs no care. See FORMAT.md.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vecdb.errors import Corrupt
+from vecdb.errors import AlreadyExists, Corrupt, NotFound
 from vecdb.storage import codec
 from vecdb.storage.codec import NumberedSchema
+from vecdb.storage.command import CreateCollection, DropCollection
 from vecdb.storage.environment import Environment
 from vecdb.storage.store import check_format
 
@@ -40,7 +40,7 @@ class Catalog:
             path, _DATABASES, read_only=read_only, map_bytes=_MAP_BYTES, create=not read_only
         )
         self._db = self._environment.databases
-        # By name, with the catalog's applied_seq at which it was so. Any thread may replace one.
+        # By name, with the catalog's state at which it was so. Any thread may replace one.
         self._known: dict[str, tuple[bytes, CatalogEntry]] = {}
         if not read_only:
             self._begin_format()
@@ -57,7 +57,7 @@ class Catalog:
             if any(txn.stat(db)["entries"] for db in self._db.values()):
                 return
             self._put(txn, b"meta", b"format", codec.u32(codec.FORMAT_VERSION))
-            self._put(txn, b"meta", b"applied_seq", codec.u64(0))
+            self._put(txn, b"meta", b"state", codec.u64(0) + bytes(32))
 
     def close(self) -> None:
         """Close the environment."""
@@ -67,16 +67,16 @@ class Catalog:
         """Return the collection of that name, or None. Raises Corrupt."""
         key = name.encode()
         with self._environment.begin() as txn:
-            seq = bytes(txn.get(b"applied_seq", db=self._db[b"meta"]) or b"")
+            state = bytes(txn.get(b"state", db=self._db[b"meta"]) or b"")
             known = self._known.get(name)
-            if known is not None and known[0] == seq:
+            if known is not None and known[0] == state:
                 return known[1]
             sealed = txn.get(key, db=self._db[b"collections"])
             if sealed is None:
                 self._known.pop(name, None)
                 return None
             entry = _decode(key, bytes(sealed))
-        self._known[name] = seq, entry
+        self._known[name] = state, entry
         return entry
 
     def entries(self) -> list[CatalogEntry]:
@@ -90,21 +90,33 @@ class Catalog:
             number: int = txn.stat(self._db[b"collections"])["entries"]
             return number
 
-    def add(self, entry: CatalogEntry) -> None:
-        """Name a collection. Durable when it returns."""
-        plain = {
-            "uuid": entry.uuid,
-            "created_at_ms": entry.created_at_ms,
-            "schema": entry.schema.to_plain(),
-        }
-        with self._change() as txn:
-            self._put(txn, b"collections", entry.name.encode(), codec.to_json(plain))
+    def apply(self, command: CreateCollection | DropCollection) -> None:
+        """Change the catalog by a command of its log. Durable when it returns.
 
-    def drop(self, entry: CatalogEntry) -> None:
-        """Forget a name, and remember that its files are to be removed."""
-        with self._change() as txn:
-            txn.delete(entry.name.encode(), db=self._db[b"collections"])
-            self._put(txn, b"dropped", entry.uuid.encode(), b"")
+        Deterministic: two catalogs that apply the same log hold the same bytes.
+        Raises AlreadyExists, NotFound, and then changes nothing.
+        """
+        key = command.name.encode()
+        with self._environment.begin(write=True) as txn:
+            seq, chain = self._state(txn)
+            there = txn.get(key, db=self._db[b"collections"])
+            if isinstance(command, CreateCollection):
+                if there is not None:
+                    raise AlreadyExists(f"collection {command.name!r} exists")
+                plain = {
+                    "uuid": command.uuid,
+                    "created_at_ms": command.created_at_ms,
+                    "schema": json.loads(command.schema),
+                }
+                self._put(txn, b"collections", key, codec.to_json(plain))
+            else:
+                if there is None or _decode(key, bytes(there)).uuid != command.uuid:
+                    raise NotFound(f"no collection {command.name!r} of uuid {command.uuid}")
+                txn.delete(key, db=self._db[b"collections"])
+                # Its files are to be removed, whenever that is done: also after a crash.
+                self._put(txn, b"dropped", command.uuid.encode(), b"")
+            chain = codec.next_chain(chain, seq + 1, hashlib.sha256(command.encode()).digest())
+            self._put(txn, b"meta", b"state", codec.u64(seq + 1) + chain)
 
     def dropped(self) -> list[str]:
         """Return the uuids whose files are still to be removed."""
@@ -116,15 +128,12 @@ class Catalog:
         with self._environment.begin(write=True) as txn:
             txn.delete(uuid.encode(), db=self._db[b"dropped"])
 
-    @contextmanager
-    def _change(self) -> Iterator[Any]:
-        with self._environment.begin(write=True) as txn:
-            sealed = txn.get(b"applied_seq", db=self._db[b"meta"])
-            if sealed is None:
-                raise Corrupt("the catalog has no applied_seq", hint="restore from a backup")
-            seq = codec.from_u64(codec.unseal(b"meta", b"applied_seq", sealed))
-            yield txn
-            self._put(txn, b"meta", b"applied_seq", codec.u64(seq + 1))
+    def _state(self, txn: Any) -> tuple[int, bytes]:  # noqa: ANN401 - py-lmdb has no types
+        sealed = txn.get(b"state", db=self._db[b"meta"])
+        if sealed is None:
+            raise Corrupt("the catalog has no state", hint="restore from a backup")
+        value = codec.unseal(b"meta", b"state", sealed)
+        return codec.from_u64(value[:8]), value[8:]
 
     def _put(self, txn: Any, database: bytes, key: bytes, value: bytes) -> None:  # noqa: ANN401
         txn.put(key, codec.seal(database, key, value), db=self._db[database])

@@ -5,6 +5,7 @@ Decoders raise Corrupt for anything that does not hold together, never another e
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from collections.abc import Sequence
@@ -363,6 +364,11 @@ class NumberedSchema:
             return cls(Schema(spaces), {item["name"]: item["number"] for item in plain["spaces"]})
         except (KeyError, TypeError, ValueError) as error:
             raise Corrupt(f"a schema cannot be read: {error!r}") from None
+
+
+def next_chain(chain: bytes, seq: int, digest: bytes) -> bytes:
+    """Return the hash over a log that one more command was applied of. digest: its sha256."""
+    return hashlib.sha256(chain + u64(seq) + digest).digest()
 
 
 def to_json(value: object) -> bytes:

@@ -7,7 +7,6 @@ everything before it changes anything, so that a VecdbError leaves the transacti
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -47,7 +46,7 @@ def apply(
     for position, spaces in command.truncated:
         results[position] = replace(results[position], truncated=spaces)
     state.applied_seq = seq
-    state.chain = hashlib.sha256(state.chain + codec.u64(seq) + digest).digest()
+    state.chain = codec.next_chain(state.chain, seq, digest)
     txn.put_change(
         Change(seq, first_slot, state.next_slot - first_slot, tuple(ended), tuple(removed), key)
     )

@@ -7,10 +7,34 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Command(_message.Message):
-    __slots__ = ("write",)
+    __slots__ = ("write", "create_collection", "drop_collection")
     WRITE_FIELD_NUMBER: _ClassVar[int]
+    CREATE_COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    DROP_COLLECTION_FIELD_NUMBER: _ClassVar[int]
     write: Write
-    def __init__(self, write: _Optional[_Union[Write, _Mapping]] = ...) -> None: ...
+    create_collection: CreateCollection
+    drop_collection: DropCollection
+    def __init__(self, write: _Optional[_Union[Write, _Mapping]] = ..., create_collection: _Optional[_Union[CreateCollection, _Mapping]] = ..., drop_collection: _Optional[_Union[DropCollection, _Mapping]] = ...) -> None: ...
+
+class CreateCollection(_message.Message):
+    __slots__ = ("name", "uuid", "created_at_ms", "schema")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    uuid: str
+    created_at_ms: int
+    schema: bytes
+    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[str] = ..., created_at_ms: _Optional[int] = ..., schema: _Optional[bytes] = ...) -> None: ...
+
+class DropCollection(_message.Message):
+    __slots__ = ("name", "uuid")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    uuid: str
+    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[str] = ...) -> None: ...
 
 class Write(_message.Message):
     __slots__ = ("runs", "refused", "truncated", "idempotency_key", "request_digest")
