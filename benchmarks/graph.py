@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from options import parser as options_parser
 from points import F32, Points, load, true_scores
 from report import Report
 from vecdb import kernel
@@ -214,12 +215,7 @@ def _links(cells: NDArray[np.uint8], labels: U32) -> U32:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--smoke", action="store_true", help="toy sizes, seconds; no figure counts")
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--points", type=int, help="rows of the graph (100,000)")
-    parser.add_argument("--rounds", type=int, help="hnswlib and the kernel in turn (5)")
-    parser.add_argument("--folder", type=Path, help="a folder to write to (the system's choice)")
+    parser = options_parser(__doc__, "rows of the graph", "hnswlib and the kernel in turn")
     options = parser.parse_args()
     options.points = options.points or (3_000 if options.smoke else 100_000)
     options.rounds = options.rounds or (1 if options.smoke else 5)

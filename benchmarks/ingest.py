@@ -18,6 +18,7 @@ from pathlib import Path
 
 from live import Live, disk_bytes, serve, settle
 from lmdb_floor import Floor, record_bytes, stored_bytes
+from options import parser as options_parser
 from points import DIM, Points, load
 from report import Report
 from timing import median, timed
@@ -298,12 +299,7 @@ def _put_many(collection: Collection, points: Points, thread: int, each: int) ->
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--smoke", action="store_true", help="toy sizes, seconds; no figure counts")
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--points", type=int, help="points to write (100,000)")
-    parser.add_argument("--rounds", type=int, help="server and bare LMDB in turn (5)")
-    parser.add_argument("--folder", type=Path, help="where to keep the data (the system's choice)")
+    parser = options_parser(__doc__, "points to write", "server and bare LMDB in turn")
     options = parser.parse_args()
     options.points = options.points or (6_000 if options.smoke else 100_000)
     options.rounds = options.rounds or (2 if options.smoke else 5)

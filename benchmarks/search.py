@@ -21,6 +21,7 @@ import numpy as np
 import search_text
 from echo import Echo, echo_server, request_of
 from live import Live, serve, settle
+from options import parser as options_parser
 from points import DIM, F64, Points, load, reference_neighbors, true_scores
 from report import Report
 from timing import median, timed
@@ -337,12 +338,7 @@ def _starts(report: Report, folder: Path, points: Points, times: int) -> None:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--smoke", action="store_true", help="toy sizes, seconds; no figure counts")
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--points", type=int, help="points of the large collection (100,000)")
-    parser.add_argument("--rounds", type=int, help="search and floor in turn (5)")
-    parser.add_argument("--folder", type=Path, help="where to keep the data (the system's choice)")
+    parser = options_parser(__doc__, "points of the large collection", "search and floor in turn")
     options = parser.parse_args()
     options.points = options.points or (5_000 if options.smoke else 100_000)
     options.rounds = options.rounds or (2 if options.smoke else 5)

@@ -371,7 +371,6 @@ class Database:
         checked = time.monotonic()
         while not self._closing.wait(MAINTAIN_INTERVAL_S):
             try:
-                self._remove_dropped()
                 self.maintain()
                 if time.monotonic() - checked > READERS_INTERVAL_S:
                     checked = time.monotonic()
@@ -381,7 +380,7 @@ class Database:
                 log.exception("maintenance failed; it goes on")
 
     def maintain(self) -> None:
-        """Build and verify what is due in every open collection."""
+        """Build and verify what is due in every open collection, and remove those dropped."""
         more = True
         while more and not self._closing.is_set():
             # A piece of each in turn, so that one that is never done does not keep others waiting.

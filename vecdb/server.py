@@ -115,10 +115,6 @@ class Server:
             return "stopping"
         return self.database.ailment()
 
-    def builder_pids(self) -> list[int]:
-        """Return the process ids of the builder."""
-        return self._builder.pids()
-
     def _worker_changed(self, state: WorkerState) -> None:
         if not self._stopping.is_set():
             self._rpc.set_health("models", serving=state.ready)

@@ -12,6 +12,12 @@ import pytest
 
 from tests.conftest import MakeServer
 from tests.live import LiveServer, descendants, wait_until
+from vecdb.collection.collection import Collection as StoredCollection
+from vecdb.config import LimitsConfig, StorageConfig
+from vecdb.database import Database
+from vecdb.storage.writer import Writer
+from vecdb.types import Metric, Op, Put, Schema, Space
+from vecdb.write.prepare import prepare
 from vecdb_client import Collection, F
 
 DIM = 24
@@ -208,3 +214,31 @@ def test_manifest_describes_the_segment(make_server: MakeServer) -> None:
     assert manifest["rows"] == len(np.load(folder / "slots.npy"))
     assert manifest["arrays"]["vectors-0"]["shape"] == [manifest["rows"], DIM]
     assert {item["path"] for item in manifest["fields"]} == {"n", "odd", "tag"}
+
+
+def test_damage_is_noticed_again_after_the_collection_was_closed(tmp_path: Path) -> None:
+    config = StorageConfig(map_bytes=1 << 20, tail_points=16)
+    database = Database(tmp_path / "data", config, LimitsConfig())
+    schema = Schema((Space("", 2, Metric.DOT),))
+    database.create("c", schema)
+    vector = np.ones(2, "<f4").tobytes()
+    ops: list[Op] = [Put(f"p{n}", b"", {"": vector}) for n in range(40)]
+    with database.collection("c") as opened:
+        opened.write(prepare(ops, schema, LimitsConfig())).result()
+        wait_until(lambda: opened.stats().segments)
+        folder = opened.folder
+    database.close()
+    (file,) = folder.glob("segments/*/codes-0.npy")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    verified: set[tuple[str, int]] = set()
+    writer = Writer(queue_jobs_max=8)
+    for _ in range(2):  # closed before the segment could be built again
+        collection = StoredCollection(folder, config, writer, verified)
+        collection._verify_opened()
+        with collection.snapshot():
+            assert [s.quarantined for s in collection.stats().segments] != [""]
+        collection.close()
+    assert not verified
+    writer.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.kernel.bitmaps import bitmap
 from vecdb.kernel import _native, reference
 
 DIMS = (1, 2, 3, 63, 64, 65, 384, 1000)
@@ -16,13 +17,6 @@ DOT, L2 = reference.DOT, reference.L2
 @pytest.fixture(params=[_native, reference], ids=["native", "reference"])
 def kernel(request: pytest.FixtureRequest) -> types.ModuleType:
     return request.param
-
-
-def bitmap(mask: np.ndarray) -> np.ndarray:
-    words = np.zeros(-(-len(mask) // 64), np.uint64)
-    packed = np.packbits(mask, bitorder="little")
-    words.view(np.uint8)[: len(packed)] = packed
-    return words
 
 
 def both_scans(kernel, metric, vectors, query, k, allowed):

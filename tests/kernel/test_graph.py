@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.kernel.bitmaps import bitmap
 from tests.kernel.graphs import NO_LINK, Graph, build, flat, nearness
 from vecdb.kernel import _native, reference, reference_graph
 
@@ -19,13 +20,6 @@ N, DIM = 3000, 33
 @pytest.fixture(params=[_native, reference_graph], ids=["native", "reference"])
 def kernel(request: pytest.FixtureRequest) -> types.ModuleType:
     return request.param
-
-
-def bitmap(mask: np.ndarray) -> np.ndarray:
-    words = np.zeros(-(-len(mask) // 64), np.uint64)
-    packed = np.packbits(mask, bitorder="little")
-    words.view(np.uint8)[: len(packed)] = packed
-    return words
 
 
 def clusters(n: int, dim: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -175,8 +175,7 @@ def info(address: Address = DEFAULT_ADDRESS) -> None:
                 model.name, str(model.dim), str(model.metric), str(model.max_tokens), state
             )
         out.print(table)
-        table = Table("collection", "space", "points", "in memory", "segments", "store", "segments")
-        table.columns[-1].header = "segment files"
+        table = Table("collection", "space", "points", "in memory", "segments", "store", "files")
         for one in known:
             table.add_row(*_row(client, one.name, _spaces(one.spaces), one.quarantine_reason))
         out.print(table)

@@ -52,11 +52,6 @@ class BuilderProcess:
                     self._pool = None
             raise BrokenProcessPool("the builder process dies as soon as it starts")
 
-    def pids(self) -> list[int]:
-        """Return the process ids in use: none or one."""
-        pool = self._pool
-        return [] if pool is None else list(pool._processes)
-
     def close(self) -> None:
         """Wait for the work under way, and end the process."""
         with self._lock:

@@ -307,7 +307,6 @@ class Collection:
 
     def _verify_opened(self) -> None:
         """Read all segment files that were there at the start; condemn those that fail."""
-        self._verify_due = False
         with self._snapshot():
             view = self._view
         assert view is not None
@@ -315,13 +314,14 @@ class Collection:
             key = (self.uuid, entry.number)
             if not isinstance(live.part, Segment) or key in self._verified:
                 continue
-            self._verified.add(key)
             try:
                 live.part.verify()
+                self._verified.add(key)
             except Corrupt as error:
                 log.error("%s: quarantined: %s", self.uuid, error)
                 with self._view_lock:
                     self._keeper.condemn(entry.number, error.message)
+        self._verify_due = False
         with self._snapshot():
             pass
 

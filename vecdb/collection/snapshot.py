@@ -82,13 +82,12 @@ class Snapshot:
         found = Found([], [], [])
         for name in dict.fromkeys(ids):
             try:
-                slots = self._txn.slots_of([name.encode()])
-                record = self._txn.record(next(iter(slots.values()))) if slots else None
+                record = self._record_of(name)
             except Corrupt:
                 found.damaged.append(name)
                 continue
             if record is None:
-                (found.damaged if slots else found.missing).append(name)
+                found.missing.append(name)
             else:
                 point = self._point(record, wanted)
                 left = _spend(left, point, bytes_max)
@@ -98,14 +97,22 @@ class Snapshot:
     def vector_of(self, name: str, space: str) -> F32:
         """Return the stored vector of a point. Raises NotFound, Corrupt."""
         check_id(name, "point")
-        slots = self._txn.slots_of([name.encode()])
-        record = self._txn.record(next(iter(slots.values()))) if slots else None
+        record = self._record_of(name)
         if record is None:
             raise NotFound(f"no point {name!r} to search near to", id=name)
         vector = self._vectors(record).get(space)
         if vector is None:
             raise NotFound(f"point {name!r} has no vector in space {space!r}", id=name)
         return vector
+
+    def _record_of(self, name: str) -> RecordView | None:
+        """Return the record of an id, or None when there is none. Raises Corrupt."""
+        for slot in self._txn.slots_of([name.encode()]).values():
+            record = self._txn.record(slot)
+            if record is None:
+                raise Corrupt(f"id {name!r} names slot {slot}, which has no record")
+            return record
+        return None
 
     def count(self, filter: Filter | None) -> int:
         """Return the exact number of points that match."""

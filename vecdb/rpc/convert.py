@@ -8,7 +8,7 @@ import numpy as np
 
 from vecdb.database import CollectionInfo
 from vecdb.errors import BadFilter, InvalidArgument, VecdbError
-from vecdb.rpc.pb import collections_pb2, common_pb2, points_pb2
+from vecdb.rpc.pb import collections_pb2, common_pb2, points_pb2, search_pb2
 from vecdb.types import (
     F32,
     And,
@@ -101,8 +101,8 @@ def _put(point: common_pb2.Point) -> Put:
 # --- points
 
 
-def fill_point(message: common_pb2.Point, point: Point) -> None:
-    """Fill a reply's point."""
+def fill_point(message: common_pb2.Point | search_pb2.Hit, point: Point) -> None:
+    """Fill a reply's point, or what a hit says of its point."""
     message.id = point.id
     message.payload = point.payload
     message.version = point.version

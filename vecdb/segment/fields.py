@@ -1,7 +1,8 @@
 """Payload fields: what values a payload holds at a path, and an index of them for a segment's rows.
 
-One rule says what a payload holds (`scalars`); the index on disk and the evaluation of rows in
-memory both follow it, so that a filter means the same everywhere:
+One rule says what a payload holds. `scalars` tells all of it, for the index on disk, `values_at`
+what stands at one path, for rows in memory; tests hold them together, so that a filter means the
+same everywhere:
 
 - dots join the keys of nested objects; arrays are looked through; null is no value;
 - a string is a keyword, compared by its UTF-8 bytes; true and false are no numbers;
@@ -290,7 +291,10 @@ def _arrays(kind: str, held: list[tuple[Any, int]]) -> dict[str, NDArray[Any]]:
 
 
 class FieldIndex:
-    """The values of a segment's rows, read in place; bounds checked, as files may be damaged."""
+    """The values of a segment's rows, read in place; bounds checked, as files may be damaged.
+
+    paths: those that rows of the segment hold indexed values at.
+    """
 
     def __init__(
         self,
@@ -302,17 +306,12 @@ class FieldIndex:
         self.rows = rows
         self._left_out = left_out
         self._parts: dict[tuple[str, str], dict[str, NDArray[Any]]] = {}
-        self._paths = {item["path"] for item in directory}
+        self.paths = {item["path"] for item in directory}
         for item in directory:
             self._parts[item["path"], item["kind"]] = {
                 name: _piece(array, offset, np.dtype(dtype), count)
                 for name, (offset, dtype, count) in item["parts"].items()
             }
-
-    @property
-    def paths(self) -> set[str]:
-        """The paths that rows of this segment hold values at."""
-        return self._paths
 
     def equal_any(self, path: str, values: Sequence[Scalar]) -> U32:
         """Return the rows that hold one of the values."""
@@ -333,7 +332,7 @@ class FieldIndex:
         return np.concatenate([ints, floats])
 
     def _part(self, path: str, kind: str) -> dict[str, NDArray[Any]] | None:
-        left_out = self._left_out and path not in self._paths
+        left_out = self._left_out and path not in self.paths
         if left_out or len(path) > PATH_CHARACTERS_MAX:
             raise NotIndexed(path)
         return self._parts.get((path, kind))

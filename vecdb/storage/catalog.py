@@ -42,9 +42,9 @@ class Catalog:
         self._db = self._environment.databases
         # By name, with the catalog's state at which it was so. Any thread may replace one.
         self._known: dict[str, tuple[bytes, CatalogEntry]] = {}
-        if not read_only:
-            self._begin_format()
         try:
+            if not read_only:
+                self._begin_format()
             with self._environment.begin() as txn:
                 check_format(path, txn, self._db[b"meta"])
         except BaseException:

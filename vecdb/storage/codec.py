@@ -33,7 +33,6 @@ slot_key = _SLOT.pack
 """Return the key of a slot, or of a seq: big-endian, so that keys sort as numbers."""
 
 crc32c = google_crc32c.value
-extend_crc32c = google_crc32c.extend
 
 
 def slot_of_key(key: bytes | memoryview) -> int:

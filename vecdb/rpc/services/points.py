@@ -8,20 +8,20 @@ from concurrent.futures import TimeoutError as FutureTimeout
 import grpc
 
 from vecdb.collection.collection import Collection
-from vecdb.collection.snapshot import Found, Wanted
+from vecdb.collection.snapshot import Found
 from vecdb.config import LimitsConfig
 from vecdb.database import Database
 from vecdb.embed.encoder import Role
 from vecdb.errors import DeadlineExceeded, InvalidArgument, LimitExceeded, VecdbError
 from vecdb.metrics import Metrics
-from vecdb.query.filter import check_filter
-from vecdb.rpc.convert import fill_point, filter_of, ops_of
+from vecdb.rpc.convert import fill_point, ops_of
 from vecdb.rpc.deadline import remaining_s
 from vecdb.rpc.pb import common_pb2, points_pb2_grpc
 from vecdb.rpc.pb import points_pb2 as pb
 from vecdb.rpc.services.encode import SpaceEncoder
+from vecdb.rpc.services.reads import check_reply, checked_filter, wanted_of
 from vecdb.rpc.status import code_number
-from vecdb.types import Filter, ItemResult, Op, Put, WriteOutcome
+from vecdb.types import ItemResult, Op, Put, Space, WriteOutcome
 from vecdb.write.prepare import check_batch, prepare
 
 PAGE_SIZE_DEFAULT = 100
@@ -88,18 +88,15 @@ class PointsService(points_pb2_grpc.PointsServicer):
         """Give every text of the operations its vector; say which were cut."""
         truncated: Truncated = {}
         for space in collection.schema.spaces:
-            rows: list[tuple[int, Put]] = []
-            for position, op in enumerate(ops):
-                if position in refused or not isinstance(op, Put) or space.name not in op.texts:
-                    continue
-                try:
-                    self._encoder.check(space)
-                    self._check_text(op.texts[space.name], f"put.vectors[{space.name!r}].text")
-                except VecdbError as error:
-                    error.field = error.field or f"put.vectors[{space.name!r}].text"
-                    refused[position] = error
-                    continue
-                rows.append((position, op))
+            field = f"put.vectors[{space.name!r}].text"
+            rows = [
+                (position, op)
+                for position, op in enumerate(ops)
+                if position not in refused and isinstance(op, Put) and space.name in op.texts
+            ]
+            if rows:
+                refused.update(self._wrong_texts(space, rows, field))
+                rows = [(position, op) for position, op in rows if position not in refused]
             if not rows:
                 continue
             texts = [op.texts[space.name] for _, op in rows]
@@ -109,11 +106,28 @@ class PointsService(points_pb2_grpc.PointsServicer):
                 if encoded.truncated[row]:
                     truncated.setdefault(position, []).append(space.name)
         known = {space.name for space in collection.schema.spaces}
-        for op in ops:
-            if isinstance(op, Put):
+        for one in ops:
+            if isinstance(one, Put):
                 # A text for a space that does not exist is refused with the vectors, by name.
-                op.vectors.update({name: b"" for name in op.texts if name not in known})
+                one.vectors.update({name: b"" for name in one.texts if name not in known})
         return truncated
+
+    def _wrong_texts(
+        self, space: Space, rows: list[tuple[int, Put]], field: str
+    ) -> dict[int, VecdbError]:
+        """Return what is wrong with the texts for a space, by position."""
+        try:
+            self._encoder.check(space)
+        except VecdbError as error:
+            error.field = error.field or field
+            return {position: error for position, _ in rows}
+        wrong: dict[int, VecdbError] = {}
+        for position, op in rows:
+            try:
+                self._check_text(op.texts[space.name], field)
+            except VecdbError as error:
+                wrong[position] = error
+        return wrong
 
     def _check_text(self, text: str, field: str) -> None:
         if not text:
@@ -151,7 +165,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
     ) -> pb.GetPointsResponse:
         """Return points by id."""
         check_batch(len(request.ids), self._limits, "ids")
-        wanted = _wanted(request)
+        wanted = wanted_of(request)
         with (
             self._database.collection(request.collection) as collection,
             collection.snapshot() as snapshot,
@@ -188,29 +202,13 @@ class PointsService(points_pb2_grpc.PointsServicer):
             self._database.collection(request.collection) as collection,
             collection.snapshot() as snapshot,
         ):
-            found = snapshot.page(
-                chosen, size, request.page_token, _wanted(request), self._limits.message_bytes // 2
-            )
+            wanted, bytes_max = wanted_of(request), self._limits.message_bytes // 2
+            found = snapshot.page(chosen, size, request.page_token, wanted, bytes_max)
             reply = pb.ListPointsResponse(
                 next_page_token=found.next_token, damaged=found.damaged, commit_seq=snapshot.seq
             )
         _fill(reply, found, self._limits)
         return reply
-
-
-def checked_filter(
-    request: pb.CountRequest | pb.ListPointsRequest, limits: LimitsConfig
-) -> Filter | None:
-    """Return the filter of a request, or None. Raises BadFilter, LimitExceeded."""
-    if not request.HasField("filter"):
-        return None
-    chosen = filter_of(request.filter)
-    check_filter(chosen, limits)
-    return chosen
-
-
-def _wanted(request: pb.GetPointsRequest | pb.ListPointsRequest) -> Wanted:
-    return Wanted(not request.without_payload, request.with_vectors, request.with_texts)
 
 
 def _fill(
@@ -220,12 +218,3 @@ def _fill(
         message: common_pb2.Point = reply.points.add()
         fill_point(message, point)
     check_reply(reply.ByteSize(), limits)
-
-
-def check_reply(size: int, limits: LimitsConfig) -> None:
-    """Raise LimitExceeded for a reply that clients would refuse."""
-    if size > limits.message_bytes:
-        raise LimitExceeded(
-            f"the reply would have {size} bytes, the limit is {limits.message_bytes}",
-            hint="ask for fewer points, or without payload and vectors",
-        )

@@ -9,18 +9,16 @@ from contextlib import contextmanager
 import grpc
 
 from vecdb.collection.collection import Collection
-from vecdb.collection.snapshot import Snapshot, Wanted
 from vecdb.config import LimitsConfig
 from vecdb.database import Database
 from vecdb.embed.encoder import Role
 from vecdb.errors import InvalidArgument, LimitExceeded, VecdbError
 from vecdb.metrics import Metrics
-from vecdb.query.filter import check_filter
-from vecdb.rpc.convert import filter_of, vector_array, vector_message
+from vecdb.rpc.convert import fill_point, vector_array
 from vecdb.rpc.pb import search_pb2 as pb
 from vecdb.rpc.pb import search_pb2_grpc
 from vecdb.rpc.services.encode import SpaceEncoder
-from vecdb.rpc.services.points import check_reply
+from vecdb.rpc.services.reads import check_reply, checked_filter, wanted_of
 from vecdb.types import F32, Filter, Query, QueryResult
 from vecdb.write.prepare import unknown_space
 
@@ -40,7 +38,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
         """Return the k points nearest to a vector."""
         started = time.perf_counter_ns()
         near, k, chosen = self._read(request)
-        wanted = Wanted(not request.without_payload, request.with_vectors, request.with_texts)
+        wanted = wanted_of(request)
         with _named(), self._database.collection(request.collection) as collection:
             vector = self._vector(near, collection, context)
             embedded = time.perf_counter_ns()
@@ -48,7 +46,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
                 snapshotted = time.perf_counter_ns()
                 snapshot.require_seq(request.min_commit_seq)
                 if vector is None:
-                    vector = _stored(snapshot, near)
+                    vector = snapshot.vector_of(near.vector.point, near.space)
                 result = snapshot.query(
                     Query(vector, k, near.space, chosen), wanted, self._limits.message_bytes
                 )
@@ -77,11 +75,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
                 field="k",
                 hint="raise limits.k, or page through the points with List",
             )
-        chosen: Filter | None = None
-        if request.HasField("filter"):
-            chosen = filter_of(request.filter)
-            check_filter(chosen, self._limits)
-        return request.legs[0].near, request.k, chosen
+        return request.legs[0].near, request.k, checked_filter(request, self._limits)
 
     def _vector(
         self, near: pb.Near, collection: Collection, context: grpc.ServicerContext
@@ -98,9 +92,8 @@ class SearchService(search_pb2_grpc.SearchServicer):
             return vector_array(near.vector, field)
         if not near.vector.text:
             raise InvalidArgument("the text is empty: there is nothing to encode", field=field)
-        vector: F32 = self._encoder.encode(space, [near.vector.text], Role.QUERY, context).vectors[
-            0
-        ]
+        encoded = self._encoder.encode(space, [near.vector.text], Role.QUERY, context)
+        vector: F32 = encoded.vectors[0]
         return vector
 
     def _count(self, result: QueryResult, timings: dict[str, int]) -> None:
@@ -129,10 +122,6 @@ def _named() -> Iterator[None]:
         raise
 
 
-def _stored(snapshot: Snapshot, near: pb.Near) -> F32:
-    return snapshot.vector_of(near.vector.point, near.space)
-
-
 def _reply(result: QueryResult, timings: dict[str, int], started: int) -> pb.QueryResponse:
     reply = pb.QueryResponse(
         plan=result.plan,
@@ -142,18 +131,7 @@ def _reply(result: QueryResult, timings: dict[str, int], started: int) -> pb.Que
         warnings=result.warnings,
     )
     for hit in result.hits:
-        point = hit.point
-        message = reply.hits.add(
-            id=point.id,
-            score=hit.score,
-            distance=hit.distance,
-            payload=point.payload,
-            version=point.version,
-        )
-        for space, vector in point.vectors.items():
-            message.vectors[space].CopyFrom(vector_message(vector))
-        for space, text in point.texts.items():
-            message.texts[space] = text
+        fill_point(reply.hits.add(score=hit.score, distance=hit.distance), hit.point)
     for stage, spent in timings.items():
         setattr(reply.timings, f"{stage}_us", spent)
     reply.timings.total_us = (time.perf_counter_ns() - started) // 1000
