@@ -51,7 +51,8 @@ def test_demo_answers_and_stops(tmp_path: Path) -> None:
     )
     assert demo.stdout is not None
     printed = ""
-    while "the server is running" not in printed:
+    # To the last line of the panel: what is buffered here when it stops is lost to communicate().
+    while "the server is running" not in printed or "╰" not in line:
         line = demo.stdout.readline()
         assert line, printed
         printed += line
