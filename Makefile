@@ -23,7 +23,8 @@ $(PY):
 
 $(VENV)/.server: $(PY) pyproject.toml clients/python/pyproject.toml $(KERNEL)
 	@echo "installing vecdb and what it needs; the kernel is compiled (about a minute)"
-	@$(PY) -m pip install -q --disable-pip-version-check -e ./clients/python -e '.[embed]'
+	@HNSWLIB_NO_NATIVE=1 $(PY) -m pip install -q --disable-pip-version-check \
+	  -e ./clients/python -e '.[embed]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.server

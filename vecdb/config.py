@@ -75,7 +75,13 @@ class StorageConfig:
     tail_points: int = setting(
         2_048, "points searched in memory before a segment is built", 16, 65_536
     )
-    segment_points: int = setting(131_072, "points of the largest flat segment", 1_024, 1 << 24)
+    graph_points: int = setting(
+        10_000, "points from which on a segment is searched by a graph", 64, 1 << 24
+    )
+    segment_points: int = setting(
+        1 << 20, "points of the largest segment; a build takes twice their bytes", 1_024, 1 << 27
+    )
+    build_threads: int = setting(0, "threads of a graph's build; 0 for all cores", 0, 1024)
     disk_reserve_bytes: int = setting(
         64 * MIB, "free disk space below which puts are refused and deletes still work", 0, 1 << 40
     )

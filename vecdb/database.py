@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from vecdb.collection.build import BuilderProcess
+from vecdb.collection.build import Builders
 from vecdb.collection.collection import Collection
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.errors import (
@@ -82,11 +82,12 @@ class Database:
         limits: LimitsConfig,
         *,
         read_only: bool = False,
-        builders: BuilderProcess | None = None,
+        builders: Builders | None = None,
     ) -> None:
         """Open a data directory, making it unless read_only.
 
-        builders: the process that builds segments; None builds in the maintenance thread.
+        builders: the processes that build segments, ended with this; None builds in the
+        maintenance thread.
         Raises FailedPrecondition when another process writes to it.
         """
         self.path = path
@@ -118,6 +119,8 @@ class Database:
     def close(self) -> None:
         """Finish the writes under way and close everything."""
         self._closing.set()
+        if self._builders is not None:
+            self._builders.close()
         if self._writer is not None:
             self._writer.close()
         if self._maintenance is not None:
@@ -261,7 +264,11 @@ class Database:
             surplus = len(self._open) - self._storage.open_collections
             if surplus <= 0:
                 return
-            idle = [key for key, one in self._open.items() if not one.users][:surplus]
+            idle = [
+                key
+                for key, one in self._open.items()
+                if not one.users and not (one.collection and one.collection.building)
+            ][:surplus]
             for each in idle:
                 self._close_place(self._open.pop(each))
 

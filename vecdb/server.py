@@ -11,7 +11,7 @@ import signal
 import threading
 from pathlib import Path
 
-from vecdb.collection.build import BuilderProcess
+from vecdb.collection.build import Builders
 from vecdb.config import Config
 from vecdb.database import Database
 from vecdb.embed.client import Encoders, WorkerState
@@ -51,9 +51,9 @@ class Server:
         _check_exposure(config)
         self._stopping = threading.Event()
         self._metrics = Metrics()
-        self._builder = BuilderProcess()
+        builders = Builders()
         self.database = Database(
-            Path(config.server.data), config.storage, config.limits, builders=self._builder
+            Path(config.server.data), config.storage, config.limits, builders=builders
         )
         try:
             self.worker = WorkerProcess(
@@ -104,7 +104,6 @@ class Server:
         self._encoders.close()
         self.worker.stop()
         self.database.close()
-        self._builder.close()
         if self._http:
             self._http.stop()
         log.info("stopped")

@@ -43,13 +43,30 @@ class ModelBinding:
 
 
 @dataclass(frozen=True, slots=True)
+class Hnsw:
+    """How the graphs of a space are built; a change is felt by segments that are built after it.
+
+    m: links of a row on the upper levels, twice as many on the lowest. ef_construction: candidates
+    considered for the links of an inserted row.
+    """
+
+    m: int = 16
+    ef_construction: int = 200
+
+
+@dataclass(frozen=True, slots=True)
 class Space:
-    """A named vector field. The default space is named ""."""
+    """A named vector field. The default space is named "".
+
+    target_recall: the recall@10 that searches without an `ef` of their own aim at.
+    """
 
     name: str
     dim: int
     metric: Metric
     model: ModelBinding | None = None
+    hnsw: Hnsw = Hnsw()
+    target_recall: float = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +197,16 @@ Filter: TypeAlias = And | Or | Not | Equals | In | Range
 class Query:
     """The k points nearest to a vector.
 
-    vector: (dim,) float32. filter: only points that match.
+    vector: (dim,) float32. filter: only points that match. ef: rows that a walk over a graph keeps
+    in sight; 0 for the space's own. exact: judge every row instead.
     """
 
     vector: F32
     k: int
     space: str = ""
     filter: Filter | None = None
+    ef: int = 0
+    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)

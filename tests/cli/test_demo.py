@@ -50,7 +50,7 @@ def test_demo_answers_and_stops(tmp_path: Path) -> None:
         start_new_session=True,
     )
     assert demo.stdout is not None
-    printed = ""
+    printed = line = ""
     # To the last line of the panel: what is buffered here when it stops is lost to communicate().
     while "the server is running" not in printed or "╰" not in line:
         line = demo.stdout.readline()

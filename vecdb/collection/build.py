@@ -5,24 +5,33 @@ Nothing here publishes: a folder that gets its final name is not searched before
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from vecdb.collection.plan import Build
 from vecdb.collection.view import rows_of
-from vecdb.segment.segment import sync_folder, write_segment
-from vecdb.storage.codec import SegmentEntry
-from vecdb.storage.store import ReadTxn, Store
+from vecdb.errors import Corrupt, Unavailable
+from vecdb.segment.memory import Row
+from vecdb.segment.segment import GraphBuild, Rows, Segment, sync_folder, write_segment
+from vecdb.storage.codec import NumberedSchema, SegmentEntry
+from vecdb.storage.store import Store
+from vecdb.types import Schema
+
+log = logging.getLogger(__name__)
 
 TEMPORARY = "tmp-"
+PROGRESS = "progress"
 NICE = 10
 """Lowering of the builder's priority: searches and writes come first."""
 
@@ -34,17 +43,22 @@ class BuilderProcess:
     """One process of low priority that builds, started at first use and again when it dies."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards _pool
+        self._lock = threading.Lock()  # guards the rest
         self._pool: ProcessPoolExecutor | None = None
+        self._pid: Future[int] | None = None
+        self._closed = False
 
     def submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Return the future of a piece of work; BrokenProcessPool when the process died of it."""
         with self._lock:
+            if self._closed:
+                raise Unavailable("the server is stopping")
             for _ in range(2):
                 if self._pool is None:
                     self._pool = ProcessPoolExecutor(
                         1, multiprocessing.get_context("spawn"), initializer=_become_builder
                     )
+                    self._pid = self._pool.submit(os.getpid)
                 try:
                     return self._pool.submit(work, *args, **kwargs)
                 except BrokenProcessPool:
@@ -53,11 +67,28 @@ class BuilderProcess:
             raise BrokenProcessPool("the builder process dies as soon as it starts")
 
     def close(self) -> None:
-        """Wait for the work under way, and end the process."""
+        """End the process; what it was at is begun again at the next start."""
         with self._lock:
-            if self._pool is not None:
-                self._pool.shutdown(cancel_futures=True)
-                self._pool = None
+            self._closed = True
+            if self._pool is None or self._pid is None:
+                return
+            with suppress(BrokenProcessPool, ProcessLookupError, CancelledError):
+                os.kill(self._pid.result(), signal.SIGTERM)
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+
+class Builders:
+    """Flat segments are made at once, beside graphs that take their time."""
+
+    def __init__(self) -> None:
+        self.flat = BuilderProcess()
+        self.graph = BuilderProcess()
+
+    def close(self) -> None:
+        """End both processes."""
+        self.graph.close()
+        self.flat.close()
 
 
 def _become_builder() -> None:
@@ -77,12 +108,12 @@ def _become_builder() -> None:
 
 @dataclass(frozen=True, slots=True)
 class BuildJob:
-    """A segment to make: which slots, under which number, where."""
+    """A segment to make: what, in which collection, under which number. threads: of a graph."""
 
     collection: Path
     number: int
-    first: int
-    end: int
+    build: Build
+    threads: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,36 +128,119 @@ def build_elsewhere(job: BuildJob) -> Built:
     """Return a finished segment; for a process that does not have the store open."""
     store = Store(job.collection / "store", read_only=True, map_bytes=1 << 20)
     try:
-        with store.read() as txn:
-            return build(job, store, txn)
+        return build(job, store)
     finally:
         store.close()
 
 
-def build(job: BuildJob, store: Store, txn: ReadTxn) -> Built:
+def build(job: BuildJob, store: Store) -> Built:
     """Return a finished segment, durable under its name; without rows it has no folder."""
+    what, schema = job.build, store.schema
     parent = job.collection / "segments"
-    parent.mkdir(exist_ok=True)
     temporary = parent / f"{TEMPORARY}{job.number}-{os.getpid()}"
+    temporary.mkdir(parents=True)
+    progress = _ProgressFile(temporary / PROGRESS)
     try:
-        rows, seal = write_segment(
-            temporary,
-            rows_of(txn.records(job.first, job.end), store.schema.names),
-            store.schema.schema,
-            store.schema.numbers,
-            {
-                "collection": job.collection.name,
-                "number": job.number,
-                "first": job.first,
-                "end": job.end,
-                "as_of": txn.state.applied_seq,
-                "schema": store.schema.to_plain(),
-            },
-        )
-        if rows:
+        base = _sound(what.base, parent, schema) if what.base else None
+        rows = Rows(schema.schema)
+        with store.read() as txn:  # no longer than reading takes: it keeps pages from being reused
+            as_of = txn.state.applied_seq
+            live = rows_of(txn.records(what.first, what.end), schema.names)
+            rows.extend(live if base is None else _with_ended(base, live, schema.schema))
+        described: dict[str, object] = {
+            "collection": job.collection.name,
+            "number": job.number,
+            "first": what.first,
+            "end": what.end,
+            "as_of": as_of,
+            "schema": schema.to_plain(),
+        }
+        graphs = None
+        if what.graph:
+            graphs = GraphBuild(job.threads or os.cpu_count() or 1, base, progress.tell)
+        written = write_segment(temporary, rows, schema.numbers, described, graphs)
+        if written.rows:
+            progress.remove()
             temporary.rename(parent / str(job.number))
             sync_folder(parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    entry = SegmentEntry(job.number, job.first, job.end, rows, seal if rows else 0)
-    return Built(entry, txn.state.applied_seq)
+    entry = SegmentEntry(
+        job.number,
+        what.first,
+        what.end,
+        written.rows,
+        written.seal if written.rows else 0,
+        written.dead,
+        what.graph,
+    )
+    return Built(entry, as_of)
+
+
+def _sound(entry: SegmentEntry, parent: Path, schema: NumberedSchema) -> Segment | None:
+    """Return a segment to grow from, read through; None when it is damaged."""
+    try:
+        segment = Segment(parent / str(entry.number), entry.seal, schema.schema, schema.numbers)
+        segment.verify()
+    except Corrupt as error:
+        log.warning("a graph is built from its vectors, not from its base: %s", error)
+        return None
+    return segment
+
+
+def _with_ended(base: Segment, live: Iterator[Row], schema: Schema) -> Iterator[Row]:
+    """Yield all rows of a base, those that have ended too, and then the rest of the live ones."""
+    at = {space.name: 0 for space in schema.spaces}
+    parts = {space.name: base.vectors(space.name) for space in schema.spaces}
+    ahead = next(live, None)
+    for row, slot in enumerate(base.slots.tolist()):
+        ended: dict[str, bytes] = {}
+        for name, (vectors, rows) in parts.items():
+            place = at[name]
+            if place < len(vectors) and (rows is None or rows[place] == row):
+                ended[name] = vectors[place].tobytes()
+                at[name] += 1
+        if ahead is not None and ahead.slot == slot:
+            yield ahead
+            ahead = next(live, None)
+        else:
+            yield Row(slot, b"", ended, alive=False)
+    if ahead is not None:
+        yield ahead
+        yield from live
+
+
+class _ProgressFile:
+    """How far a build is, for whoever looks into its folder: phase, rows done, rows in all."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def tell(self, phase: str, done: int, total: int) -> None:
+        self._path.write_text(f"{phase} {done} {total}")
+
+    def remove(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildProgress:
+    """A build under way. phase: "read", "insert" or "refine"; done and total: its rows."""
+
+    number: int
+    phase: str
+    done: int
+    total: int
+
+
+def builds_under_way(segments: Path) -> list[BuildProgress]:
+    """Return how far the builds of a collection are."""
+    found: list[BuildProgress] = []
+    for folder in segments.glob(f"{TEMPORARY}*"):
+        number = folder.name.removeprefix(TEMPORARY).partition("-")[0]
+        try:
+            phase, done, total = (folder / PROGRESS).read_text().split()
+            found.append(BuildProgress(int(number), phase, int(done), int(total)))
+        except (OSError, ValueError):  # not begun to say, or just finished
+            found.append(BuildProgress(int(number), "read", 0, 0))
+    return found

@@ -1,80 +1,151 @@
 """Which segment to build next. A pure function of the segment list and the counters.
 
-Size-tiered, as in log-structured stores: the tail becomes a segment, and FANIN neighbours of a tier
-become one of the next, so that n points are in O(log n) segments and each was written O(log n)
-times.
+Log-structured: the tail becomes a flat segment, and neighbours become one larger segment once what
+came after the first of them is a quarter of it. So sizes fall off geometrically: n points are in
+O(log n) segments, and each was written O(log n) times. From `graph_points` rows on a segment has
+graphs, and it grows from the first of those that it replaces.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vecdb.config import StorageConfig
 from vecdb.storage.codec import SegmentEntry, State
 
 FANIN = 8
+GROWTH = 0.25
 DEAD_SHARE_MAX = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A slot range to build one segment of, in place of those that lie inside it."""
+    """A slot range to build one segment of, in place of those that lie inside it.
+
+    base: the segment that its graphs grow from, or None. graph: whether it gets graphs.
+    """
 
     first: int
     end: int
     why: str
+    graph: bool = False
+    base: SegmentEntry | None = None
+
+    def overlaps(self, entry: SegmentEntry) -> bool:
+        """Return whether a segment lies inside the range."""
+        return self.first < entry.end and entry.first < self.end
 
 
 def next_build(
     entries: Sequence[SegmentEntry],
     state: State,
-    dead: dict[int, int],
+    ended: dict[int, int],
     broken: set[int],
     config: StorageConfig,
+    busy: Build | None = None,
 ) -> Build | None:
     """Return the next segment to build, or None when all is well.
 
-    dead: rows that have ended, by segment number. broken: numbers of segments that cannot be read.
+    ended: tombstones inside each segment, by its number. broken: numbers of segments that cannot be
+    read. busy: a build under way, whose slots are not looked at.
     """
-    for entry in entries:
-        if entry.number in broken:
-            return Build(entry.first, entry.end, "rebuild")
     tail = entries[-1].end if entries else 0
     if state.next_slot - tail >= config.tail_points:
         return Build(tail, min(state.next_slot, tail + config.segment_points), "tail")
-    for entry in entries:
-        if entry.rows and dead.get(entry.number, 0) > DEAD_SHARE_MAX * entry.rows:
-            return Build(entry.first, entry.end, "dead")
-    return _merge(entries, dead, config)
-
-
-def _merge(
-    entries: Sequence[SegmentEntry], dead: dict[int, int], config: StorageConfig
-) -> Build | None:
-    live = [entry.rows - dead.get(entry.number, 0) for entry in entries]
-    tiers = [_tier(rows, config.tail_points) for rows in live]
-    for tier in sorted(set(tiers)):
-        # The newest segments up to this tier, whatever smaller ones lie between.
-        start = len(entries)
-        while start and tiers[start - 1] <= tier:
-            start -= 1
-        if sum(t == tier for t in tiers[start:]) < FANIN:
-            continue
-        for first in range(start, len(entries)):
-            stop, rows = first, 0
-            while stop < len(entries) and rows + live[stop] <= config.segment_points:
-                rows += live[stop]
-                stop += 1
-            # Worth it when it empties a tier, or fills a segment that will not grow any more.
-            if stop - first >= FANIN or (stop - first > 1 and rows > config.segment_points // 2):
-                return Build(entries[first].first, entries[stop - 1].end, "merge")
+    for run in _free_runs(entries, busy):
+        due = _due(run, ended, broken, config)
+        if due is not None:
+            return due
     return None
 
 
-def _tier(rows: int, unit: int) -> int:
-    tier = 0
-    while rows >= unit * FANIN:
-        rows //= FANIN
-        tier += 1
-    return tier
+def compacting_builds(
+    entries: Sequence[SegmentEntry], ended: dict[int, int], config: StorageConfig
+) -> list[Build]:
+    """Return the builds that leave as few segments as can be, without ended rows."""
+    builds: list[Build] = []
+    for group in _groups(entries, ended, config.segment_points):
+        dead = sum(ended.get(e.number, 0) + e.dead for e in group)
+        rows = sum(_live(e, ended) for e in group)
+        flat = any(not e.graph for e in group) and rows >= config.graph_points
+        if len(group) > 1 or dead or flat:
+            builds.append(_merged(group, ended, "compact", config))
+    return builds
+
+
+def _free_runs(
+    entries: Sequence[SegmentEntry], busy: Build | None
+) -> Iterator[Sequence[SegmentEntry]]:
+    """Yield the segments before and after those that are being replaced."""
+    if busy is None:
+        yield entries
+        return
+    yield [entry for entry in entries if entry.end <= busy.first]
+    yield [entry for entry in entries if entry.first >= busy.end]
+
+
+def _due(
+    run: Sequence[SegmentEntry], ended: dict[int, int], broken: set[int], config: StorageConfig
+) -> Build | None:
+    for entry in run:
+        if entry.number in broken:
+            return Build(
+                entry.first, entry.end, "rebuild", _live(entry, ended) >= config.graph_points
+            )
+    for entry in run:
+        dead = entry.rows - _live(entry, ended)
+        if entry.rows and dead > DEAD_SHARE_MAX * entry.rows:
+            return _merged([entry], ended, "dead", config)
+    for first in range(len(run)):
+        group = next(_groups(run[first:], ended, config.segment_points))
+        total = sum(_live(entry, ended) for entry in group)
+        added = total - _live(group[0], ended)
+        grown = len(group) > 1 and added >= GROWTH * (total - added)
+        if total < config.graph_points:
+            if grown and len(group) >= FANIN:
+                return _merged(group, ended, "merge", config)
+        elif grown or not group[0].graph:
+            return _merged(group, ended, "graph", config)
+    return None
+
+
+def _groups(
+    entries: Sequence[SegmentEntry], ended: dict[int, int], rows_max: int
+) -> Iterator[list[SegmentEntry]]:
+    """Yield neighbours, in order, together as long as they fit one segment; at least one each."""
+    group: list[SegmentEntry] = []
+    rows = 0
+    for entry in entries:
+        live = _live(entry, ended)
+        if group and rows + live > rows_max:
+            yield group
+            group, rows = [], 0
+        group.append(entry)
+        rows += live
+    if group:
+        yield group
+
+
+def _merged(
+    group: list[SegmentEntry], ended: dict[int, int], why: str, config: StorageConfig
+) -> Build:
+    """Return the build that replaces neighbours; its graphs grow from the first where that pays."""
+    total = sum(_live(entry, ended) for entry in group)
+    first = group[0]
+    live = _live(first, ended)
+    dead = first.rows - live
+    grows = first.graph and 2 * live >= total and dead <= DEAD_SHARE_MAX / 2 * first.rows
+    if why == "compact":
+        grows = grows and dead == 0
+    return Build(
+        first.first,
+        group[-1].end,
+        why,
+        total >= config.graph_points,
+        first if grows and why != "dead" else None,
+    )
+
+
+def _live(entry: SegmentEntry, ended: dict[int, int]) -> int:
+    return entry.rows - entry.dead - ended.get(entry.number, 0)

@@ -15,9 +15,9 @@ import numpy as np
 from vecdb.collection.view import View
 from vecdb.errors import Corrupt, InvalidArgument, LimitExceeded, NotFound, Unavailable
 from vecdb.query.filter import matching
-from vecdb.query.search import Candidates, Part, nearest
+from vecdb.query.search import Candidates, Nearest, Part, default_ef, nearest
 from vecdb.segment.fields import Mask, NotIndexed, PayloadRows
-from vecdb.segment.vectors import comparable, score_and_distance
+from vecdb.segment.vectors import SCAN, WALK, Effort, comparable, score_and_distance
 from vecdb.storage.codec import NumberedSchema, RecordView
 from vecdb.storage.store import ReadTxn
 from vecdb.types import F32, U64, Filter, Hit, Point, Query, QueryResult
@@ -162,11 +162,12 @@ class Snapshot:
         candidates = self._candidates(query.filter)
         filtered = time.perf_counter_ns()
         vector = comparable(query.vector.reshape(1, -1), space.metric)[0]
-        slots, scores = nearest(candidates, space, vector, query.k + SPARE)
+        effort = Effort(query.ef or default_ef(query.k), query.exact)
+        found = nearest(candidates, space, vector, query.k + SPARE, effort)
         searched = time.perf_counter_ns()
         hits: list[Hit] = []
         warnings: list[str] = []
-        for slot, kernel_score in zip(slots, scores, strict=True):
+        for slot, kernel_score in zip(found.slots, found.scores, strict=True):
             if len(hits) == query.k:
                 break
             try:
@@ -184,7 +185,7 @@ class Snapshot:
         fetched = time.perf_counter_ns()
         return QueryResult(
             hits=tuple(hits),
-            plan=self._plan(query.filter),
+            plan=_plan(found, effort),
             matched=sum(candidate.count for candidate in candidates),
             commit_seq=self.seq,
             complete=not warnings,
@@ -195,11 +196,6 @@ class Snapshot:
                 "fetch": (fetched - searched) // 1000,
             },
         )
-
-    def _plan(self, filter: Filter | None) -> str:
-        tail = self._view.tail.part.rows
-        how = "exact" if filter is None else "exact, filtered"
-        return f"{how}: {len(self._view.segments)} segments, {tail} points in memory"
 
     def _candidates(self, filter: Filter | None) -> list[Candidates]:
         found: list[Candidates] = []
@@ -289,6 +285,15 @@ class Snapshot:
                 field="page_token",
             )
         return raw[8:]
+
+
+def _plan(found: Nearest, effort: Effort) -> str:
+    """Return which way the parts were searched, in words."""
+    walked, scanned = found.how[WALK], found.how[SCAN]
+    words = [f"graph walk (ef {effort.ef}) over {walked}"] if walked else []
+    if scanned or not walked:
+        words.append(f"exact scan of {scanned}")
+    return ", ".join(words) + (" part" if walked + scanned == 1 else " parts")
 
 
 def _spend(left: int, point: Point, bytes_max: int) -> int:

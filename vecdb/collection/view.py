@@ -205,5 +205,5 @@ class ViewKeeper:
             log.error("segment %d is searched in memory: %s", entry.number, error)
             broken[entry.number] = error.message
             return Live(self._in_memory(txn, entry.first, entry.end), None)
-        ended = [slot for slot, _ in txn.tombstones(entry.first, entry.end)]
-        return Live(segment, None).without(np.array(ended, np.uint64))
+        ended = np.array([slot for slot, _ in txn.tombstones(entry.first, entry.end)], np.uint64)
+        return Live(segment, None).without(segment.slots[segment.dead]).without(ended)

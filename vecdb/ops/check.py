@@ -143,6 +143,7 @@ def _check_segment(
     segment = Segment(folder / str(entry.number), entry.seal, schema, numbers)
     segment.verify()
     ended = {slot for slot, _ in txn.tombstones(entry.first, entry.end)}
+    ended.update(segment.slots[segment.dead].tolist())
     held = set(segment.slots.tolist())
     for slot in sorted(held - ended - live)[:3]:
         report.add(f"segment {entry.number} holds slot {slot}, which is gone without a tombstone")

@@ -1,7 +1,8 @@
-"""The nearest rows over all parts of a view. Exact: every allowed row is considered."""
+"""The nearest rows over all parts of a view: each is searched, the best of all taken."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,7 +10,16 @@ from typing import Protocol
 import numpy as np
 
 from vecdb.segment.fields import FieldSource, Mask
-from vecdb.types import F32, U32, U64, Space
+from vecdb.segment.vectors import Answer, Effort
+from vecdb.types import F32, U64, Space
+
+EF_MIN = 64
+"""Rows that a walk keeps in sight where neither the query nor the space says how many."""
+
+
+def default_ef(k: int) -> int:
+    """Return the ef of a query that asks for none: hits must not fill the pool to the brim."""
+    return max(EF_MIN, k + k // 2)
 
 
 class Part(Protocol):
@@ -19,8 +29,8 @@ class Part(Protocol):
     slots: U64
     fields: FieldSource
 
-    def scan(self, space: Space, query: F32, k: int, mask: Mask | None) -> tuple[U32, F32]:
-        """Return up to k rows of the mask nearest to the query, best first, and kernel scores."""
+    def search(self, space: Space, query: F32, k: int, effort: Effort, mask: Mask | None) -> Answer:
+        """Return rows of the mask near to the query, best first: k, or all there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +46,35 @@ class Candidates:
         return self.part.rows if self.mask is None else int(np.count_nonzero(self.mask))
 
 
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """The best candidates: slots, best first, and kernel scores. how: parts searched, by way."""
+
+    slots: list[int]
+    scores: list[float]
+    how: Counter[str]
+
+
 def nearest(
-    candidates: Sequence[Candidates], space: Space, query: F32, k: int
-) -> tuple[list[int], list[float]]:
-    """Return the slots of the k candidates nearest to the query, best first, and kernel scores.
+    candidates: Sequence[Candidates], space: Space, query: F32, k: int, effort: Effort
+) -> Nearest:
+    """Return the k candidates nearest to the query.
 
     query: (dim,) float32 in comparable form. Equal scores are ordered by slot, older first.
     """
     slots: list[U64] = []
     scores: list[F32] = []
+    how: Counter[str] = Counter()
     for candidate in candidates:
         part = candidate.part
         if not part.rows:
             continue
-        rows, found = part.scan(space, query, k, candidate.mask)
-        slots.append(part.slots[rows])
-        scores.append(found)
+        answer = part.search(space, query, k, effort, candidate.mask)
+        slots.append(part.slots[answer.rows])
+        scores.append(answer.scores)
+        how[answer.how] += 1
     if not slots:
-        return [], []
+        return Nearest([], [], how)
     all_slots, all_scores = np.concatenate(slots), np.concatenate(scores)
     best = np.lexsort((all_slots, -all_scores))[:k]
-    return all_slots[best].tolist(), all_scores[best].tolist()
+    return Nearest(all_slots[best].tolist(), all_scores[best].tolist(), how)

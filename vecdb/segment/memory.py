@@ -12,16 +12,21 @@ from typing import NamedTuple
 import numpy as np
 
 from vecdb.segment.fields import FieldSource, Mask, Parsed, PayloadRows
-from vecdb.segment.vectors import comparable, pack, scan_rows
-from vecdb.types import F32, U32, U64, Schema, Space
+from vecdb.segment.vectors import SCAN, Answer, Effort, comparable, pack, scan_rows
+from vecdb.types import F32, U64, Schema, Space
 
 
 class Row(NamedTuple):
-    """A point as parts are made of it. vectors: space name to little-endian float32 bytes."""
+    """A point as parts are made of it.
+
+    vectors: space name to little-endian float32 bytes. alive: False for one that has ended, whose
+    vectors a graph still leads through.
+    """
 
     slot: int
     payload: bytes
     vectors: dict[str, bytes]
+    alive: bool = True
 
 
 class _Buffers:
@@ -88,14 +93,15 @@ class MemoryRows:
         buffers.payloads = self._buffers.payloads[start : self.rows]
         return buffers
 
-    def scan(self, space: Space, query: F32, k: int, mask: Mask | None) -> tuple[U32, F32]:
-        """Return up to k rows of the mask nearest to the query, best first, and kernel scores."""
+    def search(self, space: Space, query: F32, k: int, effort: Effort, mask: Mask | None) -> Answer:
+        """Return up to k rows of the mask nearest to the query, best first."""
         has = self._buffers.has[space.name][: self.rows]
         allowed = None if mask is None and has.all() else has if mask is None else has & mask
         vectors = self._buffers.vectors[space.name][: self.rows]
-        return scan_rows(
+        rows, scores = scan_rows(
             space.metric, vectors, query, k, None if allowed is None else pack(allowed)
         )
+        return Answer(rows, scores, SCAN)
 
 
 def _fill(buffers: _Buffers, space: Space, at: slice, fresh: list[Row]) -> None:

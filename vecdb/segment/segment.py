@@ -21,12 +21,23 @@ from numpy.typing import NDArray
 from vecdb import kernel
 from vecdb.errors import Corrupt, Unavailable
 from vecdb.segment.fields import FieldIndex, FieldIndexBuilder, FieldSource, Mask
+from vecdb.segment.graph import ROWS_MIN, Graph, Progress, build_graph
 from vecdb.segment.memory import Row
-from vecdb.segment.vectors import comparable, pack, scan_codes
-from vecdb.types import F32, U32, U64, Schema, Space
+from vecdb.segment.vectors import (
+    KERNEL_METRIC,
+    SCAN,
+    WALK,
+    Answer,
+    Effort,
+    comparable,
+    pack,
+    scan_codes,
+)
+from vecdb.types import F32, U32, U64, Bitmap, Schema, Space
 
 FORMAT_VERSION = 1
 _CHUNK = 4 << 20
+_MATRIX_ROWS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +46,11 @@ class _SpaceArrays:
     codes: NDArray[np.uint8]
     bounds: F32
     rows: U32 | None
+    graph: Graph | None
+
+
+SCAN_SHARE = 0.1
+"""Share of a space's rows, allowed by a filter, up to which judging each is faster than a walk."""
 
 
 class Segment:
@@ -50,6 +66,7 @@ class Segment:
             self.rows: int = self._manifest["rows"]
             self.bytes = sum(array["bytes"] for array in self._manifest["arrays"].values())
             self.slots: U64 = self._open("slots", "<u8", (self.rows,))
+            self.dead = self._open_dead()
             self._spaces = {
                 space.name: self._open_space(space, numbers[space.name]) for space in schema.spaces
             }
@@ -61,6 +78,15 @@ class Segment:
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise self._corrupt(f"does not hold together: {error!r}") from None
+
+    def _open_dead(self) -> U32:
+        """Return the rows, ascending, that had ended already when the segment was made."""
+        if "dead" not in self._manifest["arrays"]:
+            return np.empty(0, np.uint32)
+        dead: U32 = self._open("dead", "<u4", tuple(self._manifest["arrays"]["dead"]["shape"]))
+        if int(dead.max(initial=0)) >= self.rows:
+            raise self._corrupt("dead.npy names a row past the last")
+        return dead
 
     def _open_space(self, space: Space, number: int) -> _SpaceArrays:
         name = f"rows-{number}"
@@ -76,7 +102,30 @@ class Segment:
             self._open(f"codes-{number}", "|u1", (count, space.dim)),
             self._open(f"bounds-{number}", "<f4", (count, 3)),
             rows,
+            self._open_graph(number, count),
         )
+
+    def _open_graph(self, number: int, count: int) -> Graph | None:
+        described = self._manifest["graphs"].get(str(number))
+        if described is None:
+            return None
+        offsets = np.array(described["upper_offsets"], np.uint64)
+        width, upper_width = (
+            self._manifest["arrays"][f"{name}-{number}"]["shape"][1]
+            for name in ("links0", "upper-links")
+        )
+        graph = Graph(
+            self._open(f"links0-{number}", "<u4", (count, width)),
+            offsets,
+            self._open(f"upper-rows-{number}", "<u4", (int(offsets[-1]),)),
+            self._open(f"upper-links-{number}", "<u4", (int(offsets[-1]), upper_width)),
+            described["entry"],
+        )
+        if offsets[0] != 0 or (np.diff(offsets.astype(np.int64)) < 0).any():
+            raise self._corrupt("upper_offsets of a graph do not ascend from 0")
+        if not 0 <= graph.entry < count:
+            raise self._corrupt("the entry of a graph is no row")
+        return graph
 
     def _open(self, name: str, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
         path = self.folder / f"{name}.npy"
@@ -121,21 +170,55 @@ class Segment:
         arrays = self._spaces[space]
         return arrays.vectors, arrays.rows
 
-    def scan(self, space: Space, query: F32, k: int, mask: Mask | None) -> tuple[U32, F32]:
-        """Return up to k rows of the mask nearest to the query, best first, and kernel scores."""
+    def graph(self, space: str) -> Graph | None:
+        """Return the graph over the vectors of a space, or None when there is none."""
+        return self._spaces[space].graph
+
+    def search(self, space: Space, query: F32, k: int, effort: Effort, mask: Mask | None) -> Answer:
+        """Return up to k rows of the mask near to the query, best first.
+
+        As many as there are, up to k: a walk that met fewer is followed by a scan.
+        """
         arrays = self._spaces[space.name]
         if mask is not None and arrays.rows is not None:
             mask = mask[arrays.rows]
-        rows, scores = scan_codes(
-            space.metric,
-            arrays.codes,
-            arrays.bounds,
-            arrays.vectors,
-            query,
-            k,
-            None if mask is None else pack(mask),
-        )
-        return (rows if arrays.rows is None else arrays.rows[rows]), scores
+        n = len(arrays.codes)
+        count = n if mask is None else int(np.count_nonzero(mask))
+        allowed = None if mask is None or count == n else pack(mask)
+        answer: Answer | None = None
+        if arrays.graph is not None and not effort.exact and count > SCAN_SHARE * n:
+            answer = _walk(arrays, space, query, k, effort.ef, allowed)
+        if answer is None or len(answer.rows) < min(k, count):
+            rows, scores = scan_codes(
+                space.metric, arrays.codes, arrays.bounds, arrays.vectors, query, k, allowed
+            )
+            answer = Answer(rows, scores, SCAN)
+        if arrays.rows is not None:
+            answer = answer._replace(rows=arrays.rows[answer.rows])
+        return answer
+
+
+def _walk(
+    arrays: _SpaceArrays, space: Space, query: F32, k: int, ef: int, allowed: Bitmap | None
+) -> Answer:
+    graph = arrays.graph
+    assert graph is not None
+    rows, scores, _ = kernel.search_graph(
+        KERNEL_METRIC[space.metric],
+        graph.links0,
+        graph.upper_offsets,
+        graph.upper_rows,
+        graph.upper_links,
+        graph.entry,
+        arrays.codes,
+        arrays.bounds,
+        arrays.vectors,
+        query,
+        k,
+        ef,
+        allowed,
+    )
+    return Answer(rows, scores, WALK)
 
 
 # What says that this process may not open one more file now, and nothing about the file.
@@ -174,58 +257,117 @@ def _read_manifest(folder: Path, seal: int) -> dict[str, Any]:
     return manifest
 
 
+@dataclass(frozen=True, slots=True)
+class GraphBuild:
+    """How a segment's graphs are made. base: a segment that they grow from, or None."""
+
+    threads: int
+    base: Segment | None
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A segment in its folder. dead: rows that had ended. seal: the manifest's crc32c."""
+
+    rows: int
+    dead: int
+    seal: int
+
+
+class Rows:
+    """The rows that a segment is to be made of, in memory: added by ascending slot."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self.slots: list[int] = []
+        self.dead: list[int] = []
+        self.cells = {space.name: bytearray() for space in schema.spaces}
+        self.members: dict[str, list[int]] = {space.name: [] for space in schema.spaces}
+        self.fields = FieldIndexBuilder()
+
+    def extend(self, rows: Iterable[Row]) -> None:
+        """Add rows."""
+        for slot, payload, vectors, alive in rows:
+            at = len(self.slots)
+            self.slots.append(slot)
+            if not alive:
+                self.dead.append(at)
+            self.fields.add(payload)
+            for name, vector in vectors.items():
+                self.cells[name] += vector
+                self.members[name].append(at)
+
+
 def write_segment(
     folder: Path,
-    rows: Iterable[Row],
-    schema: Schema,
+    rows: Rows,
     numbers: dict[str, int],
     described: dict[str, object],
-) -> tuple[int, int]:
-    """Write a flat segment into a new folder, synced; return its rows and its manifest's crc32c.
+    graphs: GraphBuild | None = None,
+) -> Written:
+    """Write a segment into a new folder, synced; without `graphs` a flat one.
 
-    rows: by ascending slot. described: what else the manifest says of its origin.
+    rows: used up. Where graphs grow from a base, all of its rows come first. described: what else
+    the manifest says of its origin.
     """
-    folder.mkdir()
-    slots: list[int] = []
-    cells: dict[str, list[bytes]] = {space.name: [] for space in schema.spaces}
-    members: dict[str, list[int]] = {space.name: [] for space in schema.spaces}
-    fields = FieldIndexBuilder()
-    for row, (slot, payload, vectors) in enumerate(rows):
-        slots.append(slot)
-        fields.add(payload)
-        for name, vector in vectors.items():
-            cells[name].append(vector)
-            members[name].append(row)
     arrays: dict[str, dict[str, object]] = {}
+    described_graphs: dict[str, dict[str, object]] = {}
 
     def save(name: str, array: NDArray[Any]) -> None:
         arrays[name] = _save(folder / f"{name}.npy", array)
 
-    save("slots", np.array(slots, "<u8"))
-    for space in schema.spaces:
+    save("slots", np.array(rows.slots, "<u8"))
+    if rows.dead:
+        save("dead", np.array(rows.dead, "<u4"))
+    for space in rows.schema.spaces:
         number = numbers[space.name]
-        matrix = np.frombuffer(b"".join(cells.pop(space.name)), "<f4").reshape(-1, space.dim)
-        compared = comparable(matrix.astype(np.float32, copy=False), space.metric)
-        codes, bounds = kernel.quantize(compared)
-        save(f"vectors-{number}", compared)
+        matrix = _matrix(rows.cells.pop(space.name), space)
+        codes, bounds = kernel.quantize(matrix)
+        save(f"vectors-{number}", matrix)
         save(f"codes-{number}", codes)
         save(f"bounds-{number}", bounds)
-        if len(members[space.name]) < len(slots):
-            save(f"rows-{number}", np.array(members[space.name], "<u4"))
-    index, directory, left_out = fields.finish()
+        if len(matrix) < len(rows.slots):
+            save(f"rows-{number}", np.array(rows.members[space.name], "<u4"))
+        if graphs is not None and len(matrix) >= ROWS_MIN:
+            del codes, bounds
+            base = graphs.base.graph(space.name) if graphs.base else None
+            graph = build_graph(
+                matrix, space.metric, space.hnsw, graphs.threads, base, graphs.progress
+            )
+            save(f"links0-{number}", graph.links0)
+            save(f"upper-rows-{number}", graph.upper_rows)
+            save(f"upper-links-{number}", graph.upper_links)
+            described_graphs[str(number)] = {
+                "entry": graph.entry,
+                "upper_offsets": graph.upper_offsets.tolist(),
+                "m": space.hnsw.m,
+                "ef_construction": space.hnsw.ef_construction,
+            }
+    index, directory, left_out = rows.fields.finish()
     save("fields", index)
     manifest = {
         **described,
         "format": FORMAT_VERSION,
-        "rows": len(slots),
+        "rows": len(rows.slots),
         "arrays": arrays,
+        "graphs": described_graphs,
         "fields": directory,
         "unindexed": left_out,
     }
     content = json.dumps(manifest, sort_keys=True).encode()
     _write_synced(folder / "manifest.json", content)
     sync_folder(folder)
-    return len(slots), google_crc32c.value(content)
+    return Written(len(rows.slots), len(rows.dead), google_crc32c.value(content))
+
+
+def _matrix(cells: bytearray, space: Space) -> F32:
+    """Return a space's vectors as they are compared, in the memory of their bytes."""
+    matrix = np.frombuffer(cells, "<f4").reshape(-1, space.dim).astype(np.float32, copy=False)
+    for start in range(0, len(matrix), _MATRIX_ROWS):
+        part = matrix[start : start + _MATRIX_ROWS]
+        part[:] = comparable(part, space.metric)
+    return matrix
 
 
 class _Checked:

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from vecdb import kernel
 from vecdb.types import F32, U32, Bitmap, Metric
 
-_KERNEL_METRIC = {
+KERNEL_METRIC = {
     Metric.COSINE: kernel.DOT,
     Metric.DOT: kernel.DOT,
     Metric.EUCLID: kernel.L2,
 }
+
+
+SCAN, WALK = "scan", "walk"
+"""How a part was searched: every allowed row judged, or those that a graph led to."""
+
+
+class Effort(NamedTuple):
+    """How hard to look. ef: rows that a walk keeps in sight; exact: judge every row instead."""
+
+    ef: int
+    exact: bool
+
+
+class Answer(NamedTuple):
+    """Rows of a part, best first, the kernel's scores, and how they were found."""
+
+    rows: U32
+    scores: F32
+    how: str
 
 
 def comparable(vectors: F32, metric: Metric) -> F32:
@@ -31,7 +52,7 @@ def scan_rows(
     metric: Metric, vectors: F32, query: F32, k: int, allowed: Bitmap | None
 ) -> tuple[U32, F32]:
     """Return the k allowed rows nearest to the query, best first, and the kernel's scores."""
-    return kernel.scan_f32(_KERNEL_METRIC[metric], vectors, query, k, allowed)
+    return kernel.scan_f32(KERNEL_METRIC[metric], vectors, query, k, allowed)
 
 
 def scan_codes(
@@ -44,7 +65,7 @@ def scan_codes(
     allowed: Bitmap | None,
 ) -> tuple[U32, F32]:
     """Return the same as scan_rows, reading the 8-bit codes first and few of the vectors."""
-    return kernel.scan_i8(_KERNEL_METRIC[metric], codes, bounds, vectors, query, k, allowed)
+    return kernel.scan_i8(KERNEL_METRIC[metric], codes, bounds, vectors, query, k, allowed)
 
 
 def score_and_distance(metric: Metric, kernel_score: float) -> tuple[float, float]:

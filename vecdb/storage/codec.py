@@ -9,14 +9,14 @@ import hashlib
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import google_crc32c
 import numpy as np
 
 from vecdb.errors import Corrupt
-from vecdb.types import ItemResult, Metric, ModelBinding, Schema, Space, WriteOutcome
+from vecdb.types import Hnsw, ItemResult, Metric, ModelBinding, Schema, Space, WriteOutcome
 
 FORMAT_VERSION = 1
 
@@ -195,23 +195,24 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class SegmentEntry:
-    """A segment as the store lists it. seal: crc32c of its manifest.json."""
+    """A segment as the store lists it.
+
+    rows: all that it holds, of which `dead` had ended when it was made. seal: crc32c of its
+    manifest.json. graph: whether it was made with graphs.
+    """
 
     number: int
     first: int
     end: int
     rows: int
     seal: int
+    dead: int = 0
+    graph: bool = False
 
 
 def encode_segments(entries: Sequence[SegmentEntry]) -> bytes:
     """Return the value of meta/segments."""
-    return to_json(
-        [
-            {"number": e.number, "first": e.first, "end": e.end, "rows": e.rows, "seal": e.seal}
-            for e in entries
-        ]
-    )
+    return to_json([asdict(entry) for entry in entries])
 
 
 def decode_segments(value: bytes) -> tuple[SegmentEntry, ...]:
@@ -342,6 +343,8 @@ class NumberedSchema:
                     "metric": int(space.metric),
                     "model": space.model
                     and {"name": space.model.name, "fingerprint": space.model.fingerprint},
+                    "hnsw": asdict(space.hnsw),
+                    "target_recall": space.target_recall,
                 }
                 for space in self.schema.spaces
             ]
@@ -357,6 +360,8 @@ class NumberedSchema:
                     dim=item["dim"],
                     metric=Metric(item["metric"]),
                     model=ModelBinding(**item["model"]) if item["model"] else None,
+                    hnsw=Hnsw(**item["hnsw"]),
+                    target_recall=item["target_recall"],
                 )
                 for item in plain["spaces"]
             )

@@ -1,0 +1,84 @@
+"""The view that the readers of one collection share, kept up with its store.
+
+`_lock` guards the view, which is replaced, never changed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vecdb.collection.snapshot import Snapshot
+from vecdb.collection.view import View, ViewKeeper
+from vecdb.storage.store import ReadTxn, Store
+
+
+class Reader:
+    """Takes snapshots, for any number of threads."""
+
+    def __init__(self, segments: Path, uuid: str, store: Store) -> None:
+        self._uuid = uuid
+        self._store = store
+        self._keeper = ViewKeeper(segments, store.schema)
+        self._lock = threading.Lock()
+        self._view: View | None = None
+        self._used = False
+
+    @property
+    def view(self) -> View | None:
+        """The newest view, or None where nobody has read."""
+        return self._view
+
+    @property
+    def broken(self) -> dict[int, str]:
+        """Why the files of a segment are not used, by its number."""
+        view = self._view  # another thread may drop it
+        return view.broken if view else {}
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Yield a consistent view that holds every write committed before."""
+        self._used = True
+        with self.look() as snapshot:
+            yield snapshot
+
+    @contextmanager
+    def look(self) -> Iterator[Snapshot]:
+        """Yield what snapshot() yields, to upkeep: it does not count as use."""
+        while True:
+            with self._store.read() as txn:
+                view = self._view_of(txn)
+                if view is not None:
+                    yield Snapshot(self._uuid, txn, view, self._store.schema)
+                    return
+
+    def _view_of(self, txn: ReadTxn) -> View | None:
+        """Return the view of a transaction, or None when another thread's is newer already."""
+        with self._lock:
+            view = self._view
+            if view is None:
+                view = self._keeper.load(txn)
+            elif view.seq > txn.state.applied_seq or view.epoch > txn.state.epoch:
+                return None
+            else:
+                view = self._keeper.advance(view, txn)
+            self._view = view
+            return view
+
+    def condemn(self, number: int, reason: str) -> None:
+        """Never use a segment's files again."""
+        with self._lock:
+            self._keeper.condemn(number, reason)
+
+    def refresh(self) -> None:
+        """Let go of replaced files: bring the view up to date, or drop it where nobody reads."""
+        with self._lock:
+            view = self._view
+            if view is None or not (self._used or view.broken):
+                self._view = None
+                return
+        self._used = False
+        with self.look():
+            pass

@@ -1,0 +1,322 @@
+"""What keeps one collection's segments in shape: verifies, builds, publishes, removes.
+
+Threads: `_lock` lets one at a time choose, make and publish. A graph takes minutes, so its build
+runs beside the others, one at a time, on slots that nothing else touches meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from vecdb.collection.build import (
+    TEMPORARY,
+    Builders,
+    BuildJob,
+    Built,
+    build,
+    build_elsewhere,
+)
+from vecdb.collection.plan import Build, compacting_builds, next_build
+from vecdb.collection.reader import Reader
+from vecdb.config import StorageConfig
+from vecdb.errors import Corrupt, Unavailable
+from vecdb.segment.segment import Segment
+from vecdb.storage.environment import disk_full, free_bytes
+from vecdb.storage.store import Store, WriteTxn
+from vecdb.storage.writer import Writer
+
+log = logging.getLogger(__name__)
+
+RETIRE_S = 30.0
+"""Seconds that the files of a replaced segment stay, for readers that are just opening them."""
+
+RETRY_S = 0.5
+RETRY_S_MAX = 60.0
+"""Seconds until upkeep that failed is tried again: doubled each time, up to this."""
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    job: BuildJob
+    built: Future[Built]
+    started: float
+
+
+class _Compaction:
+    """A wish to merge everything, and who waits for it."""
+
+    def __init__(self) -> None:
+        self.done: Future[None] = Future()
+        self.builds: deque[Build] | None = None  # None until the tail is in segments
+
+
+class Upkeep:
+    """Of one collection that is open to write."""
+
+    def __init__(
+        self,
+        folder: Path,
+        config: StorageConfig,
+        store: Store,
+        writer: Writer,
+        reader: Reader,
+        verified: set[tuple[str, int]],
+    ) -> None:
+        """Sweep what a process before this one left unfinished.
+
+        verified: uuid and number of segments that were read through by this process; added to.
+        """
+        self._folder = folder
+        self._uuid = folder.name
+        self._config = config
+        self._store = store
+        self._writer = writer
+        self._reader = reader
+        self._verified = verified
+        self._lock = threading.Lock()
+        self._retired: list[tuple[float, Path]] = []
+        self._retry_at, self._retry_s = 0.0, RETRY_S
+        self._maintained: tuple[int, int, set[int]] | None = None
+        self._verify_due = True
+        self._under_way: _UnderWay | None = None
+        self._number = 0  # the last that a build got
+        self._compactions: deque[_Compaction] = deque()
+        self._sweep()
+
+    def close(self) -> None:
+        """Let go; the store is closed after this."""
+        with self._lock:
+            # Nobody comes back for these. A reader of another process that was about to open one
+            # takes its rows from the store.
+            self._remove_retired(math.inf)
+            for compaction in self._compactions:
+                compaction.done.set_exception(Unavailable("the collection was closed"))
+            self._compactions.clear()
+
+    @property
+    def building(self) -> bool:
+        """Whether a graph is being built, or a compaction waits."""
+        return self._under_way is not None or bool(self._compactions)
+
+    def compact(self) -> Future[None]:
+        """Return a future that is done when all there is now is in as few segments as can be."""
+        compaction = _Compaction()
+        self._compactions.append(compaction)
+        return compaction.done
+
+    def maintain(self, builders: Builders | None) -> bool:
+        """Do one piece of what is due (verify, build, remove); return whether more may be.
+
+        builders: the processes that build segments, or None for this thread. What fails is tried
+        again later, ever less often.
+        """
+        with self._lock:
+            if time.monotonic() < self._retry_at:
+                return False
+            self._retry_s = min(2 * self._retry_s, RETRY_S_MAX)
+            self._retry_at = time.monotonic() + self._retry_s
+            more = self._maintain(builders)
+            self._retry_at, self._retry_s = 0.0, RETRY_S
+            return more
+
+    def _maintain(self, builders: Builders | None) -> bool:
+        self._remove_retired(time.monotonic())
+        if self._verify_due:
+            self._verify_opened()
+        if self._under_way is not None and self._under_way.built.done():
+            self._finish_under_way()
+            return True
+        if self._compactions:
+            return self._compact(self._compactions[0], builders)
+        due = self._next()
+        if due is None:
+            return False
+        self._start(due, builders)
+        return True
+
+    def _next(self) -> Build | None:
+        broken = set(self._reader.broken)
+        with self._store.read() as txn:
+            state = txn.state
+            seen = (state.applied_seq, state.epoch, broken)
+            if seen == self._maintained:
+                return None
+            entries = txn.segments()
+            ended = {e.number: txn.count_tombstones(e.first, e.end) for e in entries}
+        busy = self._under_way.job.build if self._under_way else None
+        due = next_build(entries, state, ended, broken, self._config, busy)
+        if due is None or (due.graph and busy is not None):
+            self._maintained = seen
+            return None
+        return due
+
+    def _compact(self, compaction: _Compaction, builders: Builders | None) -> bool:
+        """Do the next step of a compaction; return whether it can be followed at once."""
+        if self._under_way is not None:
+            return False
+        if compaction.builds is None:
+            with self._store.read() as txn:
+                entries, state = txn.segments(), txn.state
+            tail = entries[-1].end if entries else 0
+            if state.next_slot > tail:
+                end = min(state.next_slot, tail + self._config.segment_points)
+                self._start(Build(tail, end, "compact"), builders)
+                if end == state.next_slot:
+                    return self._plan_compaction(compaction)
+                return True
+            return self._plan_compaction(compaction)
+        if compaction.builds:
+            self._start(compaction.builds.popleft(), builders)
+            return True
+        self._compactions.popleft()
+        compaction.done.set_result(None)
+        self._maintained = None
+        return True
+
+    def _plan_compaction(self, compaction: _Compaction) -> bool:
+        with self._store.read() as txn:
+            entries = txn.segments()
+            ended = {e.number: txn.count_tombstones(e.first, e.end) for e in entries}
+        compaction.builds = deque(compacting_builds(entries, ended, self._config))
+        return True
+
+    def _start(self, due: Build, builders: Builders | None) -> None:
+        """Build and publish; a graph is only begun, where there is a process for it."""
+        if free_bytes(self._folder) < self._config.disk_reserve_bytes:
+            raise disk_full()
+        self._sweep_temporary()  # a builder that was killed left its own
+        self._number = max(self._next_number(), self._number + 1)
+        job = BuildJob(self._folder, self._number, due, self._config.build_threads)
+        started = time.perf_counter()
+        if builders is None:
+            self._publish(job, build(job, self._store), started)
+        elif due.graph:
+            built = builders.graph.submit(build_elsewhere, job)
+            self._under_way = _UnderWay(job, built, started)
+        else:
+            self._publish(job, builders.flat.submit(build_elsewhere, job).result(), started)
+
+    def _finish_under_way(self) -> None:
+        assert self._under_way is not None
+        done, self._under_way = self._under_way, None
+        self._maintained = None
+        try:
+            self._publish(done.job, done.built.result(), done.started)
+        except BaseException:
+            if self._compactions and self._compactions[0].builds is not None:
+                self._compactions[0].builds.appendleft(done.job.build)
+            raise
+
+    def _publish(self, job: BuildJob, built: Built, started: float) -> None:
+        broken = set(self._reader.broken)
+        replaced = self._writer.submit(self._store, partial(_swap_in, built)).result()
+        now = time.monotonic()
+        for old in replaced:
+            if old in broken:
+                self._quarantine(old)
+            else:
+                self._retired.append((now + RETIRE_S, self._segment_folder(old)))
+        log.info(
+            "%s: segment %d (%s%s) of %d rows, slots %d to %d, in %.2f s",
+            self._uuid,
+            job.number,
+            job.build.why,
+            ", with graphs" if job.build.graph else "",
+            built.entry.rows,
+            built.entry.first,
+            built.entry.end,
+            time.perf_counter() - started,
+        )
+        self._reader.refresh()
+
+    def _verify_opened(self) -> None:
+        """Read all segment files that were there at the start; condemn those that fail."""
+        with self._reader.look():
+            view = self._reader.view
+        assert view is not None
+        for entry, live in zip(view.entries, view.segments, strict=True):
+            key = (self._uuid, entry.number)
+            if not isinstance(live.part, Segment) or key in self._verified:
+                continue
+            try:
+                live.part.verify()
+                self._verified.add(key)
+            except Corrupt as error:
+                log.error("%s: quarantined: %s", self._uuid, error)
+                self._reader.condemn(entry.number, error.message)
+        self._verify_due = False
+        with self._reader.look():
+            pass
+
+    # --- folders
+
+    def _quarantine(self, number: int) -> None:
+        folder = self._segment_folder(number)
+        if folder.exists():
+            shelf = self._folder / "quarantine"
+            shelf.mkdir(exist_ok=True)
+            folder.rename(shelf / f"{number}-{time.time_ns()}")
+
+    def _segment_folder(self, number: int) -> Path:
+        return self._folder / "segments" / str(number)
+
+    def _next_number(self) -> int:
+        """Return a number that no segment had, published or not."""
+        parent = self._folder / "segments"
+        names = [path.name for path in parent.iterdir()] if parent.exists() else []
+        highest = max((int(name) for name in names if name.isdecimal()), default=0)
+        with self._store.read() as txn:
+            return max(txn.state.next_segment, highest + 1)
+
+    def _remove_retired(self, now: float) -> None:
+        due = [folder for at, folder in self._retired if at <= now]
+        self._retired = [(at, folder) for at, folder in self._retired if at > now]
+        for folder in due:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _sweep_temporary(self) -> None:
+        mine = f"{TEMPORARY}{self._under_way.job.number}-" if self._under_way else None
+        for path in (self._folder / "segments").glob(f"{TEMPORARY}*"):
+            if mine is not None and path.name.startswith(mine):
+                continue
+            log.info("%s: removing %s, which was never finished", self._uuid, path.name)
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove what a build or a merge left behind when the process before this one ended."""
+        self._sweep_temporary()
+        parent = self._folder / "segments"
+        if not parent.exists():
+            return
+        with self._store.read() as txn:
+            listed = {str(entry.number) for entry in txn.segments()}
+        for path in parent.iterdir():
+            if path.name.isdecimal() and path.name not in listed:
+                log.info("%s: removing %s, which is not published", self._uuid, path.name)
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _swap_in(built: Built, txn: WriteTxn) -> list[int]:
+    """Put a segment in the place of those inside its range; return the numbers it replaces."""
+    entry = built.entry
+    entries = txn.segments()
+    inside = [e for e in entries if entry.first <= e.first and e.end <= entry.end]
+    before = [e for e in entries if e.end <= entry.first]
+    after = [e for e in entries if e.first >= entry.end]
+    if len(inside) + len(before) + len(after) != len(entries):
+        raise Corrupt(f"segment {entry.number} would cut another in two")
+    txn.put_segments([*before, entry, *after])
+    # Slots that had ended when the segment was made are in no segment any more, or dead in it.
+    ended = txn.tombstones(entry.first, entry.end)
+    txn.forget_tombstones(slot for slot, seq in ended if seq <= built.as_of)
+    txn.state.next_segment = max(txn.state.next_segment, entry.number + 1)
+    return [e.number for e in inside]

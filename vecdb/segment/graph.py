@@ -1,0 +1,190 @@
+"""Graphs over a segment's vectors: made by hnswlib, bettered and walked by the kernel.
+
+The one file that knows hnswlib, which is used as an offline builder alone: nothing searches its
+index. Its links are taken out of the arrays of its pickled state, and put back where a graph is to
+grow, so that a row is inserted again only when the graph that holds it is absorbed by a larger one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecdb import kernel
+from vecdb.types import F32, U32, U64, Hnsw, Metric
+
+if TYPE_CHECKING:
+    import hnswlib
+
+ROWS_MIN = 256
+"""Vectors below which a graph is not worth its files: a scan of them takes microseconds."""
+ALPHA = 1.2
+"""How much farther a refined link's row must be than the row that occludes it."""
+CHUNK = 2_000
+"""Rows inserted between two words of progress."""
+SEED = 1
+
+Progress = Callable[[str, int, int], None]
+"""Told the phase of a build, and how many of how many rows of it are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A graph as kernel.search_graph takes it; `entry` is a row."""
+
+    links0: U32
+    upper_offsets: U64
+    upper_rows: U32
+    upper_links: U32
+    entry: int
+
+
+def build_graph(
+    vectors: F32, metric: Metric, hnsw: Hnsw, threads: int, base: Graph | None, progress: Progress
+) -> Graph:
+    """Return the graph over the rows of (n, dim) vectors in comparable form, n >= 1.
+
+    base: a graph over the first rows, made with the same parameters, that is to grow; or None.
+    """
+    placed = _placed(vectors, metric)
+    index = _index(placed, metric, hnsw, base)
+    index.set_num_threads(threads)
+    done = index.get_current_count()
+    while done < len(placed):
+        progress("insert", done, len(placed))
+        end = min(done + CHUNK, len(placed))
+        index.add_items(placed[done:end], np.arange(done, end))
+        done = end
+    graph = _take_out(index)
+    del index  # as large as the vectors, and not needed for what follows
+    progress("refine", 0, len(placed))
+    return _refined(graph, placed, hnsw, threads)
+
+
+def _placed(vectors: F32, metric: Metric) -> F32:
+    """Return the vectors so that euclidean neighbours are those that the metric calls near.
+
+    For inner products a coordinate is added that brings all to one length (Bachrach et al., RecSys
+    2014): with a query whose own is 0, the order by distance is the order by product.
+    """
+    if metric is not Metric.DOT:
+        return vectors
+    norms2 = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    added = np.sqrt(np.maximum(norms2.max() - norms2, 0.0)).astype(np.float32)
+    return np.concatenate([vectors, added[:, None]], axis=1)
+
+
+def _index(placed: F32, metric: Metric, hnsw: Hnsw, base: Graph | None) -> hnswlib.Index:
+    import hnswlib  # by the builder alone: the server has no use for it
+
+    index = hnswlib.Index("ip" if metric is Metric.COSINE else "l2", placed.shape[1])
+    index.init_index(len(placed), M=hnsw.m, ef_construction=hnsw.ef_construction, random_seed=SEED)
+    if base is not None:
+        state = index.__getstate__()[0]
+        _put_in(base, placed, state)
+        index.__setstate__((state,))
+    return index
+
+
+def _refined(graph: Graph, placed: F32, hnsw: Hnsw, threads: int) -> Graph:
+    if placed.shape[1] > kernel.DIM_MAX:
+        return graph
+    codes, bounds = kernel.quantize(placed)
+    links = kernel.refine_links(
+        graph.links0, graph.entry, codes, bounds, 2 * hnsw.m, ALPHA, threads
+    )
+    return Graph(links, graph.upper_offsets, graph.upper_rows, graph.upper_links, graph.entry)
+
+
+# --- hnswlib's state. level0 is an array of cells, one a row in the order of insertion: the links
+# of level 0 (a count in 16 bits, 16 unused, then ids), the vector, the label. link_lists holds the
+# cells of upper levels, those of a row together. Ids count insertions; our rows are its labels.
+
+
+def _take_out(index: hnswlib.Index) -> Graph:
+    """Return the links of an index, by label."""
+    state = index.__getstate__()[0]
+    n, width0, width = state["cur_element_count"], state["max_M0"], state["M"]
+    level0 = state["data_level0"].view(np.uint8).reshape(-1, state["size_data_per_element"])[:n]
+    label_at, links_at = state["label_offset"], state["offset_level0"]
+    labels = level0[:, label_at : label_at + 8].copy().view(np.uint64)[:, 0].astype(np.uint32)
+    links0 = np.empty((n, width0), np.uint32)
+    links0[labels] = _to_links(level0[:, links_at : links_at + 4 + 4 * width0], labels)
+    levels = state["element_levels"].astype(np.int64)[:n]
+    each = state["size_links_per_element"]
+    lists = state["link_lists"].view(np.uint8)
+    starts = np.concatenate([[0], np.cumsum(levels * each)])
+    rows: list[U32] = []
+    links: list[U32] = []
+    for level in range(1, int(levels.max(initial=0)) + 1):
+        members = np.flatnonzero(levels >= level)
+        members = members[np.argsort(labels[members])]
+        cells = lists[(starts[members] + (level - 1) * each)[:, None] + np.arange(each)]
+        rows.append(labels[members])
+        links.append(_to_links(cells, labels))
+    return Graph(
+        links0,
+        np.cumsum([0, *map(len, rows)]).astype(np.uint64),
+        np.concatenate([np.empty(0, np.uint32), *rows]),
+        np.concatenate([np.empty((0, width), np.uint32), *links]),
+        int(labels[state["enterpoint_node"]]),
+    )
+
+
+def _put_in(graph: Graph, placed: F32, state: dict[str, Any]) -> None:
+    """Change the state of an empty index into that of one which holds the graph's rows."""
+    n, width0, width = len(graph.links0), state["max_M0"], state["M"]
+    cells = np.zeros((n, state["size_data_per_element"]), np.uint8)
+    label_at, links_at, data_at = (
+        state["label_offset"],
+        state["offset_level0"],
+        state["offset_data"],
+    )
+    cells[:, links_at : links_at + 4 + 4 * width0] = _to_cells(graph.links0)
+    cells[:, data_at : data_at + 4 * placed.shape[1]] = placed[:n].view(np.uint8)
+    labels = np.arange(n, dtype=np.uint64)
+    cells[:, label_at : label_at + 8] = labels[:, None].view(np.uint8)
+    levels = np.bincount(graph.upper_rows, minlength=n)
+    each = state["size_links_per_element"]
+    starts = np.concatenate([[0], np.cumsum(levels * each)])
+    lists = np.zeros(int(starts[-1]), np.uint8)
+    upper = _to_cells(graph.upper_links)
+    for level in range(len(graph.upper_offsets) - 1):
+        at = slice(int(graph.upper_offsets[level]), int(graph.upper_offsets[level + 1]))
+        places = (starts[graph.upper_rows[at]] + level * each)[:, None] + np.arange(each)
+        lists[places] = upper[at]
+    assert upper.shape[1] == each == 4 + 4 * width
+    state.update(
+        ep_added=True,
+        cur_element_count=n,
+        max_level=len(graph.upper_offsets) - 2,
+        enterpoint_node=graph.entry,
+        label_lookup_external=labels,
+        label_lookup_internal=labels.astype(np.uint32),
+        element_levels=levels.astype(np.int32),
+        data_level0=cells.reshape(-1).view(np.int8),
+        link_lists=lists.view(np.int8),
+    )
+
+
+def _to_links(cells: NDArray[np.uint8], labels: U32) -> U32:
+    """Return the links of cells by label."""
+    counts = cells[:, :2].copy().view(np.uint16)
+    ids = cells[:, 4:].copy().view(np.uint32)
+    there = np.arange(ids.shape[1])[None] < counts
+    links = np.full(ids.shape, kernel.NO_LINK, np.uint32)
+    links[there] = labels[ids[there]]
+    return links
+
+
+def _to_cells(links: U32) -> NDArray[np.uint8]:
+    """Return the cells of links whose rows are ids."""
+    cells = np.zeros((len(links), 1 + links.shape[1]), np.uint32)
+    there = links != kernel.NO_LINK
+    cells[:, 0] = there.sum(1)
+    cells[:, 1:] = np.where(there, links, 0)
+    return cells.view(np.uint8)
