@@ -47,7 +47,7 @@ def test_100_000_points_equal_their_exact_neighbours(
         def check() -> None:
             for query, near in zip(queries, neighbors, strict=True):
                 expected = np.sort(base[near].astype(np.float64) @ query)[::-1]
-                result = collection.search(query, k=K)
+                result = collection.search(query, k=K, exact=True)
                 assert result.complete
                 found = [float(base[int(hit.id)].astype(np.float64) @ query) for hit in result]
                 # Texts repeat, so that ids of equal score may differ: scores may not.

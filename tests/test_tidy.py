@@ -263,7 +263,17 @@ def test_every_setting_is_explained() -> None:
 
 
 UNITS = {"s", "ms", "bytes", "points", "items", "texts", "tokens", "threads", "nodes", "depth"}
-COUNTS = {"k", "calls", "dim", "spaces", "collections", "open_collections", "writes", "retained"}
+COUNTS = {
+    "k",
+    "ef",
+    "calls",
+    "dim",
+    "spaces",
+    "collections",
+    "open_collections",
+    "writes",
+    "retained",
+}
 
 
 def test_numbers_name_their_unit_last() -> None:

@@ -19,6 +19,8 @@ U64: TypeAlias = NDArray[np.uint64]
 Bitmap: TypeAlias = NDArray[np.uint64]
 """Row i is bit ``i & 63`` of word ``i >> 6``; bits past the last row are ignored."""
 
+DEFAULT_TARGET_RECALL = 0.95
+
 Scalar: TypeAlias = str | int | float | bool
 
 
@@ -66,7 +68,7 @@ class Space:
     metric: Metric
     model: ModelBinding | None = None
     hnsw: Hnsw = Hnsw()
-    target_recall: float = 0.95
+    target_recall: float = DEFAULT_TARGET_RECALL
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import reduce
@@ -14,9 +15,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from vecdb.cli.screen import bytes_text, err, hits_table, out
+from vecdb.cli.screen import bytes_text, err, hits_table, out, progress_bar
 from vecdb.errors import InvalidArgument, NotFound, Unavailable
-from vecdb_client import NO_RETRIES, Client, DataLoss, DeadlineExceeded, F, Filter
+from vecdb_client import NO_RETRIES, Client, CollectionStats, DataLoss, DeadlineExceeded, F, Filter
 from vecdb_client import Unavailable as ServerUnavailable
 
 Address = Annotated[
@@ -24,8 +25,9 @@ Address = Annotated[
 ]
 DEFAULT_ADDRESS = "127.0.0.1:6363"
 PROBE_S = 5.0
+POLL_S = 0.2
 
-collections = typer.Typer(help="List, create and delete collections.", no_args_is_help=True)
+collections = typer.Typer(no_args_is_help=True, help="List, create, compact, delete collections.")
 
 _CONDITION = re.compile(r"([^=<>!]+?)\s*(>=|<=|!=|=|>|<)\s*(.*)", re.DOTALL)
 
@@ -199,10 +201,18 @@ def _row(client: Client, name: str, spaces: str, quarantined: str) -> list[str]:
         spaces,
         f"{stats.points:,}",
         f"{stats.tail_points:,}",
-        str(len(stats.segments)),
+        _segments(stats),
         bytes_text(stats.store_bytes),
         bytes_text(sum(segment.bytes for segment in stats.segments)),
     ]
+
+
+def _segments(stats: CollectionStats) -> str:
+    words = str(len(stats.segments))
+    for build in stats.builds:
+        share = f" {build.done / build.total:.0%}" if build.total else ""
+        words += f", building {build.number} ({build.phase}{share})"
+    return words + (f"; {stats.upkeep_error}" if stats.upkeep_error else "")
 
 
 @collections.command("list")
@@ -233,6 +243,34 @@ def create(
     with connect(address) as client:
         client.create_collection(name, dim=dim, metric=metric, model=model)  # type: ignore[arg-type]
     out.print(f"created {name}")
+
+
+@collections.command("compact")
+def compact(
+    name: Annotated[str, typer.Argument(help="The collection to compact.")],
+    wait: Annotated[bool, typer.Option(help="Show how far it is until it is done.")] = True,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Merge a collection's segments and give back the space of deleted points."""
+    with connect(address) as client:
+        collection = client.collection(name)
+        before = collection.stats()
+        collection.compact(wait=False)
+        with progress_bar() as bar:
+            task = bar.add_task("compacting", total=None, rate="")
+            while wait and (stats := collection.stats()).compacting:
+                for build in stats.builds[:1]:
+                    bar.update(
+                        task,
+                        description=f"segment {build.number}: {build.phase}",
+                        completed=build.done,
+                        total=build.total or None,
+                        rate=stats.upkeep_error,
+                    )
+                threading.Event().wait(POLL_S)
+        if wait:
+            after = collection.stats()
+            out.print(f"{len(before.segments)} segments became {len(after.segments)}")
 
 
 @collections.command("delete")

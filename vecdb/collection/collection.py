@@ -45,13 +45,19 @@ class SegmentStats:
 
 @dataclass(frozen=True, slots=True)
 class CollectionStats:
-    """A collection's size and state; bytes are of the store's file and of its map."""
+    """A collection's size and state; bytes are of the store's file and of its map.
+
+    compacting: whether a compaction that was asked for is still to be done. upkeep_error: why the
+    last build or check failed, or "".
+    """
 
     points: int
     applied_seq: int
     tail_points: int
     segments: tuple[SegmentStats, ...]
     builds: tuple[BuildProgress, ...]
+    compacting: bool
+    upkeep_error: str
     store_bytes: int
     map_bytes: int
 
@@ -159,6 +165,8 @@ class Collection:
                 for e in entries
             ),
             builds=tuple(builds_under_way(self.folder / "segments")),
+            compacting=self._upkeep is not None and self._upkeep.compacting,
+            upkeep_error=self._upkeep.ailment if self._upkeep else "",
             store_bytes=self._store.environment.used_bytes(),
             map_bytes=self._store.environment.map_bytes(),
         )
@@ -185,9 +193,9 @@ class Collection:
         """Do one piece of upkeep that is due; return whether more may be. See Upkeep.maintain."""
         return self._need_upkeep().maintain(builders)
 
-    def compact(self) -> Future[None]:
-        """Merge all there is now into as few segments as can be; return when that is done."""
-        return self._need_upkeep().compact()
+    def compact(self) -> None:
+        """Ask that all there is now be merged into as few segments as can be; see stats()."""
+        self._need_upkeep().compact()
 
     def _need_upkeep(self) -> Upkeep:
         if self._upkeep is None:

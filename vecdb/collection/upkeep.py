@@ -28,7 +28,7 @@ from vecdb.collection.build import (
 from vecdb.collection.plan import Build, compacting_builds, next_build
 from vecdb.collection.reader import Reader
 from vecdb.config import StorageConfig
-from vecdb.errors import Corrupt, Unavailable
+from vecdb.errors import Corrupt
 from vecdb.segment.segment import Segment
 from vecdb.storage.environment import disk_full, free_bytes
 from vecdb.storage.store import Store, WriteTxn
@@ -49,14 +49,6 @@ class _UnderWay:
     job: BuildJob
     built: Future[Built]
     started: float
-
-
-class _Compaction:
-    """A wish to merge everything, and who waits for it."""
-
-    def __init__(self) -> None:
-        self.done: Future[None] = Future()
-        self.builds: deque[Build] | None = None  # None until the tail is in segments
 
 
 class Upkeep:
@@ -89,7 +81,9 @@ class Upkeep:
         self._verify_due = True
         self._under_way: _UnderWay | None = None
         self._number = 0  # the last that a build got
-        self._compactions: deque[_Compaction] = deque()
+        self._compact_asked = False
+        self._compaction: deque[Build] | None = None  # what is left of the one under way
+        self._ailment = ""
         self._sweep()
 
     def close(self) -> None:
@@ -98,20 +92,25 @@ class Upkeep:
             # Nobody comes back for these. A reader of another process that was about to open one
             # takes its rows from the store.
             self._remove_retired(math.inf)
-            for compaction in self._compactions:
-                compaction.done.set_exception(Unavailable("the collection was closed"))
-            self._compactions.clear()
 
     @property
     def building(self) -> bool:
-        """Whether a graph is being built, or a compaction waits."""
-        return self._under_way is not None or bool(self._compactions)
+        """Whether a graph is being built, or a compaction is due."""
+        return self._under_way is not None or self.compacting
 
-    def compact(self) -> Future[None]:
-        """Return a future that is done when all there is now is in as few segments as can be."""
-        compaction = _Compaction()
-        self._compactions.append(compaction)
-        return compaction.done
+    @property
+    def compacting(self) -> bool:
+        """Whether what compact() asked for is still to be done."""
+        return self._compact_asked or self._compaction is not None
+
+    @property
+    def ailment(self) -> str:
+        """Why the last piece of upkeep failed, or "" once one has succeeded."""
+        return self._ailment
+
+    def compact(self) -> None:
+        """Ask that all there is now be merged into as few segments as can be."""
+        self._compact_asked = True
 
     def maintain(self, builders: Builders | None) -> bool:
         """Do one piece of what is due (verify, build, remove); return whether more may be.
@@ -124,8 +123,12 @@ class Upkeep:
                 return False
             self._retry_s = min(2 * self._retry_s, RETRY_S_MAX)
             self._retry_at = time.monotonic() + self._retry_s
-            more = self._maintain(builders)
-            self._retry_at, self._retry_s = 0.0, RETRY_S
+            try:
+                more = self._maintain(builders)
+            except Exception as error:
+                self._ailment = str(error) or type(error).__name__
+                raise
+            self._retry_at, self._retry_s, self._ailment = 0.0, RETRY_S, ""
             return more
 
     def _maintain(self, builders: Builders | None) -> bool:
@@ -135,8 +138,9 @@ class Upkeep:
         if self._under_way is not None and self._under_way.built.done():
             self._finish_under_way()
             return True
-        if self._compactions:
-            return self._compact(self._compactions[0], builders)
+        if self.compacting and self._under_way is None:
+            self._compact(builders)
+            return True
         due = self._next()
         if due is None:
             return False
@@ -154,40 +158,37 @@ class Upkeep:
             ended = {e.number: txn.count_tombstones(e.first, e.end) for e in entries}
         busy = self._under_way.job.build if self._under_way else None
         due = next_build(entries, state, ended, broken, self._config, busy)
-        if due is None or (due.graph and busy is not None):
+        # Beside a graph's build, and what else a compaction has planned, the tail is still seen to.
+        if due is None or (due.why != "tail" and (busy is not None or self.compacting)):
             self._maintained = seen
             return None
         return due
 
-    def _compact(self, compaction: _Compaction, builders: Builders | None) -> bool:
-        """Do the next step of a compaction; return whether it can be followed at once."""
-        if self._under_way is not None:
-            return False
-        if compaction.builds is None:
+    def _compact(self, builders: Builders | None) -> None:
+        """Do the next step of a compaction; no graph is being built."""
+        if self._compaction is None:
+            self._flush_tail(builders)
             with self._store.read() as txn:
-                entries, state = txn.segments(), txn.state
-            tail = entries[-1].end if entries else 0
-            if state.next_slot > tail:
-                end = min(state.next_slot, tail + self._config.segment_points)
-                self._start(Build(tail, end, "compact"), builders)
-                if end == state.next_slot:
-                    return self._plan_compaction(compaction)
-                return True
-            return self._plan_compaction(compaction)
-        if compaction.builds:
-            self._start(compaction.builds.popleft(), builders)
-            return True
-        self._compactions.popleft()
-        compaction.done.set_result(None)
-        self._maintained = None
-        return True
+                entries = txn.segments()
+                ended = {e.number: txn.count_tombstones(e.first, e.end) for e in entries}
+            self._compact_asked = False
+            self._compaction = deque(compacting_builds(entries, ended, self._config))
+        elif self._compaction:
+            self._start(self._compaction[0], builders)
+            self._compaction.popleft()
+        else:
+            self._compaction = None
+            self._maintained = None
 
-    def _plan_compaction(self, compaction: _Compaction) -> bool:
+    def _flush_tail(self, builders: Builders | None) -> None:
+        """Put what is in the tail now into flat segments."""
         with self._store.read() as txn:
-            entries = txn.segments()
-            ended = {e.number: txn.count_tombstones(e.first, e.end) for e in entries}
-        compaction.builds = deque(compacting_builds(entries, ended, self._config))
-        return True
+            entries, end = txn.segments(), txn.state.next_slot
+        first = entries[-1].end if entries else 0
+        while first < end:
+            upto = min(end, first + self._config.segment_points)
+            self._start(Build(first, upto, "compact"), builders)
+            first = upto
 
     def _start(self, due: Build, builders: Builders | None) -> None:
         """Build and publish; a graph is only begun, where there is a process for it."""
@@ -212,8 +213,8 @@ class Upkeep:
         try:
             self._publish(done.job, done.built.result(), done.started)
         except BaseException:
-            if self._compactions and self._compactions[0].builds is not None:
-                self._compactions[0].builds.appendleft(done.job.build)
+            if done.job.build.why == "compact" and self._compaction is not None:
+                self._compaction.appendleft(done.job.build)
             raise
 
     def _publish(self, job: BuildJob, built: Built, started: float) -> None:

@@ -184,6 +184,9 @@ def collection_message(info: CollectionInfo) -> collections_pb2.Collection:
         dense = message.spaces[space.name].dense
         dense.dim = space.dim
         dense.metric = metric_message(space.metric)
+        dense.hnsw.m = space.hnsw.m
+        dense.hnsw.ef_construction = space.hnsw.ef_construction
+        dense.target_recall = space.target_recall
         if space.model is not None:
             dense.model = space.model.name
             dense.model_fingerprint = space.model.fingerprint

@@ -50,26 +50,27 @@ def build_graph(
 
     base: a graph over the first rows, made with the same parameters, that is to grow; or None.
     """
-    placed = _placed(vectors, metric)
-    index = _index(placed, metric, hnsw, base)
+    index = _index(vectors, metric, hnsw, base)
     index.set_num_threads(threads)
     done = index.get_current_count()
-    while done < len(placed):
-        progress("insert", done, len(placed))
-        end = min(done + CHUNK, len(placed))
-        index.add_items(placed[done:end], np.arange(done, end))
+    while done < len(vectors):
+        progress("insert", done, len(vectors))
+        end = min(done + CHUNK, len(vectors))
+        index.add_items(vectors[done:end], np.arange(done, end))
         done = end
     graph = _take_out(index)
     del index  # as large as the vectors, and not needed for what follows
-    progress("refine", 0, len(placed))
-    return _refined(graph, placed, hnsw, threads)
+    progress("refine", 0, len(vectors))
+    return _refined(graph, _placed(vectors, metric), hnsw, threads)
 
 
 def _placed(vectors: F32, metric: Metric) -> F32:
     """Return the vectors so that euclidean neighbours are those that the metric calls near.
 
     For inner products a coordinate is added that brings all to one length (Bachrach et al., RecSys
-    2014): with a query whose own is 0, the order by distance is the order by product.
+    2014): with a query whose own is 0, the order by distance is the order by product. Only what
+    refines needs it. To insert by such distances is far worse than by products, which lead a walk
+    to the long rows, where the answers are (4,000 rows of log-normal length, recall 0.54 to 0.99).
     """
     if metric is not Metric.DOT:
         return vectors
@@ -78,14 +79,15 @@ def _placed(vectors: F32, metric: Metric) -> F32:
     return np.concatenate([vectors, added[:, None]], axis=1)
 
 
-def _index(placed: F32, metric: Metric, hnsw: Hnsw, base: Graph | None) -> hnswlib.Index:
+def _index(vectors: F32, metric: Metric, hnsw: Hnsw, base: Graph | None) -> hnswlib.Index:
     import hnswlib  # by the builder alone: the server has no use for it
 
-    index = hnswlib.Index("ip" if metric is Metric.COSINE else "l2", placed.shape[1])
-    index.init_index(len(placed), M=hnsw.m, ef_construction=hnsw.ef_construction, random_seed=SEED)
+    index = hnswlib.Index("l2" if metric is Metric.EUCLID else "ip", vectors.shape[1])
+    index.init_index(len(vectors), M=hnsw.m, ef_construction=hnsw.ef_construction, random_seed=SEED)
     if base is not None:
         state = index.__getstate__()[0]
-        _put_in(base, placed, state)
+        _put_in(base, vectors, state)
+        index = hnswlib.Index.__new__(hnswlib.Index)
         index.__setstate__((state,))
     return index
 
@@ -135,7 +137,7 @@ def _take_out(index: hnswlib.Index) -> Graph:
     )
 
 
-def _put_in(graph: Graph, placed: F32, state: dict[str, Any]) -> None:
+def _put_in(graph: Graph, vectors: F32, state: dict[str, Any]) -> None:
     """Change the state of an empty index into that of one which holds the graph's rows."""
     n, width0, width = len(graph.links0), state["max_M0"], state["M"]
     cells = np.zeros((n, state["size_data_per_element"]), np.uint8)
@@ -145,7 +147,7 @@ def _put_in(graph: Graph, placed: F32, state: dict[str, Any]) -> None:
         state["offset_data"],
     )
     cells[:, links_at : links_at + 4 + 4 * width0] = _to_cells(graph.links0)
-    cells[:, data_at : data_at + 4 * placed.shape[1]] = placed[:n].view(np.uint8)
+    cells[:, data_at : data_at + 4 * vectors.shape[1]] = vectors[:n].view(np.uint8)
     labels = np.arange(n, dtype=np.uint64)
     cells[:, label_at : label_at + 8] = labels[:, None].view(np.uint8)
     levels = np.bincount(graph.upper_rows, minlength=n)

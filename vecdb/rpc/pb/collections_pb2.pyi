@@ -19,16 +19,28 @@ METRIC_DOT: Metric
 METRIC_EUCLID: Metric
 
 class Dense(_message.Message):
-    __slots__ = ("dim", "metric", "model", "model_fingerprint")
+    __slots__ = ("dim", "metric", "model", "model_fingerprint", "hnsw", "target_recall")
     DIM_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MODEL_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    HNSW_FIELD_NUMBER: _ClassVar[int]
+    TARGET_RECALL_FIELD_NUMBER: _ClassVar[int]
     dim: int
     metric: Metric
     model: str
     model_fingerprint: str
-    def __init__(self, dim: _Optional[int] = ..., metric: _Optional[_Union[Metric, str]] = ..., model: _Optional[str] = ..., model_fingerprint: _Optional[str] = ...) -> None: ...
+    hnsw: Hnsw
+    target_recall: float
+    def __init__(self, dim: _Optional[int] = ..., metric: _Optional[_Union[Metric, str]] = ..., model: _Optional[str] = ..., model_fingerprint: _Optional[str] = ..., hnsw: _Optional[_Union[Hnsw, _Mapping]] = ..., target_recall: _Optional[float] = ...) -> None: ...
+
+class Hnsw(_message.Message):
+    __slots__ = ("m", "ef_construction")
+    M_FIELD_NUMBER: _ClassVar[int]
+    EF_CONSTRUCTION_FIELD_NUMBER: _ClassVar[int]
+    m: int
+    ef_construction: int
+    def __init__(self, m: _Optional[int] = ..., ef_construction: _Optional[int] = ...) -> None: ...
 
 class Space(_message.Message):
     __slots__ = ("dense",)
@@ -116,23 +128,51 @@ class CollectionStatsRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class CollectionStatsResponse(_message.Message):
-    __slots__ = ("points", "applied_seq", "tail_points", "segments", "store_bytes", "map_bytes")
+    __slots__ = ("points", "applied_seq", "tail_points", "segments", "store_bytes", "map_bytes", "builds", "compacting", "upkeep_error")
     POINTS_FIELD_NUMBER: _ClassVar[int]
     APPLIED_SEQ_FIELD_NUMBER: _ClassVar[int]
     TAIL_POINTS_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     STORE_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAP_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BUILDS_FIELD_NUMBER: _ClassVar[int]
+    COMPACTING_FIELD_NUMBER: _ClassVar[int]
+    UPKEEP_ERROR_FIELD_NUMBER: _ClassVar[int]
     points: int
     applied_seq: int
     tail_points: int
     segments: _containers.RepeatedCompositeFieldContainer[SegmentStats]
     store_bytes: int
     map_bytes: int
-    def __init__(self, points: _Optional[int] = ..., applied_seq: _Optional[int] = ..., tail_points: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[SegmentStats, _Mapping]]] = ..., store_bytes: _Optional[int] = ..., map_bytes: _Optional[int] = ...) -> None: ...
+    builds: _containers.RepeatedCompositeFieldContainer[BuildStats]
+    compacting: bool
+    upkeep_error: str
+    def __init__(self, points: _Optional[int] = ..., applied_seq: _Optional[int] = ..., tail_points: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[SegmentStats, _Mapping]]] = ..., store_bytes: _Optional[int] = ..., map_bytes: _Optional[int] = ..., builds: _Optional[_Iterable[_Union[BuildStats, _Mapping]]] = ..., compacting: bool = ..., upkeep_error: _Optional[str] = ...) -> None: ...
+
+class BuildStats(_message.Message):
+    __slots__ = ("number", "phase", "done", "total")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    phase: str
+    done: int
+    total: int
+    def __init__(self, number: _Optional[int] = ..., phase: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
+
+class CompactRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class CompactResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class SegmentStats(_message.Message):
-    __slots__ = ("number", "first_slot", "end_slot", "rows", "dead", "bytes", "quarantined")
+    __slots__ = ("number", "first_slot", "end_slot", "rows", "dead", "bytes", "quarantined", "graph")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     FIRST_SLOT_FIELD_NUMBER: _ClassVar[int]
     END_SLOT_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +180,7 @@ class SegmentStats(_message.Message):
     DEAD_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
     QUARANTINED_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_FIELD_NUMBER: _ClassVar[int]
     number: int
     first_slot: int
     end_slot: int
@@ -147,4 +188,5 @@ class SegmentStats(_message.Message):
     dead: int
     bytes: int
     quarantined: str
-    def __init__(self, number: _Optional[int] = ..., first_slot: _Optional[int] = ..., end_slot: _Optional[int] = ..., rows: _Optional[int] = ..., dead: _Optional[int] = ..., bytes: _Optional[int] = ..., quarantined: _Optional[str] = ...) -> None: ...
+    graph: bool
+    def __init__(self, number: _Optional[int] = ..., first_slot: _Optional[int] = ..., end_slot: _Optional[int] = ..., rows: _Optional[int] = ..., dead: _Optional[int] = ..., bytes: _Optional[int] = ..., quarantined: _Optional[str] = ..., graph: bool = ...) -> None: ...

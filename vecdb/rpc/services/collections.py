@@ -10,7 +10,11 @@ from vecdb.errors import DimensionMismatch, InvalidArgument, NotFound
 from vecdb.rpc.convert import METRICS, collection_message
 from vecdb.rpc.pb import collections_pb2 as pb
 from vecdb.rpc.pb import collections_pb2_grpc
-from vecdb.types import ModelBinding, Schema, Space
+from vecdb.types import DEFAULT_TARGET_RECALL, Hnsw, ModelBinding, Schema, Space
+
+M_BOUNDS = (4, 128)
+EF_CONSTRUCTION_BOUNDS = (8, 2_000)
+TARGET_RECALL_BOUNDS = (0.5, 0.999)
 
 
 class CollectionsService(collections_pb2_grpc.CollectionsServicer):
@@ -78,12 +82,27 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
                     dead=segment.dead,
                     bytes=segment.bytes,
                     quarantined=segment.quarantined,
+                    graph=segment.graph,
                 )
                 for segment in stats.segments
             ],
+            builds=[
+                pb.BuildStats(number=b.number, phase=b.phase, done=b.done, total=b.total)
+                for b in stats.builds
+            ],
+            compacting=stats.compacting,
+            upkeep_error=stats.upkeep_error,
             store_bytes=stats.store_bytes,
             map_bytes=stats.map_bytes,
         )
+
+    def Compact(
+        self, request: pb.CompactRequest, context: grpc.ServicerContext
+    ) -> pb.CompactResponse:
+        """Ask for a compaction."""
+        with self._database.collection(request.name) as collection:
+            collection.compact()
+        return pb.CompactResponse()
 
     def _space(self, name: str, message: pb.Space) -> Space:
         field = f"collection.spaces[{name!r}].dense"
@@ -96,8 +115,10 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
             raise InvalidArgument(
                 f"space {name!r}: expected metric cosine, dot or euclid", field=f"{field}.metric"
             )
+        hnsw = _hnsw(dense.hnsw, f"{field}.hnsw")
+        recall = _target_recall(dense, field)
         if metric is not None and not dense.model:
-            return Space(name, dense.dim, metric)
+            return Space(name, dense.dim, metric, None, hnsw, recall)
         model = self._encoders.resolve(dense.model)
         if dense.dim not in (0, model.dim):
             raise DimensionMismatch(
@@ -107,4 +128,31 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
                 got=dense.dim,
             )
         binding = ModelBinding(model.name, model.fingerprint)
-        return Space(name, model.dim, metric or model.metric, binding)
+        return Space(name, model.dim, metric or model.metric, binding, hnsw, recall)
+
+
+def _hnsw(message: pb.Hnsw, field: str) -> Hnsw:
+    default = Hnsw()
+    hnsw = Hnsw(message.m or default.m, message.ef_construction or default.ef_construction)
+    for name, value, (low, high) in (
+        ("m", hnsw.m, M_BOUNDS),
+        ("ef_construction", hnsw.ef_construction, EF_CONSTRUCTION_BOUNDS),
+    ):
+        if not low <= value <= high:
+            raise InvalidArgument(
+                f"{name} is {value}, expected {low} to {high}", field=f"{field}.{name}", got=value
+            )
+    return hnsw
+
+
+def _target_recall(dense: pb.Dense, field: str) -> float:
+    if not dense.HasField("target_recall"):
+        return DEFAULT_TARGET_RECALL
+    low, high = TARGET_RECALL_BOUNDS
+    if not low <= dense.target_recall <= high:
+        raise InvalidArgument(
+            f"target_recall is {dense.target_recall}, expected {low} to {high}",
+            field=f"{field}.target_recall",
+            got=dense.target_recall,
+        )
+    return dense.target_recall

@@ -38,6 +38,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
         """Return the k points nearest to a vector."""
         started = time.perf_counter_ns()
         near, k, chosen = self._read(request)
+        leg = request.legs[0]
         wanted = wanted_of(request)
         with _named(), self._database.collection(request.collection) as collection:
             vector = self._vector(near, collection, context)
@@ -48,7 +49,9 @@ class SearchService(search_pb2_grpc.SearchServicer):
                 if vector is None:
                     vector = snapshot.vector_of(near.vector.point, near.space)
                 result = snapshot.query(
-                    Query(vector, k, near.space, chosen), wanted, self._limits.message_bytes
+                    Query(vector, k, near.space, chosen, leg.ef, leg.exact),
+                    wanted,
+                    self._limits.message_bytes,
                 )
         timings = {
             "embed": (embedded - started) // 1000,
@@ -74,6 +77,12 @@ class SearchService(search_pb2_grpc.SearchServicer):
                 f"k is {request.k}, the limit is {self._limits.k}",
                 field="k",
                 hint="raise limits.k, or page through the points with List",
+            )
+        if request.legs[0].ef > self._limits.ef:
+            raise LimitExceeded(
+                f"ef is {request.legs[0].ef}, the limit is {self._limits.ef}",
+                field="legs[0].ef",
+                hint="raise limits.ef, or ask for exact",
             )
         return request.legs[0].near, request.k, checked_filter(request, self._limits)
 

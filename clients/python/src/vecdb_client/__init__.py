@@ -29,6 +29,7 @@ from vecdb_client.errors import (
 from vecdb_client.filters import F, Filter
 from vecdb_client.retry import NO_RETRIES, RETRIES, Retries
 from vecdb_client.types import (
+    BuildStats,
     CollectionInfo,
     CollectionStats,
     Embedding,
@@ -54,6 +55,7 @@ __all__ = [
     "NO_RETRIES",
     "RETRIES",
     "AlreadyExists",
+    "BuildStats",
     "Cancelled",
     "Client",
     "Collection",

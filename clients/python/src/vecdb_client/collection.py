@@ -19,7 +19,7 @@ from vecdb_client.errors import DataLoss, InvalidArgument, VecdbError, WriteFail
 from vecdb_client.filters import Filter
 from vecdb_client.ingest import Progress, write
 from vecdb_client.payloads import Payload
-from vecdb_client.protocol import COUNT, GET, GET_COLLECTION, LIST, QUERY, STATS
+from vecdb_client.protocol import COMPACT, COUNT, GET, GET_COLLECTION, LIST, QUERY, STATS
 from vecdb_client.status import over_limit
 from vecdb_client.transport import Transport
 from vecdb_client.types import (
@@ -39,6 +39,7 @@ from vecdb_client.vectors import Numbers, SupportsArray, VectorLike
 PARALLEL_DEFAULT: Final = 2
 IDS_PER_GET: Final = 1_000
 PAGE_SIZE_DEFAULT: Final = 1_000
+COMPACT_POLL_S: Final = 0.1
 KEY_BYTES_MAX: Final = 200
 
 
@@ -63,6 +64,19 @@ class Collection:
         """Return the collection's sizes and state. Raises NotFound, DataLoss."""
         request = STATS.request(name=self.name)
         return replies.collection_stats(self._transport.call(STATS, request, timeout_s=timeout_s))
+
+    def compact(self, *, wait: bool = True, timeout_s: float | None = None) -> None:
+        """Merge everything into as few segments as can be, and give back deleted points' space.
+
+        wait: return once it is done; stats() then says how far it is meanwhile. Raises NotFound.
+        """
+        request = COMPACT.request(name=self.name)
+        self._transport.call(COMPACT, request, timeout_s=timeout_s)
+        while wait:
+            stats = self.stats(timeout_s=timeout_s)
+            if not stats.compacting:
+                return
+            self._transport.wait(COMPACT_POLL_S)
 
     @overload
     def upsert(
@@ -295,12 +309,16 @@ class Collection:
         with_texts: bool = False,
         with_payload: bool = True,
         min_commit_seq: int = 0,
+        ef: int | None = None,
+        exact: bool = False,
         timeout_s: float | None = None,
     ) -> SearchResult:
         """Return the k points nearest to the query, best first: all that match, when fewer do.
 
         query: numbers (dim,), a text that the space's model encodes, or the PointId of a stored
         point. min_commit_seq: answer from a state at least this new, a write report's commit_seq.
+        ef: points that a walk over a graph keeps in sight; None for what the space's target_recall
+        needs. exact: judge every point instead, which finds the true neighbours.
         Raises NotFound, InvalidArgument (DIMENSION_MISMATCH, BAD_FILTER ...), FailedPrecondition
         (NO_MODEL).
         """
@@ -314,6 +332,8 @@ class Collection:
             with_texts=with_texts,
             with_payload=with_payload,
             min_commit_seq=min_commit_seq,
+            ef=ef,
+            exact=exact,
         )
         return replies.search_result(self._transport.call(QUERY, request, timeout_s=timeout_s))
 

@@ -52,6 +52,9 @@ STATS: Final = Method(
     collections_pb2.CollectionStatsRequest,
     collections_pb2.CollectionStatsResponse,
 )
+COMPACT: Final = Method(
+    "Collections.Compact", collections_pb2.CompactRequest, collections_pb2.CompactResponse
+)
 WRITE: Final = Method("Points.Write", points_pb2.WriteRequest, points_pb2.WriteResponse)
 GET: Final = Method("Points.Get", points_pb2.GetPointsRequest, points_pb2.GetPointsResponse)
 COUNT: Final = Method("Points.Count", points_pb2.CountRequest, points_pb2.CountResponse)

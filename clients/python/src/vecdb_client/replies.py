@@ -10,6 +10,7 @@ from typing import Final, cast
 from vecdb_client.pb import collections_pb2, common_pb2, models_pb2, points_pb2, search_pb2
 from vecdb_client.requests import METRICS
 from vecdb_client.types import (
+    BuildStats,
     CollectionInfo,
     CollectionStats,
     Embedding,
@@ -40,6 +41,9 @@ def collection_info(message: collections_pb2.Collection) -> CollectionInfo:
                 metric=_METRIC_NAMES.get(space.dense.metric),
                 model=space.dense.model,
                 model_fingerprint=space.dense.model_fingerprint,
+                m=space.dense.hnsw.m or None,
+                ef_construction=space.dense.hnsw.ef_construction or None,
+                target_recall=space.dense.target_recall or None,
             )
             for name, space in message.spaces.items()
         },
@@ -64,11 +68,15 @@ def collection_stats(reply: collections_pb2.CollectionStatsResponse) -> Collecti
                 dead=segment.dead,
                 bytes=segment.bytes,
                 quarantined=segment.quarantined,
+                graph=segment.graph,
             )
             for segment in reply.segments
         ],
         store_bytes=reply.store_bytes,
         map_bytes=reply.map_bytes,
+        builds=[BuildStats(b.number, b.phase, b.done, b.total) for b in reply.builds],
+        compacting=reply.compacting,
+        upkeep_error=reply.upkeep_error,
     )
 
 

@@ -62,6 +62,12 @@ def _dense(name: str, space: Space) -> collections_pb2.Dense:
         dense.metric = METRICS[space.metric]
     elif not space.model:
         dense.metric = collections_pb2.METRIC_COSINE
+    if space.m is not None:
+        dense.hnsw.m = _count(space.m, "m")
+    if space.ef_construction is not None:
+        dense.hnsw.ef_construction = _count(space.ef_construction, "ef_construction")
+    if space.target_recall is not None:
+        dense.target_recall = space.target_recall
     return dense
 
 
@@ -116,6 +122,8 @@ def query_request(
     with_texts: bool,
     with_payload: bool,
     min_commit_seq: int,
+    ef: int | None = None,
+    exact: bool = False,
 ) -> search_pb2.QueryRequest:
     """Return the request for the k points nearest to numbers, a text or a stored point."""
     request = search_pb2.QueryRequest(
@@ -127,7 +135,10 @@ def query_request(
         without_payload=not with_payload,
         min_commit_seq=min_commit_seq,
     )
-    near = request.legs.add().near
+    leg = request.legs.add(exact=exact)
+    if ef is not None:
+        leg.ef = _count(ef, "ef")
+    near = leg.near
     near.space = space
     if isinstance(query, str):
         near.vector.text = checked_text(query, "a query")

@@ -21,13 +21,18 @@ class Space:
     """A vector field of a collection: its length and metric, or the model that fills it.
 
     dim and metric: None takes the model's own; without a model, dim is needed and metric is cosine.
-    model_fingerprint: in replies, which revision of the model the space is bound to.
+    model_fingerprint: in replies, which revision of the model the space is bound to. m and
+    ef_construction: links of a point in the graph, and candidates considered for them; None for
+    the server's. target_recall: share of the true 10 nearest that searches without `ef` aim at.
     """
 
     dim: int | None = None
     metric: Metric | None = None
     model: str = ""
     model_fingerprint: str = ""
+    m: int | None = None
+    ef_construction: int | None = None
+    target_recall: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +257,8 @@ class CollectionInfo:
 class SegmentStats:
     """One segment. Its slots are first_slot to end_slot, the end not included.
 
-    dead: rows deleted or replaced since. quarantined: why its files are not used, or "".
+    dead: rows deleted or replaced since. quarantined: why its files are not used, or "". graph:
+    whether it is searched by a graph.
     """
 
     number: int
@@ -262,11 +268,26 @@ class SegmentStats:
     dead: int
     bytes: int
     quarantined: str
+    graph: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BuildStats:
+    """A segment being built. phase: "read", "insert" or "refine"; done and total: its rows."""
+
+    number: int
+    phase: str
+    done: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionStats:
-    """Sizes and state. tail_points: not yet in a segment, searched in memory."""
+    """Sizes and state. tail_points: not yet in a segment, searched in memory.
+
+    compacting: a compaction that was asked for is still to be done. upkeep_error: why the last
+    build or check of segments failed, or "".
+    """
 
     points: int
     applied_seq: int
@@ -274,6 +295,9 @@ class CollectionStats:
     segments: list[SegmentStats]
     store_bytes: int
     map_bytes: int
+    builds: list[BuildStats]
+    compacting: bool
+    upkeep_error: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,11 @@ class CollectionsStub(object):
                 request_serializer=vecdb_dot_v1_dot_collections__pb2.CollectionStatsRequest.SerializeToString,
                 response_deserializer=vecdb_dot_v1_dot_collections__pb2.CollectionStatsResponse.FromString,
                 _registered_method=True)
+        self.Compact = channel.unary_unary(
+                '/vecdb.v1.Collections/Compact',
+                request_serializer=vecdb_dot_v1_dot_collections__pb2.CompactRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_collections__pb2.CompactResponse.FromString,
+                _registered_method=True)
 
 
 class CollectionsServicer(object):
@@ -100,6 +105,16 @@ class CollectionsServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Compact(self, request, context):
+        """Asks that everything be merged into as few segments as can be, and that the space of deleted
+        points be given back. Answers at once; `Stats` says when it is done (`compacting`) and how far it
+        is (`builds`). Searches and writes go on meanwhile. Merging happens by itself as well: this is
+        for after large deletes or loads.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CollectionsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -127,6 +142,11 @@ def add_CollectionsServicer_to_server(servicer, server):
                     servicer.Stats,
                     request_deserializer=vecdb_dot_v1_dot_collections__pb2.CollectionStatsRequest.FromString,
                     response_serializer=vecdb_dot_v1_dot_collections__pb2.CollectionStatsResponse.SerializeToString,
+            ),
+            'Compact': grpc.unary_unary_rpc_method_handler(
+                    servicer.Compact,
+                    request_deserializer=vecdb_dot_v1_dot_collections__pb2.CompactRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_collections__pb2.CompactResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -264,6 +284,33 @@ class Collections(object):
             '/vecdb.v1.Collections/Stats',
             vecdb_dot_v1_dot_collections__pb2.CollectionStatsRequest.SerializeToString,
             vecdb_dot_v1_dot_collections__pb2.CollectionStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Compact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Collections/Compact',
+            vecdb_dot_v1_dot_collections__pb2.CompactRequest.SerializeToString,
+            vecdb_dot_v1_dot_collections__pb2.CompactResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -16,10 +16,14 @@ class Near(_message.Message):
     def __init__(self, vector: _Optional[_Union[_common_pb2.Vector, _Mapping]] = ..., space: _Optional[str] = ...) -> None: ...
 
 class Leg(_message.Message):
-    __slots__ = ("near",)
+    __slots__ = ("near", "ef", "exact")
     NEAR_FIELD_NUMBER: _ClassVar[int]
+    EF_FIELD_NUMBER: _ClassVar[int]
+    EXACT_FIELD_NUMBER: _ClassVar[int]
     near: Near
-    def __init__(self, near: _Optional[_Union[Near, _Mapping]] = ...) -> None: ...
+    ef: int
+    exact: bool
+    def __init__(self, near: _Optional[_Union[Near, _Mapping]] = ..., ef: _Optional[int] = ..., exact: bool = ...) -> None: ...
 
 class QueryRequest(_message.Message):
     __slots__ = ("collection", "legs", "k", "filter", "with_vectors", "with_texts", "without_payload", "min_commit_seq")
