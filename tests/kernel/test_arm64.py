@@ -20,7 +20,7 @@ FLAGS.append("-pthread")
 
 
 def build(compiler: str, out: Path, *flags: str) -> Path:
-    core = [path for path in sorted(SOURCES.glob("*.cpp")) if path.name != "bindings.cpp"]
+    core = [path for path in sorted(SOURCES.glob("*.cpp")) if not path.name.startswith("bindings")]
     sources = [Path(__file__).with_name("check_core.cpp"), *core]
     command = [compiler, *FLAGS, *flags, f"-I{SOURCES}", *map(str, sources), "-o", str(out)]
     subprocess.run(command, check=True, capture_output=True, text=True)

@@ -1,0 +1,127 @@
+// The walk over a graph and the refinement of links, as Python calls them; the GIL is released while
+// the core runs.
+#include <algorithm>
+
+#include "bindings.hpp"
+#include "graph.hpp"
+
+namespace vecdb::bindings {
+
+namespace {
+
+constexpr std::int64_t THREADS_MAX = 256;
+
+// Return the row to start from; 0 when there are no rows.
+std::uint32_t known_entry(nb::handle object, std::uint32_t n) {
+  const std::int64_t entry = integer("entry", object);
+  if (n == 0) return 0;
+  if (entry < 0 || entry >= std::int64_t{n}) {
+    raise_value("entry: expected 0 to " + std::to_string(n - 1) + ", got " +
+                std::to_string(entry));
+  }
+  return static_cast<std::uint32_t>(entry);
+}
+
+// The four arrays of a graph over n rows, and the view of them that the core reads.
+class GraphArrays {
+ public:
+  GraphArrays(nb::handle links0, nb::handle upper_offsets, nb::handle upper_rows,
+              nb::handle upper_links, nb::handle entry, std::uint32_t n)
+      : links0_("links0", links0, UINT32, 2),
+        offsets_("upper_offsets", upper_offsets, UINT64, 1),
+        rows_("upper_rows", upper_rows, UINT32, 1),
+        links_("upper_links", upper_links, UINT32, 2) {
+    links0_.expect_shape({n, links0_.shape()[1]});
+    links_.expect_shape({rows_.shape()[0], links_.shape()[1]});
+    check_offsets();
+    graph_ = {
+        .links0 = links0_.values<std::uint32_t>(),
+        .width = links0_.shape()[1],
+        .upper_offsets = offsets_.values<std::uint64_t>(),
+        .levels = offsets_.shape()[0] - 1,
+        .upper_rows = rows_.values<std::uint32_t>(),
+        .upper_links = links_.values<std::uint32_t>(),
+        .upper_width = links_.shape()[1],
+        .entry = known_entry(entry, n),
+    };
+  }
+
+  const vecdb::Graph& graph() const { return graph_; }
+
+ private:
+  void check_offsets() const {
+    const std::uint64_t count = offsets_.shape()[0];
+    const std::uint64_t rows = rows_.shape()[0];
+    const auto* offsets = offsets_.values<std::uint64_t>();
+    if (count == 0 || offsets[0] != 0 || offsets[count - 1] != rows ||
+        !std::is_sorted(offsets, offsets + count)) {
+      raise_value("upper_offsets: expected ascending values from 0 to " + std::to_string(rows));
+    }
+  }
+
+  Array links0_;
+  Array offsets_;
+  Array rows_;
+  Array links_;
+  vecdb::Graph graph_{};
+};
+
+nb::tuple search_graph(nb::handle metric, nb::handle links0, nb::handle upper_offsets,
+                       nb::handle upper_rows, nb::handle upper_links, nb::handle entry,
+                       nb::handle codes, nb::handle bounds, nb::handle vectors, nb::handle query,
+                       nb::handle k, nb::handle ef, nb::handle allowed) {
+  const Metric kind = known_metric(metric);
+  const CodedArrays arrays(codes, bounds, vectors);
+  const vecdb::Vectors& view = arrays.vectors();
+  const GraphArrays graph(links0, upper_offsets, upper_rows, upper_links, entry, view.n);
+  const Array query_array("query", query, FLOAT32, 1);
+  query_array.expect_shape({view.dim});
+  const std::size_t limit = positive("k", k);
+  const std::size_t pool = positive("ef", ef);
+  const Allowed rows(allowed, view.n);
+  vecdb::GraphAnswer found;
+  {
+    nb::gil_scoped_release released;
+    found = vecdb::search_graph(kind, graph.graph(), arrays.codes(), view,
+                                query_array.values<float>(), limit, pool, rows.bitmap());
+  }
+  const nb::tuple answer = as_arrays(found.neighbors);
+  return nb::make_tuple(answer[0], answer[1], found.visited);
+}
+
+nb::object refine_links(nb::handle links0, nb::handle entry, nb::handle codes, nb::handle bounds,
+                        nb::handle width, nb::handle alpha, nb::handle threads) {
+  const Array codes_array("codes", codes, UINT8, 2);
+  const Shape view = checked_shape("codes", codes_array);
+  const Array bounds_array("bounds", bounds, FLOAT32, 2);
+  bounds_array.expect_shape({view.n, 3});
+  const Array links("links0", links0, UINT32, 2);
+  links.expect_shape({view.n, links.shape()[1]});
+  const std::uint32_t start = known_entry(entry, view.n);
+  const auto new_width = static_cast<std::uint32_t>(between("width", width, vecdb::WIDTH_MAX));
+  const double slack = at_least_one("alpha", alpha);
+  const auto count = static_cast<unsigned>(between("threads", threads, THREADS_MAX));
+  auto refined = std::make_unique_for_overwrite<std::uint32_t[]>(std::size_t{view.n} * new_width);
+  {
+    nb::gil_scoped_release released;
+    vecdb::refine_links(links.values<std::uint32_t>(), links.shape()[1], start,
+                        {codes_array.values<std::uint8_t>(), bounds_array.values<float>()}, view.n,
+                        view.dim, new_width, slack, count, refined.get());
+  }
+  return numpy_array(std::move(refined), {view.n, new_width});
+}
+
+}  // namespace
+
+void bind_graph(nb::module_& module) {
+  module.attr("NO_LINK") = vecdb::NO_LINK;
+  module.def("search_graph", &search_graph, arg("metric"), arg("links0"), arg("upper_offsets"),
+             arg("upper_rows"), arg("upper_links"), arg("entry"), arg("codes"), arg("bounds"),
+             arg("vectors"), arg("query"), arg("k"), arg("ef"), arg("allowed"),
+             "Return rows near the query found by walking a graph, and how many were visited.");
+  module.def("refine_links", &refine_links, arg("links0"), arg("entry"), arg("codes"), arg("bounds"),
+             arg("width"), arg("alpha"), arg("threads"),
+             "Return links chosen anew among every row's neighbours and theirs.");
+}
+
+}  // namespace vecdb::bindings
