@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kernel.graphs import NO_LINK, build
-from vecdb.kernel import _native, reference, reference_graph
+from vecdb.kernel import _native, reference, reference_refine
 
 DOT, L2 = reference.DOT, reference.L2
 
 
-@pytest.fixture(params=[_native, reference_graph], ids=["native", "reference"])
+@pytest.fixture(params=[_native, reference_refine], ids=["native", "reference"])
 def kernel(request: pytest.FixtureRequest) -> types.ModuleType:
     return request.param
 
@@ -76,7 +76,7 @@ def test_links_are_rows_and_distinct(kernel, dim, alpha):
 
 
 def assert_same(links, codes, bounds, width, alpha, entry=0) -> None:
-    wanted = reference_graph.refine_links(links, entry, codes, bounds, width, alpha, 1)
+    wanted = reference_refine.refine_links(links, entry, codes, bounds, width, alpha, 1)
     for threads in (1, 2, 5):
         seen = _native.refine_links(links, entry, codes, bounds, width, alpha, threads)
         np.testing.assert_array_equal(seen, wanted)

@@ -3,11 +3,14 @@
 Answers three questions, natively and with the GIL released: the best k rows of float32 vectors
 (`scan_f32`), the same rows found by reading one byte per value (`scan_i8`, over what `quantize`
 made), and most of them found by walking a graph (`search_graph`), which `refine_links` can better.
+`search` walks or scans, whichever costs less, and never finds fewer than there are; `search_many`
+and `scan_many` answer many queries on many threads.
 Segments, filters and files are left to the rooms above; arrays may be read-only memory maps, and no
 value in them, however damaged, can do worse than a wrong answer.
 
-`reference` and `reference_graph` say in numpy what every function does; the tests hold both sides
-to one contract. They are no fallback: without the compiled module this package does not import.
+`reference`, `reference_graph` and `reference_refine` say in numpy what every function does; the
+tests hold both sides to one contract. They are no fallback: without the compiled module this
+package does not import.
 """
 
 from ._native import (
@@ -20,7 +23,10 @@ from ._native import (
     refine_links,
     scan_f32,
     scan_i8,
+    scan_many,
+    search,
     search_graph,
+    search_many,
 )
 
 __all__ = [
@@ -33,5 +39,8 @@ __all__ = [
     "refine_links",
     "scan_f32",
     "scan_i8",
+    "scan_many",
+    "search",
     "search_graph",
+    "search_many",
 ]

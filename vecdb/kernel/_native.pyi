@@ -53,6 +53,22 @@ def scan_i8(
     scan_f32.
     """
 
+def scan_many(
+    metric: int,
+    codes: NDArray[np.uint8],
+    bounds: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    k: int,
+    allowed: NDArray[np.uint64] | None,
+    threads: int,
+) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    """Return what scan_i8 returns for each of many queries, stacked, found by many threads.
+
+    queries: (q, dim) float32. Rows and scores are (q, min(k, allowed rows)). 1 <= threads <= 256;
+    their number changes nothing but time. Otherwise as scan_i8.
+    """
+
 def search_graph(
     metric: int,
     links0: NDArray[np.uint32],
@@ -80,14 +96,71 @@ def search_graph(
 
     Level by level from the top, the walk goes to the best linked row for as long as it is better
     than where it stands. On level 0 it expands the best row it has met, until that is worse than
-    the worst of a full pool: the best max(ef, k) allowed rows met. So it returns fewer than k rows
-    only when links lead to no more allowed ones. "Better" is by an estimate from codes and bounds
-    (what `quantize` made of vectors), ties by lower row. The answer is the best k of the pool by
-    the score, and in the order, of scan_f32.
+    the worst of a full pool: the best p allowed rows met. So it returns fewer than k rows only when
+    links lead to no more allowed ones. "Better" is by an estimate from codes and bounds (what
+    `quantize` made of vectors), ties by lower row. The answer is the best k of the pool by the
+    score, and in the order, of scan_f32.
+
+    p is max(ef, k) when all rows are allowed. When a share s of them is, and a share t of those
+    expanded so far, it is u * max(ef, k) + 0.75 * k * (1 - u), where u = max(s, t), times
+    2 - 2 * t / s where that is more than 1; rounded up, and at least k. So a search under a filter
+    finds about as large a part of the true k as one without.
 
     A link that is no row is passed over; whatever links, codes and bounds say, the rows are
     distinct, allowed and have their true scores. A query that is not finite is answered by
     scan_f32. ef >= 1. Otherwise, and in what it raises, as scan_i8.
+    """
+
+def search(
+    metric: int,
+    links0: NDArray[np.uint32],
+    upper_offsets: NDArray[np.uint64],
+    upper_rows: NDArray[np.uint32],
+    upper_links: NDArray[np.uint32],
+    entry: int,
+    codes: NDArray[np.uint8],
+    bounds: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    query: NDArray[np.float32],
+    k: int,
+    ef: int,
+    allowed: NDArray[np.uint64] | None,
+) -> tuple[NDArray[np.uint32], NDArray[np.float32], int, bool]:
+    """Return min(k, allowed rows) near neighbours, how many the walk visited, and whether scanned.
+
+    Walks as search_graph does, or scans the allowed rows as scan_i8 does. It scans
+
+    - when that is expected to cost less: a * (dim + 64) for a allowed rows, against
+      0.625 * width * p * n / a * (dim + 448) for a walk that gathers p rows;
+    - when the query is not finite, or k rows or fewer are allowed;
+    - when the walk has visited so many rows, before it ended, that it has cost a quarter of the
+      scan and twice what was expected: the filter excludes what is near the query;
+    - when the walk ends with fewer than k rows.
+
+    Arguments and what it raises as search_graph. Rows are allowed and distinct, and have their true
+    scores, whatever the arrays say; a scan finds the true best.
+    """
+
+def search_many(
+    metric: int,
+    links0: NDArray[np.uint32],
+    upper_offsets: NDArray[np.uint64],
+    upper_rows: NDArray[np.uint32],
+    upper_links: NDArray[np.uint32],
+    entry: int,
+    codes: NDArray[np.uint8],
+    bounds: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    k: int,
+    ef: int,
+    allowed: NDArray[np.uint64] | None,
+    threads: int,
+) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.uint32], NDArray[np.bool_]]:
+    """Return what search returns for each of many queries, stacked, found by many threads.
+
+    queries: (q, dim) float32. Rows and scores are (q, min(k, allowed rows)), visited and scanned
+    (q,). 1 <= threads <= 256; their number changes nothing but time. Otherwise as search.
     """
 
 def refine_links(

@@ -2,7 +2,8 @@
 
 Same functions, signatures, errors and, for scores and codes, the same bits. `scan_i8` is defined
 to return what `scan_f32` returns, so here it scans the float32 rows; how the codes are used to get
-there faster is the native kernel's business. `reference_graph` does the same for graphs.
+there faster is the native kernel's business. `reference_graph` and `reference_refine` do the same
+for graphs.
 """
 
 import numpy as np
@@ -13,14 +14,25 @@ from .reference_checks import (
     DOT,
     L2,
     check_array,
+    check_between,
     check_coded,
     check_metric,
     check_positive,
     check_query,
+    check_shape,
     check_vectors,
 )
 
-__all__ = ["DIM_MAX", "DOT", "L2", "instruction_set", "quantize", "scan_f32", "scan_i8"]
+__all__ = [
+    "DIM_MAX",
+    "DOT",
+    "L2",
+    "instruction_set",
+    "quantize",
+    "scan_f32",
+    "scan_i8",
+    "scan_many",
+]
 
 _LANES = 64
 
@@ -94,6 +106,34 @@ def scan_i8(
     check_metric(metric)
     check_coded(codes, bounds, vectors)
     return scan_f32(metric, vectors, query, k, allowed)
+
+
+def scan_many(
+    metric: int,
+    codes: NDArray[np.uint8],
+    bounds: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    k: int,
+    allowed: NDArray[np.uint64] | None,
+    threads: int,
+) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    """Return what scan_i8 returns for each of many queries, stacked, found by many threads.
+
+    queries: (q, dim) float32. Rows and scores are (q, min(k, allowed rows)). 1 <= threads <= 256;
+    their number changes nothing but time. Otherwise as scan_i8.
+    """
+    check_metric(metric)
+    check_coded(codes, bounds, vectors)
+    check_array("queries", queries, np.float32, 2)
+    check_shape("queries", queries, (len(queries), vectors.shape[1]))
+    width = min(check_positive("k", k), len(allowed_rows(allowed, len(vectors))))
+    check_between("threads", threads, 256)
+    answers = [scan_f32(metric, vectors, query, k, allowed) for query in queries]
+    return (
+        np.array([rows for rows, _ in answers], np.uint32).reshape(len(queries), width),
+        np.array([scores for _, scores in answers], np.float32).reshape(len(queries), width),
+    )
 
 
 def best(

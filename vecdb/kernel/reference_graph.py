@@ -3,13 +3,14 @@
 import bisect
 import heapq
 import itertools
+import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .reference import DOT, L2, allowed_rows, best, scan_f32
+from .reference import DOT, allowed_rows, best, scan_f32, scan_i8
 from .reference_checks import (
-    check_alpha,
     check_array,
     check_between,
     check_coded,
@@ -18,7 +19,6 @@ from .reference_checks import (
     check_metric,
     check_positive,
     check_query,
-    check_rows,
     check_shape,
 )
 
@@ -53,165 +53,179 @@ def search_graph(
 
     Level by level from the top, the walk goes to the best linked row for as long as it is better
     than where it stands. On level 0 it expands the best row it has met, until that is worse than
-    the worst of a full pool: the best max(ef, k) allowed rows met. So it returns fewer than k rows
-    only when links lead to no more allowed ones. "Better" is by an estimate from codes and bounds
-    (what `quantize` made of vectors), ties by lower row. The answer is the best k of the pool by
-    the score, and in the order, of scan_f32.
+    the worst of a full pool: the best p allowed rows met. So it returns fewer than k rows only when
+    links lead to no more allowed ones. "Better" is by an estimate from codes and bounds (what
+    `quantize` made of vectors), ties by lower row. The answer is the best k of the pool by the
+    score, and in the order, of scan_f32.
+
+    p is max(ef, k) when all rows are allowed. When a share s of them is, and a share t of those
+    expanded so far, it is u * max(ef, k) + 0.75 * k * (1 - u), where u = max(s, t), times
+    2 - 2 * t / s where that is more than 1; rounded up, and at least k. So a search under a filter
+    finds about as large a part of the true k as one without.
 
     A link that is no row is passed over; whatever links, codes and bounds say, the rows are
     distinct, allowed and have their true scores. A query that is not finite is answered by
     scan_f32. ef >= 1. Otherwise, and in what it raises, as scan_i8.
     """
-    check_metric(metric)
-    check_coded(codes, bounds, vectors)
-    n = len(vectors)
-    check_graph(links0, upper_offsets, upper_rows, upper_links, n)
-    start = check_entry(entry, n)
+    _check(metric, links0, upper_offsets, upper_rows, upper_links, entry, codes, bounds, vectors)
     check_query(query, vectors.shape[1])
-    limit = check_positive("k", k)
-    size = max(limit, check_positive("ef", ef))
-    rows = allowed_rows(allowed, n)
-    if n == 0 or not np.isfinite(query).all():
-        return *scan_f32(metric, vectors, query, limit, allowed), n
+    pool = _pool(k, ef, allowed, len(vectors))
+    if len(vectors) == 0 or not np.isfinite(query).all():
+        return *scan_f32(metric, vectors, query, k, allowed), len(vectors)
     estimates = _estimates(metric, codes, bounds, query)
-    for begin, end in reversed(list(itertools.pairwise(upper_offsets.tolist()))):
-        start = _descend(estimates, upper_rows[begin:end], upper_links[begin:end], start)
-    pool, visited = _gather(estimates, links0, start, size, set(rows.tolist()))
-    found, scores = best(metric, vectors, np.array(pool, np.int64), query, limit)
+    start = _descend(estimates, upper_offsets, upper_rows, upper_links, entry)
+    rows, visited = _gather(estimates, links0, start, pool, len(vectors))
+    found, scores = best(metric, vectors, np.array(rows, np.int64), query, pool.k)
     return found, scores, visited
 
 
-def refine_links(
+def search(
+    metric: int,
     links0: NDArray[np.uint32],
+    upper_offsets: NDArray[np.uint64],
+    upper_rows: NDArray[np.uint32],
+    upper_links: NDArray[np.uint32],
     entry: int,
     codes: NDArray[np.uint8],
     bounds: NDArray[np.float32],
-    width: int,
-    alpha: float,
+    vectors: NDArray[np.float32],
+    query: NDArray[np.float32],
+    k: int,
+    ef: int,
+    allowed: NDArray[np.uint64] | None,
+) -> tuple[NDArray[np.uint32], NDArray[np.float32], int, bool]:
+    """Return min(k, allowed rows) near neighbours, how many the walk visited, and whether scanned.
+
+    Walks as search_graph does, or scans the allowed rows as scan_i8 does. It scans
+
+    - when that is expected to cost less: a * (dim + 64) for a allowed rows, against
+      0.625 * width * p * n / a * (dim + 448) for a walk that gathers p rows;
+    - when the query is not finite, or k rows or fewer are allowed;
+    - when the walk has visited so many rows, before it ended, that it has cost a quarter of the
+      scan and twice what was expected: the filter excludes what is near the query;
+    - when the walk ends with fewer than k rows.
+
+    Arguments and what it raises as search_graph. Rows are allowed and distinct, and have their true
+    scores, whatever the arrays say; a scan finds the true best.
+    """
+    _check(metric, links0, upper_offsets, upper_rows, upper_links, entry, codes, bounds, vectors)
+    check_query(query, vectors.shape[1])
+    n, dim = vectors.shape
+    pool = _pool(k, ef, allowed, n)
+    count = len(pool.allowed)
+    scan = *scan_i8(metric, codes, bounds, vectors, query, k, allowed), 0, True
+    if int(k) >= count or not np.isfinite(query).all():
+        return scan
+    expanded = float(pool.size(0, 0)) * n / count
+    walk_row = dim + 448.0
+    walk_cost = min(float(n), expanded * 0.625 * links0.shape[1]) * walk_row
+    scan_cost = count * (dim + 64.0)
+    if walk_cost >= scan_cost:
+        return scan
+    most = n if allowed is None else min(n, int(max(scan_cost / 4, walk_cost * 2) / walk_row))
+    estimates = _estimates(metric, codes, bounds, query)
+    start = _descend(estimates, upper_offsets, upper_rows, upper_links, entry)
+    rows, visited = _gather(estimates, links0, start, pool, most)
+    if len(rows) < pool.k:
+        return *scan[:2], visited, True
+    found, scores = best(metric, vectors, np.array(rows, np.int64), query, pool.k)
+    return found, scores, visited, False
+
+
+def search_many(
+    metric: int,
+    links0: NDArray[np.uint32],
+    upper_offsets: NDArray[np.uint64],
+    upper_rows: NDArray[np.uint32],
+    upper_links: NDArray[np.uint32],
+    entry: int,
+    codes: NDArray[np.uint8],
+    bounds: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    k: int,
+    ef: int,
+    allowed: NDArray[np.uint64] | None,
     threads: int,
-) -> NDArray[np.uint32]:
-    """Return links (n, width) uint32 chosen anew among every row's neighbours and theirs.
+) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.uint32], NDArray[np.bool_]]:
+    """Return what search returns for each of many queries, stacked, found by many threads.
 
-    links0: (n, any) uint32, as search_graph reads it. RobustPrune of Vamana (Subramanya et al.,
-    DiskANN, NeurIPS 2019, Algorithm 2) over the nearest 256 of the first 4,096 rows that one or two
-    links lead to: from the nearest, link to each that is not occluded by one linked to before. Row
-    s occludes t when alpha * distance(s, t) <= distance(row, t); the first round has alpha = 1, so
-    that what a larger alpha >= 1 lets in comes after. Distances are squared euclidean, from codes
-    and bounds, which suits L2, and DOT over rows of unit length. Then every row that only the old
-    links lead to from `entry` gets a link back: from the nearest row that had one, that is itself
-    led to, and that has a place to spare, one that no other row depends on.
-
-    1 <= width <= 256. The result is the same for any number of threads, 1 to 256. Raises as
-    search_graph does.
+    queries: (q, dim) float32. Rows and scores are (q, min(k, allowed rows)), visited and scanned
+    (q,). 1 <= threads <= 256; their number changes nothing but time. Otherwise as search.
     """
-    check_array("codes", codes, np.uint8, 2)
-    check_rows("codes", codes)
-    n = len(codes)
-    check_array("bounds", bounds, np.float32, 2)
-    check_shape("bounds", bounds, (n, 3))
-    check_array("links0", links0, np.uint32, 2)
-    check_shape("links0", links0, (n, links0.shape[1]))
-    start = check_entry(entry, n)
-    room = check_between("width", width, 256)
-    slack = check_alpha(alpha)
+    _check(metric, links0, upper_offsets, upper_rows, upper_links, entry, codes, bounds, vectors)
+    check_array("queries", queries, np.float32, 2)
+    check_shape("queries", queries, (len(queries), vectors.shape[1]))
     check_between("threads", threads, 256)
-    old = [_links(row, n) for row in links0]
-    new = []
-    for row in range(n):
-        met = list(dict.fromkeys(itertools.chain(old[row], *(old[near] for near in old[row]))))
-        met = [other for other in met if other != row][:4096]
-        new.append(_prune(codes, bounds, row, met, room, slack))
-    if n > 0:
-        _reconnect(codes, bounds, old, new, start, room)
-    refined = np.full((n, room), NO_LINK, np.uint32)
-    for row, links in enumerate(new):
-        refined[row, : len(links)] = links
-    return refined
+    width = min(_pool(k, ef, allowed, len(vectors)).k, len(allowed_rows(allowed, len(vectors))))
+    answers = [
+        search(
+            metric,
+            links0,
+            upper_offsets,
+            upper_rows,
+            upper_links,
+            entry,
+            codes,
+            bounds,
+            vectors,
+            query,
+            k,
+            ef,
+            allowed,
+        )
+        for query in queries
+    ]
+    return (
+        np.array([one[0] for one in answers], np.uint32).reshape(len(queries), width),
+        np.array([one[1] for one in answers], np.float32).reshape(len(queries), width),
+        np.array([one[2] for one in answers], np.uint32),
+        np.array([one[3] for one in answers], np.bool_),
+    )
 
 
-def _prune(
-    codes: NDArray[np.uint8],
-    bounds: NDArray[np.float32],
-    row: int,
-    met: list[int],
-    width: int,
-    alpha: float,
-) -> list[int]:
-    """Return the rows that a row is to link to, of those it met."""
-    others = np.array(met, np.int64)
-    distances = _distances(codes, bounds, row, others)
-    order = np.lexsort((others, distances))[:256]
-    others, distances = others[order], distances[order]
-    occlusion = np.zeros(len(others))
-    chosen: list[int] = []
-    for limit in (1.0, alpha):
-        for at, other in enumerate(others.tolist()):
-            if len(chosen) == width or occlusion[at] >= limit or other in chosen:
-                continue
-            chosen.append(other)
-            with np.errstate(all="ignore"):
-                apart = _distances(codes, bounds, other, others)
-                ratio = np.where(apart > 0, distances / apart, np.inf)
-            occlusion[at + 1 :] = np.fmax(occlusion, ratio)[at + 1 :]
-    return chosen
+@dataclass(frozen=True)
+class _Pool:
+    """How many allowed rows a walk gathers before it may end."""
+
+    k: int
+    ef: int
+    share: float
+    """Of all rows, how many are allowed."""
+    allowed: frozenset[int]
+
+    def size(self, expanded: int, expanded_allowed: int) -> int:
+        """Return the size of the pool after so many rows were expanded."""
+        met = expanded_allowed / expanded if expanded else self.share
+        share = max(self.share, met)
+        wanted = share * self.ef + 0.75 * self.k * (1 - share)
+        if 2 * met < self.share:
+            wanted *= 2 - 2 * met / self.share
+        return max(self.k, math.ceil(wanted))
 
 
-def _reconnect(
-    codes: NDArray[np.uint8],
-    bounds: NDArray[np.float32],
-    old: list[list[int]],
-    new: list[list[int]],
+def _check(
+    metric: int,
+    links0: NDArray[np.uint32],
+    upper_offsets: NDArray[np.uint64],
+    upper_rows: NDArray[np.uint32],
+    upper_links: NDArray[np.uint32],
     entry: int,
-    width: int,
+    codes: NDArray[np.uint8],
+    bounds: NDArray[np.float32],
+    vectors: NDArray[np.float32],
 ) -> None:
-    """Restore the way from the entry to every row that has lost it, changing `new`."""
-    parents = {entry: entry}
-    _spread(new, entry, parents)
-    for row in _spread(old, entry, {entry: entry}):
-        if row in parents:
-            continue
-        linking = [source for source, links in enumerate(old) if row in links and source in parents]
-        sources = np.array(linking, np.int64)
-        distances = _distances(codes, bounds, row, sources)
-        for source in sources[np.lexsort((sources, distances))].tolist():
-            links = new[source]
-            spare = [at for at, other in enumerate(links) if parents.get(other) != source]
-            if len(links) < width:
-                links.append(row)
-            elif spare:
-                links[spare[-1]] = row
-            else:
-                continue
-            parents[row] = source
-            _spread(new, row, parents)
-            break
+    check_metric(metric)
+    check_coded(codes, bounds, vectors)
+    check_graph(links0, upper_offsets, upper_rows, upper_links, len(vectors))
+    check_entry(entry, len(vectors))
 
 
-def _spread(links: list[list[int]], start: int, parents: dict[int, int]) -> list[int]:
-    """Return the rows that links lead to, breadth first, and note which row each was met from.
-
-    Rows that have a parent already are not entered.
-    """
-    order = [start]
-    for row in order:
-        for linked in links[row]:
-            if linked not in parents:
-                parents[linked] = row
-                order.append(linked)
-    return order
-
-
-def _distances(
-    codes: NDArray[np.uint8], bounds: NDArray[np.float32], row: int, others: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return squared euclidean distances by codes, less what may be rounding, at least 0."""
-    units = codes[row].astype(np.float64) - 128
-    scale, _, norm2 = bounds[row].astype(np.float64)
-    estimates = _judge(L2, codes[others], bounds[others], units, scale, norm2)
-    with np.errstate(all="ignore"):
-        rounding = 2.0**-20 * (norm2 + bounds[others, 2].astype(np.float64))
-        distances = -estimates.astype(np.float64) - rounding
-    return np.where(np.isnan(distances), np.inf, np.maximum(distances, 0))
+def _pool(k: int, ef: int, allowed: NDArray[np.uint64] | None, n: int) -> _Pool:
+    limit, most = check_positive("k", k), check_positive("ef", ef)
+    rows = allowed_rows(allowed, n)
+    share = len(rows) / n if n else 0.0
+    return _Pool(min(limit, n), min(max(limit, most), n), share, frozenset(rows.tolist()))
 
 
 def _estimates(
@@ -226,10 +240,10 @@ def _estimates(
     """
     scale = float(np.abs(query).max()) / 127.0
     units = np.rint(query.astype(np.float64) / scale) if scale > 0 else np.zeros(len(query))
-    return _judge(metric, codes, bounds, units, scale, scale * scale * np.square(units).sum())
+    return judge(metric, codes, bounds, units, scale, scale * scale * np.square(units).sum())
 
 
-def _judge(
+def judge(
     metric: int,
     codes: NDArray[np.uint8],
     bounds: NDArray[np.float32],
@@ -250,57 +264,72 @@ def _judge(
         return np.where(np.isnan(scores), -np.inf, scores).astype(np.float32)
 
 
-def _links(row: NDArray[np.uint32], n: int) -> list[int]:
+def links_of(row: NDArray[np.uint32], n: int) -> list[int]:
     """Return the rows that a row of links names."""
     ends = np.flatnonzero(row == NO_LINK)
     return [link for link in row[: ends[0] if len(ends) else None].tolist() if link < n]
 
 
 def _descend(
-    estimates: NDArray[np.float32], rows: NDArray[np.uint32], links: NDArray[np.uint32], start: int
+    estimates: NDArray[np.float32],
+    offsets: NDArray[np.uint64],
+    rows: NDArray[np.uint32],
+    links: NDArray[np.uint32],
+    entry: int,
 ) -> int:
-    """Return where going to the best linked row, while that is better, ends on a level."""
+    """Return the row of level 0 that going to the best linked row, level by level, leads to."""
 
     def rank(row: int) -> tuple[float, int]:
         return -float(estimates[row]), row
 
-    best = rank(start)
-    while True:
-        at = int(np.searchsorted(rows, best[1]))
-        if at == len(rows) or rows[at] != best[1]:
-            return best[1]
-        linked = min(map(rank, _links(links[at], len(estimates))), default=best)
-        if linked >= best:
-            return best[1]
-        best = linked
+    now = rank(int(entry))
+    for begin, end in reversed(list(itertools.pairwise(offsets.tolist()))):
+        while True:
+            at = begin + int(np.searchsorted(rows[begin:end], now[1]))
+            if at == end or rows[at] != now[1]:
+                break
+            linked = min(map(rank, links_of(links[at], len(estimates))), default=now)
+            if linked >= now:
+                break
+            now = linked
+    return now[1]
 
 
 def _gather(
     estimates: NDArray[np.float32],
     links0: NDArray[np.uint32],
     start: int,
-    size: int,
-    allowed: set[int],
+    pool: _Pool,
+    most: int,
 ) -> tuple[list[int], int]:
-    """Return the best `size` allowed rows that the walk on level 0 met, and how many it met."""
-    pool: list[tuple[float, int]] = []  # the best first
+    """Return the pool that the walk on level 0 gathers, and how many rows it met.
+
+    The pool is empty once the walk has met more than `most` rows before it ended.
+    """
+    gathered: list[tuple[float, int]] = []  # the best first
     frontier: list[tuple[float, int]] = []  # a heap, the best in front
+    size = pool.size(0, 0)
+    expanded = expanded_allowed = 0
     seen = {start}
     met = [start]
     while True:
         for row in met:
             rank = -float(estimates[row]), row
-            if len(pool) == size and rank > pool[-1]:
+            if len(gathered) >= size and rank > gathered[size - 1]:
                 continue
             heapq.heappush(frontier, rank)
-            if row in allowed:
-                bisect.insort(pool, rank)
-                del pool[size:]
-        if not frontier or (len(pool) == size and frontier[0] > pool[-1]):
-            return [row for _, row in pool], len(seen)
-        _, best = heapq.heappop(frontier)
+            if row in pool.allowed:
+                bisect.insort(gathered, rank)
+        if not frontier or (len(gathered) >= size and frontier[0] > gathered[size - 1]):
+            return [row for _, row in gathered[:size]], len(seen)
+        if len(seen) > most:
+            return [], len(seen)
+        _, nearest = heapq.heappop(frontier)
+        expanded += 1
+        expanded_allowed += nearest in pool.allowed
+        size = pool.size(expanded, expanded_allowed)
         met = []
-        for row in _links(links0[best], len(estimates)):
+        for row in links_of(links0[nearest], len(estimates)):
             if row not in seen:
                 seen.add(row)
                 met.append(row)

@@ -133,6 +133,28 @@ nb::tuple as_arrays(const std::vector<vecdb::Neighbor>& neighbors);
 // Return an argument that may be None as far as nanobind cares: the checks above say it better.
 inline auto arg(const char* name) { return nb::arg(name).none(); }
 
+// The most threads that a call may ask for.
+inline constexpr std::int64_t THREADS_MAX = 256;
+
+// What a call for many queries answers: as many neighbors for each, in arrays (queries, neighbors).
+class Table {
+ public:
+  Table(std::size_t queries, std::size_t neighbors);
+
+  // Fill the row of one query; there are as many neighbors as the table is wide.
+  void put(std::size_t query, const std::vector<vecdb::Neighbor>& found);
+
+  // Return rows uint32 and scores float32, and leave this empty.
+  nb::object take_rows();
+  nb::object take_scores();
+
+ private:
+  std::size_t queries_;
+  std::size_t neighbors_;
+  std::unique_ptr<std::uint32_t[]> rows_;
+  std::unique_ptr<float[]> scores_;
+};
+
 // Each adds the functions of one topic to the module.
 void bind_scan(nb::module_& module);
 void bind_graph(nb::module_& module);

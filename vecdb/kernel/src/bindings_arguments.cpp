@@ -179,4 +179,21 @@ nb::tuple as_arrays(const std::vector<vecdb::Neighbor>& neighbors) {
                         numpy_array(std::move(scores), {count}));
 }
 
+Table::Table(std::size_t queries, std::size_t neighbors)
+    : queries_(queries),
+      neighbors_(neighbors),
+      rows_(std::make_unique_for_overwrite<std::uint32_t[]>(queries * neighbors)),
+      scores_(std::make_unique_for_overwrite<float[]>(queries * neighbors)) {}
+
+void Table::put(std::size_t query, const std::vector<vecdb::Neighbor>& found) {
+  for (std::size_t i = 0; i < neighbors_; ++i) {
+    rows_[query * neighbors_ + i] = found[i].row;
+    scores_[query * neighbors_ + i] = found[i].score;
+  }
+}
+
+nb::object Table::take_rows() { return numpy_array(std::move(rows_), {queries_, neighbors_}); }
+
+nb::object Table::take_scores() { return numpy_array(std::move(scores_), {queries_, neighbors_}); }
+
 }  // namespace vecdb::bindings

@@ -4,12 +4,11 @@
 
 #include "bindings.hpp"
 #include "graph.hpp"
+#include "threads.hpp"
 
 namespace vecdb::bindings {
 
 namespace {
-
-constexpr std::int64_t THREADS_MAX = 256;
 
 // Return the row to start from; 0 when there are no rows.
 std::uint32_t known_entry(nb::handle object, std::uint32_t n) {
@@ -66,27 +65,96 @@ class GraphArrays {
   vecdb::Graph graph_{};
 };
 
+// What all searches take but the query: where, how many, and which may be found.
+struct Search {
+  Metric metric;
+  CodedArrays coded;
+  GraphArrays graph;
+  std::size_t k;
+  std::size_t ef;
+  Allowed allowed;
+
+  Search(nb::handle metric, nb::handle links0, nb::handle upper_offsets, nb::handle upper_rows,
+         nb::handle upper_links, nb::handle entry, nb::handle codes, nb::handle bounds,
+         nb::handle vectors, nb::handle k, nb::handle ef, nb::handle allowed)
+      : metric(known_metric(metric)),
+        coded(codes, bounds, vectors),
+        graph(links0, upper_offsets, upper_rows, upper_links, entry, coded.vectors().n),
+        k(positive("k", k)),
+        ef(positive("ef", ef)),
+        allowed(allowed, coded.vectors().n) {}
+
+  std::uint32_t dim() const { return coded.vectors().dim; }
+
+  // Call one of the core's searches.
+  template <typename Core>
+  vecdb::GraphAnswer run(const Core& core, const float* query) const {
+    return core(metric, graph.graph(), coded.codes(), coded.vectors(), query, k, ef,
+                allowed.bitmap());
+  }
+};
+
 nb::tuple search_graph(nb::handle metric, nb::handle links0, nb::handle upper_offsets,
                        nb::handle upper_rows, nb::handle upper_links, nb::handle entry,
                        nb::handle codes, nb::handle bounds, nb::handle vectors, nb::handle query,
                        nb::handle k, nb::handle ef, nb::handle allowed) {
-  const Metric kind = known_metric(metric);
-  const CodedArrays arrays(codes, bounds, vectors);
-  const vecdb::Vectors& view = arrays.vectors();
-  const GraphArrays graph(links0, upper_offsets, upper_rows, upper_links, entry, view.n);
-  const Array query_array("query", query, FLOAT32, 1);
-  query_array.expect_shape({view.dim});
-  const std::size_t limit = positive("k", k);
-  const std::size_t pool = positive("ef", ef);
-  const Allowed rows(allowed, view.n);
+  const Search search(metric, links0, upper_offsets, upper_rows, upper_links, entry, codes, bounds,
+                      vectors, k, ef, allowed);
+  const Array one("query", query, FLOAT32, 1);
+  one.expect_shape({search.dim()});
   vecdb::GraphAnswer found;
   {
     nb::gil_scoped_release released;
-    found = vecdb::search_graph(kind, graph.graph(), arrays.codes(), view,
-                                query_array.values<float>(), limit, pool, rows.bitmap());
+    found = search.run(vecdb::search_graph, one.values<float>());
   }
   const nb::tuple answer = as_arrays(found.neighbors);
   return nb::make_tuple(answer[0], answer[1], found.visited);
+}
+
+nb::tuple search(nb::handle metric, nb::handle links0, nb::handle upper_offsets,
+                 nb::handle upper_rows, nb::handle upper_links, nb::handle entry,
+                 nb::handle codes, nb::handle bounds, nb::handle vectors, nb::handle query,
+                 nb::handle k, nb::handle ef, nb::handle allowed) {
+  const Search search(metric, links0, upper_offsets, upper_rows, upper_links, entry, codes, bounds,
+                      vectors, k, ef, allowed);
+  const Array one("query", query, FLOAT32, 1);
+  one.expect_shape({search.dim()});
+  vecdb::GraphAnswer found;
+  {
+    nb::gil_scoped_release released;
+    found = search.run(vecdb::search, one.values<float>());
+  }
+  const nb::tuple answer = as_arrays(found.neighbors);
+  return nb::make_tuple(answer[0], answer[1], found.visited, found.scanned);
+}
+
+nb::tuple search_many(nb::handle metric, nb::handle links0, nb::handle upper_offsets,
+                      nb::handle upper_rows, nb::handle upper_links, nb::handle entry,
+                      nb::handle codes, nb::handle bounds, nb::handle vectors, nb::handle queries,
+                      nb::handle k, nb::handle ef, nb::handle allowed,
+                      nb::handle threads) {
+  const Search search(metric, links0, upper_offsets, upper_rows, upper_links, entry, codes, bounds,
+                      vectors, k, ef, allowed);
+  const Array many("queries", queries, FLOAT32, 2);
+  const std::size_t count = many.shape()[0];
+  many.expect_shape({count, search.dim()});
+  const auto most = static_cast<unsigned>(between("threads", threads, THREADS_MAX));
+  Table table(count, std::min<std::size_t>(search.k, search.allowed.bitmap().count()));
+  auto visited = std::make_unique_for_overwrite<std::uint32_t[]>(count);
+  auto scanned = std::make_unique_for_overwrite<bool[]>(count);
+  {
+    nb::gil_scoped_release released;
+    vecdb::share_out(most, count, 1, [&](unsigned, std::uint64_t query, std::uint64_t) {
+      const vecdb::GraphAnswer found =
+          search.run(vecdb::search, many.values<float>() + query * search.dim());
+      table.put(query, found.neighbors);
+      visited[query] = found.visited;
+      scanned[query] = found.scanned;
+    });
+  }
+  return nb::make_tuple(table.take_rows(), table.take_scores(),
+                        numpy_array(std::move(visited), {count}),
+                        numpy_array(std::move(scanned), {count}));
 }
 
 nb::object refine_links(nb::handle links0, nb::handle entry, nb::handle codes, nb::handle bounds,
@@ -119,6 +187,15 @@ void bind_graph(nb::module_& module) {
              arg("upper_rows"), arg("upper_links"), arg("entry"), arg("codes"), arg("bounds"),
              arg("vectors"), arg("query"), arg("k"), arg("ef"), arg("allowed"),
              "Return rows near the query found by walking a graph, and how many were visited.");
+  module.def("search", &search, arg("metric"), arg("links0"), arg("upper_offsets"),
+             arg("upper_rows"), arg("upper_links"), arg("entry"), arg("codes"), arg("bounds"),
+             arg("vectors"), arg("query"), arg("k"), arg("ef"), arg("allowed"),
+             "Return rows near the query by a walk or a scan, how many the walk visited, and "
+             "whether they come from a scan.");
+  module.def("search_many", &search_many, arg("metric"), arg("links0"), arg("upper_offsets"),
+             arg("upper_rows"), arg("upper_links"), arg("entry"), arg("codes"), arg("bounds"),
+             arg("vectors"), arg("queries"), arg("k"), arg("ef"), arg("allowed"), arg("threads"),
+             "Return what search returns for each of many queries, found by many threads.");
   module.def("refine_links", &refine_links, arg("links0"), arg("entry"), arg("codes"), arg("bounds"),
              arg("width"), arg("alpha"), arg("threads"),
              "Return links chosen anew among every row's neighbours and theirs.");

@@ -1,7 +1,10 @@
 // Quantization and the exact scans, as Python calls them; the GIL is released while the core runs.
+#include <algorithm>
+
 #include "bindings.hpp"
 #include "loops.hpp"
 #include "scan.hpp"
+#include "threads.hpp"
 
 namespace vecdb::bindings {
 
@@ -56,6 +59,30 @@ nb::tuple scan_i8(nb::handle metric, nb::handle codes, nb::handle bounds, nb::ha
   return as_arrays(found);
 }
 
+nb::tuple scan_many(nb::handle metric, nb::handle codes, nb::handle bounds, nb::handle vectors,
+                    nb::handle queries, nb::handle k, nb::handle allowed, nb::handle threads) {
+  const Metric kind = known_metric(metric);
+  const CodedArrays arrays(codes, bounds, vectors);
+  const vecdb::Vectors& view = arrays.vectors();
+  const Array query_array("queries", queries, FLOAT32, 2);
+  const std::size_t count = query_array.shape()[0];
+  query_array.expect_shape({count, view.dim});
+  const std::size_t limit = positive("k", k);
+  const Allowed rows(allowed, view.n);
+  const auto most = static_cast<unsigned>(between("threads", threads, THREADS_MAX));
+  const std::size_t neighbors = std::min<std::size_t>(limit, rows.bitmap().count());
+  Table table(count, neighbors);
+  {
+    nb::gil_scoped_release released;
+    vecdb::share_out(most, count, 1, [&](unsigned, std::uint64_t query, std::uint64_t) {
+      table.put(query, vecdb::scan_i8(kind, arrays.codes(), view,
+                                      query_array.values<float>() + query * view.dim, limit,
+                                      rows.bitmap()));
+    });
+  }
+  return nb::make_tuple(table.take_rows(), table.take_scores());
+}
+
 }  // namespace
 
 void bind_scan(nb::module_& module) {
@@ -67,6 +94,9 @@ void bind_scan(nb::module_& module) {
   module.def("scan_i8", &scan_i8, arg("metric"), arg("codes"), arg("bounds"), arg("vectors"),
              arg("query"), arg("k"), arg("allowed"),
              "Return what scan_f32 returns, reading one byte per value of most rows.");
+  module.def("scan_many", &scan_many, arg("metric"), arg("codes"), arg("bounds"), arg("vectors"),
+             arg("queries"), arg("k"), arg("allowed"), arg("threads"),
+             "Return what scan_i8 returns for each of many queries, found by many threads.");
 }
 
 }  // namespace vecdb::bindings

@@ -20,14 +20,8 @@ class Bitmap {
     return words_ == nullptr || ((words_[row >> 6] >> (row & 63)) & 1) != 0;
   }
 
-  std::uint32_t count() const {
-    if (words_ == nullptr) return n_;
-    std::uint32_t total = 0;
-    for (std::uint32_t word = 0; word < word_count(); ++word) {
-      total += static_cast<std::uint32_t>(std::popcount(word_at(word)));
-    }
-    return total;
-  }
+  // Return how many rows pass.
+  std::uint32_t count() const;
 
   std::uint32_t word_count() const {
     return static_cast<std::uint32_t>((std::uint64_t{n_} + 63) / 64);

@@ -33,13 +33,19 @@ struct Graph {
 
 struct GraphAnswer {
   std::vector<Neighbor> neighbors;  // best first
-  std::uint32_t visited = 0;        // rows of level 0 that were judged
+  std::uint32_t visited = 0;        // rows of level 0 that a walk judged
+  bool scanned = false;             // whether the answer comes from a scan instead
 };
 
-// Return the best min(k, pool) rows of the pool that the walk gathers; reference.py says which.
+// Return the best min(k, pool) rows of the pool that the walk gathers; reference_graph.py says which.
 GraphAnswer search_graph(Metric metric, const Graph& graph, const Codes& codes,
                          const Vectors& vectors, const float* query, std::size_t k, std::size_t ef,
                          const Bitmap& allowed);
+
+// Return min(k, allowed rows) of them: by a walk, or by a scan where that costs less, or where the
+// walk turns out to; reference_graph.py says when.
+GraphAnswer search(Metric metric, const Graph& graph, const Codes& codes, const Vectors& vectors,
+                   const float* query, std::size_t k, std::size_t ef, const Bitmap& allowed);
 
 // The most links a row can be given.
 inline constexpr std::uint32_t WIDTH_MAX = 256;

@@ -30,7 +30,8 @@ float round_up(double value) {
 
 namespace vecdb::baseline {
 #include "loops.inc"
-inline constexpr Loops LOOPS{VECDB_BASELINE_NAME, scores, bounds, estimates, quantize};
+inline constexpr Loops LOOPS{VECDB_BASELINE_NAME, scores, bounds, estimates, quantize,
+                             count_bits};
 }  // namespace vecdb::baseline
 
 // clang spells the pragmas below differently and has only been promised the baseline.
@@ -41,7 +42,8 @@ inline constexpr Loops LOOPS{VECDB_BASELINE_NAME, scores, bounds, estimates, qua
 #pragma GCC target("avx2")
 namespace vecdb::avx2 {
 #include "loops.inc"
-inline constexpr Loops LOOPS{"avx2", scores, bounds, estimates, quantize};
+inline constexpr Loops LOOPS{"avx2", scores, bounds, estimates, quantize,
+                             count_bits};
 }  // namespace vecdb::avx2
 #pragma GCC pop_options
 
@@ -51,7 +53,8 @@ inline constexpr Loops LOOPS{"avx2", scores, bounds, estimates, quantize};
 #define VECDB_U8_S8_DOT
 namespace vecdb::avx512vnni {
 #include "loops.inc"
-inline constexpr Loops LOOPS{"avx512vnni", scores, bounds, estimates, quantize};
+inline constexpr Loops LOOPS{"avx512vnni", scores, bounds, estimates, quantize,
+                             count_bits};
 }  // namespace vecdb::avx512vnni
 #undef VECDB_U8_S8_DOT
 #pragma GCC pop_options

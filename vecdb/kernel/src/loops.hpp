@@ -44,6 +44,9 @@ struct Loops {
   // codes (n, dim) and bounds (n, 3) of vectors (n, dim).
   void (*quantize)(const float* vectors, std::uint64_t n, std::uint32_t dim, std::uint8_t* codes,
                    float* bounds);
+
+  // The number of bits that are set; fewer than 2^32.
+  std::uint32_t (*count_bits)(const std::uint64_t* words, std::uint32_t count);
 };
 
 // Return the loops for the best instruction set of this processor.

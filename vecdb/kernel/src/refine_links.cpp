@@ -4,16 +4,13 @@
 // of its authors' code. Every new row of links is made of old ones alone, so that rows can be made
 // in any order, by any thread.
 #include <algorithm>
-#include <atomic>
-#include <functional>
 #include <limits>
-#include <system_error>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "graph.hpp"
 #include "loops.hpp"
+#include "threads.hpp"
 #include "visited.hpp"
 
 namespace vecdb {
@@ -296,31 +293,17 @@ void refine_links(const std::uint32_t* links0, std::uint64_t width, std::uint32_
   if (n == 0) return;
   constexpr std::uint64_t ROWS_AT_ONCE = 256;
   const Links links{links0, width, n};
-  // All memory is taken here: an exception would leave no thread but this one alive to tell.
   std::vector<Refiner> refiners;
   refiners.reserve(threads);
   for (unsigned i = 0; i < threads; ++i) {
     refiners.emplace_back(links, codes, dim, new_width, alpha);
   }
-  std::atomic<std::uint64_t> next = 0;
-  const auto work = [&](Refiner& refiner) {
-    for (std::uint64_t begin; (begin = next.fetch_add(ROWS_AT_ONCE)) < n;) {
-      const std::uint64_t end = std::min<std::uint64_t>(begin + ROWS_AT_ONCE, n);
-      for (std::uint64_t row = begin; row < end; ++row) {
-        refiner.refine(static_cast<std::uint32_t>(row), refined + row * new_width);
-      }
-    }
-  };
-  {
-    std::vector<std::jthread> others;
-    others.reserve(threads);
-    try {
-      for (unsigned i = 1; i < threads; ++i) others.emplace_back(work, std::ref(refiners[i]));
-    } catch (const std::system_error&) {
-      // The system grants no more threads; those there are finish the work.
-    }
-    work(refiners[0]);
-  }
+  share_out(threads, n, ROWS_AT_ONCE,
+            [&](unsigned thread, std::uint64_t begin, std::uint64_t end) {
+              for (std::uint64_t row = begin; row < end; ++row) {
+                refiners[thread].refine(static_cast<std::uint32_t>(row), refined + row * new_width);
+              }
+            });
   Reconnection(links, entry, codes, dim, refined, new_width);
 }
 

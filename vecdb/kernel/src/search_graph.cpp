@@ -1,16 +1,17 @@
 // The walk over a graph: judges rows by their codes, then ranks the pool it gathered in float32.
 //
 // Departs from Malkov & Yashunin's algorithms 2 and 5 in this: rows that the filter forbids are
-// walked through but not gathered; equal estimates are ordered by row, so that the pool is defined;
-// without a filter, one sorted array serves as both candidates and results.
+// walked through but not gathered, and how many are gathered depends on how many there seem to be;
+// equal estimates are ordered by row, so that the pool is defined; without a filter, one sorted array
+// serves as both candidates and results.
 #include <algorithm>
-#include <bit>
 #include <functional>
 #include <limits>
 
 #include "certified.hpp"
 #include "graph.hpp"
 #include "loops.hpp"
+#include "pool.hpp"
 #include "visited.hpp"
 
 namespace vecdb {
@@ -21,18 +22,6 @@ constexpr std::uint32_t BLOCK_ROWS = RowBlocks::BLOCK_ROWS;
 // A larger pool is kept in heaps. Insertion into a sorted array moves half of it; measured (100,000
 // x 384), that is 10 % faster than heaps for a pool of 64, and 4 % for one of 1,000.
 constexpr std::size_t SORTED_POOL_MAX = 1024;
-
-// An estimate and its row as one integer: larger is better, equal estimates go to the lower row.
-using Rank = std::uint64_t;
-
-Rank rank_of(float estimate, std::uint32_t row) {
-  // Adding zero makes -0 into 0. Then a float orders as its bits do, negative ones reversed.
-  const auto bits = std::bit_cast<std::uint32_t>(estimate + 0.0f);
-  const std::uint32_t ordered = bits ^ ((bits >> 31) != 0 ? 0xFFFFFFFFu : 0x80000000u);
-  return (Rank{ordered} << 32) | ~row;
-}
-
-std::uint32_t row_of(Rank rank) { return ~static_cast<std::uint32_t>(rank); }
 
 // Kept until the thread ends, so that a query need neither allocate nor clear it: two bytes a row of
 // the largest graph that the thread has searched. A filtered walk also takes up to eight bytes a
@@ -62,9 +51,8 @@ class Walk {
     return row_of(best);
   }
 
-  // Return the pool: the best ef rows met, in no order.
+  // Return the pool: the best ef rows met, in no order. ef is at most SORTED_POOL_MAX.
   std::vector<std::uint32_t> gather(std::uint32_t start, std::size_t ef) {
-    if (ef > SORTED_POOL_MAX) return gather_allowed(start, ef, Bitmap(nullptr, n_));
     std::vector<Rank> pool(ef);
     std::vector<std::uint8_t> expanded(ef);
     pool[0] = start_rank(start);
@@ -100,35 +88,33 @@ class Walk {
     return rows;
   }
 
-  // Return the pool: the best ef allowed rows met, in no order.
-  std::vector<std::uint32_t> gather_allowed(std::uint32_t start, std::size_t ef,
-                                            const Bitmap& allowed) {
+  // Return the pool: the best allowed rows met, as many as pool_size says, in no order. It is empty
+  // once more than visited_max rows were judged.
+  std::vector<std::uint32_t> gather_allowed(std::uint32_t start, const PoolSize& pool_size,
+                                            const Bitmap& allowed, std::uint32_t visited_max) {
     std::vector<Rank> frontier;  // to be expanded, the best in front
-    std::vector<Rank> pool;      // the best ef allowed, the worst in front
+    Pool pool(pool_size.of(0, 0));
     const auto offer = [&](Rank rank) {
-      if (pool.size() == ef && rank < pool.front()) return;
+      if (!pool.admits(rank)) return;
       frontier.push_back(rank);
       std::push_heap(frontier.begin(), frontier.end());
-      if (!allowed.contains(row_of(rank))) return;
-      pool.push_back(rank);
-      std::push_heap(pool.begin(), pool.end(), std::greater<>());
-      if (pool.size() > ef) {
-        std::pop_heap(pool.begin(), pool.end(), std::greater<>());
-        pool.pop_back();
-      }
+      if (allowed.contains(row_of(rank))) pool.insert(rank);
     };
     offer(start_rank(start));
-    while (!frontier.empty()) {
-      const Rank best = frontier.front();
-      if (pool.size() == ef && best < pool.front()) break;
+    std::uint32_t expanded = 0;
+    std::uint32_t expanded_allowed = 0;
+    while (!frontier.empty() && pool.admits(frontier.front())) {
+      if (visited_count_ > visited_max) return {};
+      const std::uint32_t row = row_of(frontier.front());
       std::pop_heap(frontier.begin(), frontier.end());
       frontier.pop_back();
       if (!frontier.empty()) prefetch_links(frontier.front());
-      visit_linked(row_of(best), offer);
+      ++expanded;
+      expanded_allowed += allowed.contains(row) ? 1 : 0;
+      pool.resize(pool_size.of(expanded, expanded_allowed));
+      visit_linked(row, offer);
     }
-    std::vector<std::uint32_t> rows(pool.size());
-    std::transform(pool.begin(), pool.end(), rows.begin(), row_of);
-    return rows;
+    return pool.rows();
   }
 
   std::uint32_t visited_count() const { return visited_count_; }
@@ -220,6 +206,72 @@ class Walk {
   float estimates_[BLOCK_ROWS];
 };
 
+// Return the best min(k, pool) rows of a pool, best first.
+std::vector<Neighbor> best_of(Metric metric, const Codes& codes, const Vectors& vectors,
+                              const float* query, const QueryCodes& query_codes, std::size_t k,
+                              const std::vector<std::uint32_t>& pool) {
+  if (pool.empty()) return {};
+  const std::size_t limit = std::min(k, pool.size());
+  Candidates candidates(limit);
+  double lower[BLOCK_ROWS];
+  double upper[BLOCK_ROWS];
+  for (std::size_t at = 0; at < pool.size(); at += BLOCK_ROWS) {
+    const auto count = static_cast<std::uint32_t>(
+        std::min<std::size_t>(BLOCK_ROWS, pool.size() - at));
+    const std::uint32_t* rows = pool.data() + at;
+    loops().bounds(metric, codes.codes, codes.bounds, vectors.dim, rows, count, query_codes, lower,
+                   upper);
+    for (std::uint32_t i = 0; i < count; ++i) candidates.offer(rows[i], lower[i], upper[i]);
+  }
+  return rerank(metric, vectors, query, limit, candidates.take());
+}
+
+// What one search asks for. The query is finite, there are rows, and k <= ef <= n.
+struct Question {
+  Metric metric;
+  const float* query;
+  std::size_t k;
+  std::size_t ef;
+  const Bitmap& allowed;
+  std::uint32_t allowed_count;
+};
+
+GraphAnswer walk(const Question& question, const Graph& graph, const Codes& codes,
+                 const Vectors& vectors, std::uint32_t visited_max) {
+  const QuantizedQuery quantized(question.query, vectors.dim);
+  Walk walk(question.metric, graph, codes, vectors.n, vectors.dim, quantized.codes());
+  const std::uint32_t start = walk.descend();
+  const bool sorted = question.allowed.is_all() && question.ef <= SORTED_POOL_MAX;
+  const double share = static_cast<double>(question.allowed_count) / vectors.n;
+  const std::vector<std::uint32_t> pool =
+      sorted ? walk.gather(start, question.ef)
+             : walk.gather_allowed(start, PoolSize(question.k, question.ef, share),
+                                   question.allowed, visited_max);
+  return {best_of(question.metric, codes, vectors, question.query, quantized.codes(), question.k,
+                  pool),
+          walk.visited_count()};
+}
+
+// What a search is about to cost, in the time that it takes to multiply one byte of a code; measured
+// for 50 to 1,024 values a row (benchmarks/README.md).
+struct Costs {
+  double scan;
+  double walk;
+  double walk_row;
+
+  Costs(const Question& question, const Graph& graph, const Vectors& vectors) {
+    constexpr double SCANNED_ROW = 64.0;
+    constexpr double WALKED_ROW = 448.0;
+    constexpr double NEW_LINKS = 0.625;  // the share of links that lead to rows not met before
+    const double count = question.allowed_count;
+    const PoolSize pool(question.k, question.ef, count / vectors.n);
+    const double expanded = static_cast<double>(pool.of(0, 0)) * vectors.n / count;
+    scan = count * (vectors.dim + SCANNED_ROW);
+    walk_row = vectors.dim + WALKED_ROW;
+    walk = std::min<double>(vectors.n, expanded * NEW_LINKS * graph.width) * walk_row;
+  }
+};
+
 }  // namespace
 
 GraphAnswer search_graph(Metric metric, const Graph& graph, const Codes& codes,
@@ -230,28 +282,30 @@ GraphAnswer search_graph(Metric metric, const Graph& graph, const Codes& codes,
   if (!is_finite(query, vectors.dim)) {
     return {scan_f32(metric, vectors, query, k, allowed), vectors.n};
   }
-  const QuantizedQuery quantized(query, vectors.dim);
+  const std::size_t limit = std::min<std::size_t>(k, vectors.n);
   const std::size_t pool_max = std::min<std::size_t>(std::max(k, ef), vectors.n);
-  Walk walk(metric, graph, codes, vectors.n, vectors.dim, quantized.codes());
-  const std::uint32_t start = walk.descend();
-  const std::vector<std::uint32_t> pool = allowed.is_all()
-                                              ? walk.gather(start, pool_max)
-                                              : walk.gather_allowed(start, pool_max, allowed);
-  if (pool.empty()) return {{}, walk.visited_count()};
+  return walk({metric, query, limit, pool_max, allowed, allowed.count()}, graph, codes, vectors,
+              vectors.n);
+}
 
-  const std::size_t limit = std::min(k, pool.size());
-  Candidates candidates(limit);
-  double lower[BLOCK_ROWS];
-  double upper[BLOCK_ROWS];
-  for (std::size_t at = 0; at < pool.size(); at += BLOCK_ROWS) {
-    const auto count = static_cast<std::uint32_t>(
-        std::min<std::size_t>(BLOCK_ROWS, pool.size() - at));
-    const std::uint32_t* rows = pool.data() + at;
-    loops().bounds(metric, codes.codes, codes.bounds, vectors.dim, rows, count, quantized.codes(),
-                   lower, upper);
-    for (std::uint32_t i = 0; i < count; ++i) candidates.offer(rows[i], lower[i], upper[i]);
-  }
-  return {rerank(metric, vectors, query, limit, candidates.take()), walk.visited_count()};
+GraphAnswer search(Metric metric, const Graph& graph, const Codes& codes, const Vectors& vectors,
+                   const float* query, std::size_t k, std::size_t ef, const Bitmap& allowed) {
+  const std::uint32_t count = allowed.count();
+  const auto scan = [&](std::uint32_t visited) {
+    return GraphAnswer{scan_i8(metric, codes, vectors, query, k, allowed), visited, true};
+  };
+  if (k >= count || !is_finite(query, vectors.dim)) return scan(0);
+  const std::size_t pool_max = std::min<std::size_t>(std::max(k, ef), vectors.n);
+  const Question question{metric, query, k, pool_max, allowed, count};
+  const Costs costs(question, graph, vectors);
+  if (costs.walk >= costs.scan) return scan(0);
+  // A walk that has cost so much and not ended is through rows that the filter excludes.
+  const double most = std::max(costs.scan / 4.0, costs.walk * 2.0) / costs.walk_row;
+  const auto visited_max = static_cast<std::uint32_t>(
+      allowed.is_all() ? vectors.n : std::min<double>(vectors.n, most));
+  GraphAnswer answer = walk(question, graph, codes, vectors, visited_max);
+  if (answer.neighbors.size() < k) return scan(answer.visited);
+  return answer;
 }
 
 }  // namespace vecdb
