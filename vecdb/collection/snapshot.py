@@ -15,9 +15,9 @@ import numpy as np
 from vecdb.collection.view import View
 from vecdb.errors import Corrupt, InvalidArgument, LimitExceeded, NotFound, Unavailable
 from vecdb.query.filter import matching
-from vecdb.query.search import Candidates, Nearest, Part, default_ef, nearest
+from vecdb.query.search import Candidates, Nearest, Part, nearest
 from vecdb.segment.fields import Mask, NotIndexed, PayloadRows
-from vecdb.segment.vectors import SCAN, WALK, Effort, comparable, score_and_distance
+from vecdb.segment.vectors import Effort, comparable, score_and_distance
 from vecdb.storage.codec import NumberedSchema, RecordView
 from vecdb.storage.store import ReadTxn
 from vecdb.types import F32, U64, Filter, Hit, Point, Query, QueryResult
@@ -162,7 +162,7 @@ class Snapshot:
         candidates = self._candidates(query.filter)
         filtered = time.perf_counter_ns()
         vector = comparable(query.vector.reshape(1, -1), space.metric)[0]
-        effort = Effort(query.ef or default_ef(query.k), query.exact)
+        effort = Effort(query.ef, query.exact)
         found = nearest(candidates, space, vector, query.k + SPARE, effort)
         searched = time.perf_counter_ns()
         hits: list[Hit] = []
@@ -185,7 +185,7 @@ class Snapshot:
         fetched = time.perf_counter_ns()
         return QueryResult(
             hits=tuple(hits),
-            plan=_plan(found, effort),
+            plan=_plan(found),
             matched=sum(candidate.count for candidate in candidates),
             commit_seq=self.seq,
             complete=not warnings,
@@ -287,13 +287,20 @@ class Snapshot:
         return raw[8:]
 
 
-def _plan(found: Nearest, effort: Effort) -> str:
+def _plan(found: Nearest) -> str:
     """Return which way the parts were searched, in words."""
-    walked, scanned = found.how[WALK], found.how[SCAN]
-    words = [f"graph walk (ef {effort.ef}) over {walked}"] if walked else []
-    if scanned or not walked:
-        words.append(f"exact scan of {scanned}")
-    return ", ".join(words) + (" part" if walked + scanned == 1 else " parts")
+    words: list[str] = []
+    if found.efs:
+        low, high = min(found.efs), max(found.efs)
+        ef = f"{low}" if low == high else f"{low} to {high}"
+        words.append(f"graph walk (ef {ef}) over {_parts(len(found.efs))}")
+    if found.scanned or not words:
+        words.append(f"exact scan of {_parts(found.scanned)}")
+    return ", ".join(words)
+
+
+def _parts(count: int) -> str:
+    return f"{count} part" if count == 1 else f"{count} parts"
 
 
 def _spend(left: int, point: Point, bytes_max: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,14 +11,6 @@ import numpy as np
 from vecdb.segment.fields import FieldSource, Mask
 from vecdb.segment.vectors import Answer, Effort
 from vecdb.types import F32, U64, Space
-
-EF_MIN = 64
-"""Rows that a walk keeps in sight where neither the query nor the space says how many."""
-
-
-def default_ef(k: int) -> int:
-    """Return the ef of a query that asks for none: hits must not fill the pool to the brim."""
-    return max(EF_MIN, k + k // 2)
 
 
 class Part(Protocol):
@@ -48,11 +39,15 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """The best candidates: slots, best first, and kernel scores. how: parts searched, by way."""
+    """The best candidates: slots, best first, and kernel scores.
+
+    efs: of the walks, one a part walked over; scanned: parts whose rows were all judged.
+    """
 
     slots: list[int]
     scores: list[float]
-    how: Counter[str]
+    efs: list[int]
+    scanned: int
 
 
 def nearest(
@@ -64,7 +59,8 @@ def nearest(
     """
     slots: list[U64] = []
     scores: list[F32] = []
-    how: Counter[str] = Counter()
+    efs: list[int] = []
+    scanned = 0
     for candidate in candidates:
         part = candidate.part
         if not part.rows:
@@ -72,9 +68,12 @@ def nearest(
         answer = part.search(space, query, k, effort, candidate.mask)
         slots.append(part.slots[answer.rows])
         scores.append(answer.scores)
-        how[answer.how] += 1
+        if answer.ef:
+            efs.append(answer.ef)
+        else:
+            scanned += 1
     if not slots:
-        return Nearest([], [], how)
+        return Nearest([], [], efs, scanned)
     all_slots, all_scores = np.concatenate(slots), np.concatenate(scores)
     best = np.lexsort((all_slots, -all_scores))[:k]
-    return Nearest(all_slots[best].tolist(), all_scores[best].tolist(), how)
+    return Nearest(all_slots[best].tolist(), all_scores[best].tolist(), efs, scanned)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vecdb.segment.fields import FieldSource, Mask, Parsed, PayloadRows
-from vecdb.segment.vectors import SCAN, Answer, Effort, comparable, pack, scan_rows
+from vecdb.segment.vectors import Answer, Effort, comparable, pack, scan_rows
 from vecdb.types import F32, U64, Schema, Space
 
 
@@ -101,7 +101,7 @@ class MemoryRows:
         rows, scores = scan_rows(
             space.metric, vectors, query, k, None if allowed is None else pack(allowed)
         )
-        return Answer(rows, scores, SCAN)
+        return Answer(rows, scores, 0)
 
 
 def _fill(buffers: _Buffers, space: Space, at: slice, fresh: list[Row]) -> None:

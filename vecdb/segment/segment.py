@@ -21,19 +21,24 @@ from numpy.typing import NDArray
 from vecdb import kernel
 from vecdb.errors import Corrupt, Unavailable
 from vecdb.segment.fields import FieldIndex, FieldIndexBuilder, FieldSource, Mask
-from vecdb.segment.graph import ROWS_MIN, Graph, Progress, build_graph
+from vecdb.segment.graph import (
+    ROWS_MIN,
+    Graph,
+    Progress,
+    build_graph,
+    ef_for,
+    measure_recall,
+)
 from vecdb.segment.memory import Row
 from vecdb.segment.vectors import (
     KERNEL_METRIC,
-    SCAN,
-    WALK,
     Answer,
     Effort,
     comparable,
     pack,
     scan_codes,
 )
-from vecdb.types import F32, U32, U64, Bitmap, Schema, Space
+from vecdb.types import F32, U32, U64, Schema, Space
 
 FORMAT_VERSION = 1
 _CHUNK = 4 << 20
@@ -47,10 +52,7 @@ class _SpaceArrays:
     bounds: F32
     rows: U32 | None
     graph: Graph | None
-
-
-SCAN_SHARE = 0.1
-"""Share of a space's rows, allowed by a filter, up to which judging each is faster than a walk."""
+    recalls: list[tuple[int, float]]  # of the graph, by ef
 
 
 class Segment:
@@ -103,6 +105,7 @@ class Segment:
             self._open(f"bounds-{number}", "<f4", (count, 3)),
             rows,
             self._open_graph(number, count),
+            self._manifest["graphs"].get(str(number), {}).get("recall", []),
         )
 
     def _open_graph(self, number: int, count: int) -> Graph | None:
@@ -175,50 +178,36 @@ class Segment:
         return self._spaces[space].graph
 
     def search(self, space: Space, query: F32, k: int, effort: Effort, mask: Mask | None) -> Answer:
-        """Return up to k rows of the mask near to the query, best first.
-
-        As many as there are, up to k: a walk that met fewer is followed by a scan.
-        """
+        """Return rows of the mask near to the query, best first: k, or all there are."""
         arrays = self._spaces[space.name]
         if mask is not None and arrays.rows is not None:
             mask = mask[arrays.rows]
         n = len(arrays.codes)
         count = n if mask is None else int(np.count_nonzero(mask))
         allowed = None if mask is None or count == n else pack(mask)
-        answer: Answer | None = None
-        if arrays.graph is not None and not effort.exact and count > SCAN_SHARE * n:
-            answer = _walk(arrays, space, query, k, effort.ef, allowed)
-        if answer is None or len(answer.rows) < min(k, count):
+        if arrays.graph is None or effort.exact:
             rows, scores = scan_codes(
                 space.metric, arrays.codes, arrays.bounds, arrays.vectors, query, k, allowed
             )
-            answer = Answer(rows, scores, SCAN)
-        if arrays.rows is not None:
-            answer = answer._replace(rows=arrays.rows[answer.rows])
-        return answer
-
-
-def _walk(
-    arrays: _SpaceArrays, space: Space, query: F32, k: int, ef: int, allowed: Bitmap | None
-) -> Answer:
-    graph = arrays.graph
-    assert graph is not None
-    rows, scores, _ = kernel.search_graph(
-        KERNEL_METRIC[space.metric],
-        graph.links0,
-        graph.upper_offsets,
-        graph.upper_rows,
-        graph.upper_links,
-        graph.entry,
-        arrays.codes,
-        arrays.bounds,
-        arrays.vectors,
-        query,
-        k,
-        ef,
-        allowed,
-    )
-    return Answer(rows, scores, WALK)
+            scanned = True
+        else:
+            ef = effort.ef_of(ef_for(space.target_recall, arrays.recalls), k)
+            rows, scores, _, scanned = kernel.search(
+                KERNEL_METRIC[space.metric],
+                *arrays.graph,
+                arrays.codes,
+                arrays.bounds,
+                arrays.vectors,
+                query,
+                k,
+                ef,
+                allowed,
+            )
+        return Answer(
+            rows if arrays.rows is None else arrays.rows[rows],
+            scores,
+            0 if scanned else ef,
+        )
 
 
 # What says that this process may not open one more file now, and nothing about the file.
@@ -330,7 +319,6 @@ def write_segment(
         if len(matrix) < len(rows.slots):
             save(f"rows-{number}", np.array(rows.members[space.name], "<u4"))
         if graphs is not None and len(matrix) >= ROWS_MIN:
-            del codes, bounds
             base = graphs.base.graph(space.name) if graphs.base else None
             graph = build_graph(
                 matrix, space.metric, space.hnsw, graphs.threads, base, graphs.progress
@@ -343,6 +331,9 @@ def write_segment(
                 "upper_offsets": graph.upper_offsets.tolist(),
                 "m": space.hnsw.m,
                 "ef_construction": space.hnsw.ef_construction,
+                "recall": measure_recall(
+                    graph, codes, bounds, matrix, space.metric, graphs.threads
+                ),
             }
     index, directory, left_out = rows.fields.finish()
     save("fields", index)

@@ -16,23 +16,31 @@ KERNEL_METRIC = {
 }
 
 
-SCAN, WALK = "scan", "walk"
-"""How a part was searched: every allowed row judged, or those that a graph led to."""
-
-
 class Effort(NamedTuple):
-    """How hard to look. ef: rows that a walk keeps in sight; exact: judge every row instead."""
+    """How hard to look.
 
-    ef: int
-    exact: bool
+    ef: rows that a walk keeps in sight; 0 for `scale` times what was measured to be enough. exact:
+    judge every row instead.
+    """
+
+    ef: int = 0
+    exact: bool = False
+    scale: float = 1.0
+
+    def ef_of(self, enough: int, k: int) -> int:
+        """Return the ef of a walk. enough: what was measured for the best 10."""
+        if self.ef:
+            return self.ef
+        # Hits must not fill the pool to the brim: the last of them would be found by luck.
+        return max(round(self.scale * enough), k + k // 2)
 
 
 class Answer(NamedTuple):
-    """Rows of a part, best first, the kernel's scores, and how they were found."""
+    """Rows of a part, best first, and the kernel's scores. ef: of the walk, 0 after a scan."""
 
     rows: U32
     scores: F32
-    how: str
+    ef: int
 
 
 def comparable(vectors: F32, metric: Metric) -> F32:
