@@ -105,7 +105,7 @@ class Segment:
             self._open(f"bounds-{number}", "<f4", (count, 3)),
             rows,
             self._open_graph(number, count),
-            self._manifest["graphs"].get(str(number), {}).get("recall", []),
+            self._recalls(number),
         )
 
     def _open_graph(self, number: int, count: int) -> Graph | None:
@@ -172,6 +172,15 @@ class Segment:
         """Return the comparable vectors of a space, and the rows they belong to; None for all."""
         arrays = self._spaces[space]
         return arrays.vectors, arrays.rows
+
+    def _recalls(self, number: int) -> list[tuple[int, float]]:
+        described = self._manifest["graphs"].get(str(number))
+        if described is None:
+            return []
+        measured = [(int(ef), float(recall)) for ef, recall in described["recall"]]
+        if not measured or measured[0][0] < 1:
+            raise self._corrupt("the measured recall of a graph is missing")
+        return measured
 
     def graph(self, space: str) -> Graph | None:
         """Return the graph over the vectors of a space, or None when there is none."""
