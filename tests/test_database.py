@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from tests.live import wait_until
-from vecdb.collection.snapshot import Wanted
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.errors import (
@@ -25,11 +24,12 @@ from vecdb.errors import (
     SchemaMismatch,
     Unavailable,
 )
+from vecdb.rpc.pb.search_pb2 import QueryResponse
 from vecdb.storage.codec import NumberedSchema
 from vecdb.storage.environment import Environment
 from vecdb.storage.store import Store, WriteTxn
 from vecdb.storage.writer import Writer
-from vecdb.types import Metric, Put, Query, Schema, Space
+from vecdb.types import Metric, Put, Query, Schema, Space, Wanted
 from vecdb.write.prepare import prepare
 
 LIMITS = LimitsConfig()
@@ -86,7 +86,8 @@ def test_a_reader_under_way_finishes_when_its_collection_is_dropped(database: Da
     with database.collection("a") as opened, opened.snapshot() as snapshot:
         database.drop("a")
         query = Query(np.ones(4, np.float32), 1)
-        assert [hit.point.id for hit in snapshot.query(query, Wanted(), 1 << 20).hits] == ["a"]
+        found = snapshot.query(query, Wanted(), 1 << 20)
+        assert [hit.id for hit in QueryResponse.FromString(found.hits).hits] == ["a"]
     wait_until(lambda: not list((database.path / "collections").iterdir()))
 
 

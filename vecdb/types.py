@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -211,25 +211,26 @@ class Query:
     exact: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A point found. score: higher is better, for every metric; distance: lower is nearer."""
+class Wanted(NamedTuple):
+    """Which parts of a point a caller asked for, besides id and version."""
 
-    point: Point
-    score: float
-    distance: float
+    payload: bool = True
+    vectors: bool = False
+    texts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
     """What a query found, and how.
 
+    hits: count of them, best first, as the wire has them: see kernel.encode_hits.
     plan: which way each segment was searched, such as ``exact(segments=3, tail=120)``.
     matched: points that the filter lets through (all points without one).
     complete: False when a damaged record had to be left out; warnings then says which.
     """
 
-    hits: tuple[Hit, ...]
+    hits: bytes
+    count: int
     plan: str
     matched: int
     commit_seq: int

@@ -25,10 +25,10 @@ READER = """
 import sys
 from pathlib import Path
 import numpy as np
-from vecdb.collection.snapshot import Wanted
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
-from vecdb.types import Query
+from vecdb.rpc.pb.search_pb2 import QueryResponse
+from vecdb.types import Query, Wanted
 
 database = Database(Path(sys.argv[1]), StorageConfig(), LimitsConfig(), read_only=True)
 for line in sys.stdin:
@@ -39,7 +39,8 @@ for line in sys.stdin:
         else:
             query = np.full(8, float(words[1]), np.float32)
             result = snapshot.query(Query(query, 3), Wanted(), 1 << 20)
-            print(snapshot.seq, *(hit.point.id for hit in result.hits), flush=True)
+            hits = QueryResponse.FromString(result.hits).hits
+            print(snapshot.seq, *(hit.id for hit in hits), flush=True)
 """
 
 

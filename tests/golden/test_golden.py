@@ -10,13 +10,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from vecdb.collection.snapshot import Wanted
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.errors import FormatTooNew, NotFound
 from vecdb.ops.check import check_database
+from vecdb.rpc.pb.search_pb2 import QueryResponse
 from vecdb.storage import codec
-from vecdb.types import Delete, Equals, Query
+from vecdb.types import Delete, Equals, Query, Wanted
 
 HERE = Path(__file__).parent
 MIB = 1 << 20
@@ -61,7 +61,7 @@ def test_golden_directory_is_read_as_written(data: Path) -> None:
             b'"t1"' in put.payload for put in expected.values()
         )
         nearest = snapshot.query(Query(np.frombuffer(make.vector(8, 4), "<f4"), 1), EVERYTHING, MIB)
-        assert nearest.hits[0].score == pytest.approx(1.0)
+        assert QueryResponse.FromString(nearest.hits).hits[0].score == pytest.approx(1.0)
         stored = collection.replay("key-1", b"d" * 32)
         assert stored is not None
         assert stored.commit_seq == 2

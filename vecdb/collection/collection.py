@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -136,8 +135,8 @@ class Collection:
 
     # --- reading
 
-    def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """Return a block's consistent view that holds every write committed before."""
+    def snapshot(self) -> Snapshot:
+        """Return a consistent view that holds every write committed before, for one block."""
         return self._reader.snapshot()
 
     def stats(self) -> CollectionStats:

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from vecdb.collection.snapshot import Snapshot
@@ -37,25 +35,29 @@ class Reader:
         view = self._view  # another thread may drop it
         return view.broken if view else {}
 
-    @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
-        """Yield a consistent view that holds every write committed before."""
+    def snapshot(self) -> Snapshot:
+        """Return a consistent view that holds every write committed before, for one block."""
         self._used = True
-        with self.look() as snapshot:
-            yield snapshot
+        return self.look()
 
-    @contextmanager
-    def look(self) -> Iterator[Snapshot]:
-        """Yield what snapshot() yields, to upkeep: it does not count as use."""
+    def look(self) -> Snapshot:
+        """Return what snapshot() returns, to upkeep: it does not count as use."""
         while True:
-            with self._store.read() as txn:
+            txn = self._store.begin_read()
+            try:
                 view = self._view_of(txn)
-                if view is not None:
-                    yield Snapshot(self._uuid, txn, view, self._store.schema)
-                    return
+            except BaseException:
+                txn.close()
+                raise
+            if view is not None:
+                return Snapshot(self._uuid, txn, view, self._store.schema)
+            txn.close()
 
     def _view_of(self, txn: ReadTxn) -> View | None:
         """Return the view of a transaction, or None when another thread's is newer already."""
+        view = self._view
+        if view is not None and self._keeper.is_current(view, txn):
+            return view
         with self._lock:
             view = self._view
             if view is None:

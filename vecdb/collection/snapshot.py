@@ -12,30 +12,22 @@ from itertools import islice
 
 import numpy as np
 
+from vecdb import kernel
 from vecdb.collection.view import View
 from vecdb.errors import Corrupt, InvalidArgument, LimitExceeded, NotFound, Unavailable
 from vecdb.query.filter import matching
 from vecdb.query.search import Candidates, Nearest, Part, nearest
 from vecdb.segment.fields import Mask, NotIndexed, PayloadRows
-from vecdb.segment.vectors import Effort, comparable, score_and_distance
+from vecdb.segment.vectors import Effort, scores_and_distances
 from vecdb.storage.codec import NumberedSchema, RecordView
-from vecdb.storage.store import ReadTxn
-from vecdb.types import F32, U64, Filter, Hit, Point, Query, QueryResult
-from vecdb.write.prepare import check_id, check_vector, unknown_space
+from vecdb.storage.store import Ranked, ReadTxn
+from vecdb.types import F32, U64, Filter, Metric, Point, Query, QueryResult, Space, Wanted
+from vecdb.write.prepare import LENGTH_MAX, check_id, check_vector, unknown_space
 
 SPARE = 8
 """Candidates past k, so that a damaged record costs its own place only."""
 
 CHUNK = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which parts of a point a caller asked for."""
-
-    payload: bool = True
-    vectors: bool = False
-    texts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +41,19 @@ class Found:
 
 
 class Snapshot:
-    """A consistent view of a collection, as long as its block lasts."""
+    """A consistent view of a collection, as long as its block lasts. Entered once."""
 
     def __init__(self, uuid: str, txn: ReadTxn, view: View, schema: NumberedSchema) -> None:
         self._uuid = uuid
         self._txn = txn
         self._view = view
         self._schema = schema
-        self._names = schema.names
+
+    def __enter__(self) -> Snapshot:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._txn.close()
 
     @property
     def seq(self) -> int:
@@ -116,9 +113,7 @@ class Snapshot:
 
     def count(self, filter: Filter | None) -> int:
         """Return the exact number of points that match."""
-        if filter is None:
-            return self._txn.state.points
-        return sum(candidate.count for candidate in self._candidates(filter))
+        return self._matched(filter, [] if filter is None else self._candidates(filter))
 
     def page(
         self, filter: Filter | None, size: int, token: str, wanted: Wanted, bytes_max: int
@@ -153,49 +148,50 @@ class Snapshot:
         Raises InvalidArgument for what is wrong, LimitExceeded once the hits have more than
         bytes_max bytes.
         """
-        left = bytes_max
         started = time.perf_counter_ns()
         space = self._schema.schema.space(query.space)
         if space is None:
             raise unknown_space(query.space, self._schema.schema, "space")
-        check_vector(query.vector, space)
+        vector = _comparable(query.vector, space)
         candidates = self._candidates(query.filter)
         filtered = time.perf_counter_ns()
-        vector = comparable(query.vector.reshape(1, -1), space.metric)[0]
         effort = Effort(query.ef, query.exact)
         found = nearest(candidates, space, vector, query.k + SPARE, effort)
         searched = time.perf_counter_ns()
-        hits: list[Hit] = []
-        warnings: list[str] = []
-        for slot, kernel_score in zip(found.slots, found.scores, strict=True):
-            if len(hits) == query.k:
-                break
-            try:
-                record = self._txn.record(slot)
-            except Corrupt as error:
-                warnings.append(f"a point was left out: {error}")
-                continue
-            if record is None:
-                warnings.append(f"slot {slot} of a segment has no record: run vecdb check")
-                continue
-            score, distance = score_and_distance(space.metric, kernel_score)
-            point = self._point(record, wanted)
-            left = _spend(left, point, bytes_max)
-            hits.append(Hit(point, score, distance))
-        fetched = time.perf_counter_ns()
+        ranked = Ranked(found.slots, *scores_and_distances(space.metric, found.scores))
+        fetched = self._txn.encode_hits(ranked, query.k, bytes_max, wanted)
+        if len(fetched.hits) > bytes_max:
+            raise _too_large(bytes_max)
+        warnings = tuple([self._ailment(found.slots[at]) for at in fetched.damaged])
+        ended = time.perf_counter_ns()
         return QueryResult(
-            hits=tuple(hits),
+            hits=fetched.hits,
+            count=fetched.found,
             plan=_plan(found),
-            matched=sum(candidate.count for candidate in candidates),
+            matched=self._matched(query.filter, candidates),
             commit_seq=self.seq,
             complete=not warnings,
-            warnings=tuple(warnings),
+            warnings=warnings,
             timings_us={
                 "filter": (filtered - started) // 1000,
                 "search": (searched - filtered) // 1000,
-                "fetch": (fetched - searched) // 1000,
+                "fetch": (ended - searched) // 1000,
             },
         )
+
+    def _matched(self, filter: Filter | None, candidates: list[Candidates]) -> int:
+        if filter is None:
+            return self._txn.state.points
+        return sum(candidate.count for candidate in candidates)
+
+    def _ailment(self, slot: int) -> str:
+        """Return why a slot that was found could not be returned."""
+        try:
+            if self._txn.record(slot) is None:
+                return f"slot {slot} of a segment has no record: run vecdb check"
+            return f"a point was left out: record points/{slot} names a space that is not there"
+        except Corrupt as error:
+            return f"a point was left out: {error}"
 
     def _candidates(self, filter: Filter | None) -> list[Candidates]:
         found: list[Candidates] = []
@@ -247,15 +243,17 @@ class Snapshot:
                     yield name, slot
 
     def _vectors(self, record: RecordView) -> dict[str, F32]:
+        names = self._schema.names
         return {
-            self._names[number]: np.frombuffer(cell, "<f4").astype(np.float32, copy=False)
+            names[number]: np.frombuffer(cell, "<f4").astype(np.float32, copy=False)
             for number, cell in record.vector_bytes().items()
         }
 
     def _point(self, record: RecordView, wanted: Wanted) -> Point:
         texts = {}
         if wanted.texts:
-            texts = {self._names[number]: text for number, text in record.texts().items()}
+            names = self._schema.names
+            texts = {names[number]: text for number, text in record.texts().items()}
         return Point(
             record.id,
             record.payload if wanted.payload else b"",
@@ -287,6 +285,15 @@ class Snapshot:
         return raw[8:]
 
 
+def _comparable(vector: F32, space: Space) -> F32:
+    """Return a query in the form that scans compare. Raises InvalidArgument."""
+    sound = kernel.comparable_query(vector, space.dim, space.metric is Metric.COSINE, LENGTH_MAX)
+    if sound is not None:
+        return sound
+    check_vector(vector, space)  # which says what is wrong, unless it is of length 0 and may be
+    return np.ascontiguousarray(vector)
+
+
 def _plan(found: Nearest) -> str:
     """Return which way the parts were searched, in words."""
     words: list[str] = []
@@ -308,8 +315,12 @@ def _spend(left: int, point: Point, bytes_max: int) -> int:
     left -= len(point.payload) + sum(vector.nbytes for vector in point.vectors.values())
     left -= sum(len(text) for text in point.texts.values())
     if left < 0:
-        raise LimitExceeded(
-            f"the reply would have more than {bytes_max} bytes",
-            hint="ask for fewer points, or without payload and vectors",
-        )
+        raise _too_large(bytes_max)
     return left
+
+
+def _too_large(bytes_max: int) -> LimitExceeded:
+    return LimitExceeded(
+        f"the reply would have more than {bytes_max} bytes",
+        hint="ask for fewer points, or without payload and vectors",
+    )

@@ -96,6 +96,11 @@ class ViewKeeper:
         """Never use a segment's files again."""
         self._condemned[number] = reason
 
+    def is_current(self, view: View, txn: ReadTxn) -> bool:
+        """Return whether a view is that of a transaction for certain. Needs no turn."""
+        state = txn.state
+        return view.seq == state.applied_seq and view.epoch == state.epoch and not self._condemned
+
     def load(self, txn: ReadTxn) -> View:
         """Return the view of a transaction, from the store alone."""
         return self._build(txn, None)

@@ -13,6 +13,37 @@ NO_LINK: int
 def instruction_set() -> str:
     """Return the name of the instruction set that the loops run with."""
 
+def comparable_query(
+    query: bytes | NDArray[np.float32], dim: int, unit: bool, length_max: float
+) -> NDArray[np.float32] | None:
+    """Return a query (dim,) as scans compare it, or None where somebody must look closer.
+
+    query: dim little-endian float32. None unless it has that size and a length above 0 and up to
+    length_max, which no value that is not finite leaves it. unit: divide by the length.
+    """
+
+def encode_hits(
+    slots: list[int],
+    records: list[bytes | memoryview | None],
+    scores: list[float],
+    distances: list[float],
+    k: int,
+    bytes_max: int,
+    payload: bool,
+    vectors: bool,
+    texts: bool,
+    spaces: dict[int, str],
+) -> tuple[bytes, int, list[int]]:
+    """Return stored points as hits on the wire, how many, and the places of damaged records.
+
+    records: the sealed point record of each slot, as FORMAT.md lays it out, or None where there is
+    none. The bytes are field 1 of a QueryResponse (search.proto) over and over, in the order of
+    the slots: at most k hits, and none is begun once there are more than bytes_max bytes. A record
+    that fails its checksum, whose lengths do not add up, or with a vector in no space of `spaces`
+    (number to name) is left out, and so is None. payload, vectors and texts say which parts of a
+    point are sent.
+    """
+
 def quantize(vectors: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Return codes (n, dim) uint8 and bounds (n, 3) float32 of vectors (n, dim) float32.
 

@@ -74,6 +74,8 @@ def nearest(
             scanned += 1
     if not slots:
         return Nearest([], [], efs, scanned)
+    if len(slots) == 1:  # in order already: rows are by slot, and ties by row
+        return Nearest(slots[0].tolist(), scores[0].tolist(), efs, scanned)
     all_slots, all_scores = np.concatenate(slots), np.concatenate(scores)
     best = np.lexsort((all_slots, -all_scores))[:k]
     return Nearest(all_slots[best].tolist(), all_scores[best].tolist(), efs, scanned)

@@ -7,6 +7,7 @@ traceback and the request's id, and the client gets the id, never the text.
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 import uuid
@@ -19,6 +20,7 @@ from vecdb.errors import DeadlineExceeded, Unavailable, VecdbError
 from vecdb.metrics import Metrics
 from vecdb.rpc import status
 from vecdb.rpc.deadline import remaining_s
+from vecdb.rpc.dispatch import never_quick, quick_when
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,10 @@ class CallInterceptor(grpc.ServerInterceptor):
 
     def __init__(self, metrics: Metrics, working: int) -> None:
         self._metrics = metrics
-        self._working = threading.BoundedSemaphore(working)
+        # A token per call that may be worked on. No semaphore: this is C, and every call passes.
+        self._turns: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(working):
+            self._turns.put(None)
         self._draining = threading.Event()
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}  # wrapped, by method
 
@@ -61,7 +66,7 @@ class CallInterceptor(grpc.ServerInterceptor):
         wrapped = grpc.unary_unary_rpc_method_handler(
             self._wrapped(handler.unary_unary, ("unary", service, method)),
             request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
+            response_serializer=_unless_serialized(handler.response_serializer),
         )
         self._handlers[handler_call_details.method] = wrapped
         return wrapped
@@ -90,20 +95,40 @@ class CallInterceptor(grpc.ServerInterceptor):
             handling.observe(time.perf_counter() - begun)
             return reply
 
+        if labels[1].startswith(OURS):
+            return quick_when(getattr(behaviour, "is_quick", never_quick))(call)
         return call
 
     def _in_turn(self, behaviour: Behaviour) -> Behaviour:
+        turns = self._turns
+
         def work(request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401
-            if not self._working.acquire(timeout=remaining_s(context)):
-                raise DeadlineExceeded("the deadline passed while other calls were worked on")
+            try:
+                turns.get_nowait()
+            except queue.Empty:
+                self._wait(context)
             try:
                 if not context.is_active():
                     raise DeadlineExceeded("the caller is gone")
                 return behaviour(request, context)
             finally:
-                self._working.release()
+                turns.put(None)
 
         return work
+
+    def _wait(self, context: grpc.ServicerContext) -> None:
+        """Take a turn as soon as there is one, within the call's deadline."""
+        try:
+            self._turns.get(timeout=remaining_s(context))
+        except queue.Empty:
+            raise DeadlineExceeded("the deadline passed while other calls were worked on") from None
+
+
+def _unless_serialized(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes] | None:
+    """Return a serializer that lets bytes pass: some behaviours write their reply themselves."""
+    if serialize is None:
+        return None
+    return lambda reply: reply if type(reply) is bytes else serialize(reply)
 
 
 def _failure(

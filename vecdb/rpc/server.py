@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -14,6 +13,7 @@ from vecdb.database import Database
 from vecdb.embed.client import Encoders
 from vecdb.errors import Unavailable
 from vecdb.metrics import Metrics
+from vecdb.rpc.dispatch import Dispatcher
 from vecdb.rpc.intercept import CallInterceptor
 from vecdb.rpc.pb import (
     collections_pb2,
@@ -52,9 +52,7 @@ class RpcServer:
         limits = config.limits
         self._calls = CallInterceptor(metrics, config.server.threads)
         self._server = grpc.server(
-            # A call holds a thread from its headers on, also one whose body never comes, so there
-            # are many more threads than calls are worked on at once: see CallInterceptor.
-            ThreadPoolExecutor(config.server.calls, thread_name_prefix="vecdb-rpc"),
+            Dispatcher(config.server.calls, config.server.threads),
             maximum_concurrent_rpcs=config.server.calls,
             interceptors=[self._calls],
             options=[

@@ -76,15 +76,17 @@ def scan_codes(
     return kernel.scan_i8(KERNEL_METRIC[metric], codes, bounds, vectors, query, k, allowed)
 
 
-def score_and_distance(metric: Metric, kernel_score: float) -> tuple[float, float]:
-    """Return a hit's score (higher is better) and distance (lower is nearer)."""
+def scores_and_distances(
+    metric: Metric, kernel_scores: list[float]
+) -> tuple[list[float], list[float]]:
+    """Return hits' scores (higher is better) and distances (lower is nearer)."""
     if metric is Metric.EUCLID:
-        distance = float(max(-kernel_score, 0.0)) ** 0.5
-        return -distance, distance
+        distances = [max(-score, 0.0) ** 0.5 for score in kernel_scores]
+        return [-distance for distance in distances], distances
     if metric is Metric.COSINE:
-        score = max(-1.0, min(1.0, kernel_score))
-        return score, 1.0 - score
-    return kernel_score, -kernel_score
+        scores = [max(-1.0, min(1.0, score)) for score in kernel_scores]
+        return scores, [1.0 - score for score in scores]
+    return kernel_scores, [-score for score in kernel_scores]
 
 
 def pack(mask: np.ndarray) -> Bitmap:

@@ -66,7 +66,8 @@ class Catalog:
     def get(self, name: str) -> CatalogEntry | None:
         """Return the collection of that name, or None. Raises Corrupt."""
         key = name.encode()
-        with self._environment.begin() as txn:
+        txn = self._environment.begin_read()
+        try:
             state = bytes(txn.get(b"state", db=self._db[b"meta"]) or b"")
             known = self._known.get(name)
             if known is not None and known[0] == state:
@@ -76,6 +77,8 @@ class Catalog:
                 self._known.pop(name, None)
                 return None
             entry = _decode(key, bytes(sealed))
+        finally:
+            self._environment.end_read(txn)
         self._known[name] = state, entry
         return entry
 

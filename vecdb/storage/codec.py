@@ -111,6 +111,12 @@ class RecordView:
         return _POINT.size + len(self.directory) * _VECTOR.size
 
     @property
+    def length(self) -> int:
+        """What its lengths add up to."""
+        cells = sum(4 * dim + text for _, dim, text in self.directory)
+        return self._body + self.id_bytes + self.payload_bytes + cells
+
+    @property
     def id(self) -> str:
         """The point's id."""
         return self.value[self._body : self._body + self.id_bytes].decode()
@@ -157,7 +163,12 @@ def decode_point(slot: int, sealed: bytes | memoryview) -> RecordView:
         layout = -1
     if layout != 1:
         raise Corrupt(f"record points/{slot} has an unknown layout", hint="run vecdb check")
-    return RecordView(value, id_bytes, payload_bytes, version, directory)
+    record = RecordView(value, id_bytes, payload_bytes, version, directory)
+    if len(value) != record.length:
+        raise Corrupt(
+            f"record points/{slot} has lengths that do not add up", hint="run vecdb check"
+        )
+    return record
 
 
 # --- the state of a store

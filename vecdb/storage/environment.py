@@ -33,22 +33,23 @@ class Gate:
     """Shared by transactions, held alone to grow the map. Guards nothing else."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()  # taken by every read: a bare one, which is C
+        self._changed = threading.Condition(self._lock)
         self._inside = 0
         self._closed = False
 
     def enter(self) -> None:
         """Wait until nobody holds the gate alone, and share it."""
-        with self._changed:
+        with self._lock:
             while self._closed:
                 self._changed.wait()
             self._inside += 1
 
     def leave(self) -> None:
         """Stop sharing."""
-        with self._changed:
+        with self._lock:
             self._inside -= 1
-            if not self._inside:
+            if self._closed and not self._inside:
                 self._changed.notify_all()
 
     @contextmanager
@@ -141,9 +142,16 @@ class Environment:
     @contextmanager
     def begin(self, *, write: bool = False) -> Iterator[lmdb.Transaction]:
         """Yield a transaction; commit at the end of the block, abort when it raises."""
-        if write and self.read_only:
+        if not write:
+            txn = self.begin_read()
+            try:
+                yield txn
+            finally:
+                self.end_read(txn)
+            return
+        if self.read_only:
             raise ReadOnly(f"{self.path} was opened to read")
-        txn = self._enter(write=write)
+        txn = self._enter(write=True)
         try:
             yield txn
             with told_when_full(self.path):
@@ -153,6 +161,15 @@ class Environment:
             raise
         finally:
             self.gate.leave()
+
+    def begin_read(self) -> lmdb.Transaction:
+        """Return a read transaction for end_read, without the price of a block's machinery."""
+        return self._enter(write=False)
+
+    def end_read(self, txn: lmdb.Transaction) -> None:
+        """End a read transaction; what was read in place is not to be touched any more."""
+        txn.abort()
+        self.gate.leave()
 
     def _enter(self, *, write: bool) -> lmdb.Transaction:
         while True:

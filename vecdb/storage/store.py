@@ -11,14 +11,16 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lmdb
 
+from vecdb import kernel
 from vecdb.errors import Corrupt, FormatTooNew
 from vecdb.storage import codec
 from vecdb.storage.codec import Change, NumberedSchema, RecordView, SegmentEntry, State, slot_key
 from vecdb.storage.environment import Environment, told_when_full
+from vecdb.types import Wanted
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +29,44 @@ UNKNOWN_SEQ = (1 << 64) - 1
 _DATABASES = (b"meta", b"ids", b"points", b"tombstones", b"changes", b"requests")
 
 
+class Ranked(NamedTuple):
+    """Slots, best first, with the score and the distance of each."""
+
+    slots: list[int]
+    scores: list[float]
+    distances: list[float]
+
+
+class EncodedHits(NamedTuple):
+    """Hits as the wire has them, how many, and which of the slots have no sound record."""
+
+    hits: bytes
+    found: int
+    damaged: list[int]
+
+
 class ReadTxn:
     """A consistent view of a store, as long as its block lasts. Copy what must outlive it."""
 
     def __init__(self, store: Store, txn: lmdb.Transaction) -> None:
         self._txn = txn
+        self._store = store
         self._path = store.path
         self._db = store.environment.databases
-        self.state = State.decode(self._meta(b"state"))
+        self.state = self._read_state()
+
+    def _read_state(self) -> State:
+        """Return the counters, decoded once for all transactions that see the same."""
+        sealed = bytes(self._txn.get(b"state", db=self._db[b"meta"]) or b"")
+        known = self._store.known_state
+        if known is None or known[0] != sealed:
+            known = sealed, State.decode(self._meta(b"state"))
+            self._store.known_state = known
+        return known[1]
+
+    def close(self) -> None:
+        """End what Store.begin_read began; what was read in place may not be touched any more."""
+        self._store.environment.end_read(self._txn)
 
     def _get(self, database: bytes, key: bytes) -> bytes | None:
         sealed = self._txn.get(key, db=self._db[database])
@@ -65,6 +97,41 @@ class ReadTxn:
         """Return the record of a slot, or None when it has ended. Raises Corrupt."""
         sealed = self._txn.get(slot_key(slot), db=self._db[b"points"])
         return None if sealed is None else codec.decode_point(slot, sealed)
+
+    def encode_hits(self, ranked: Ranked, k: int, bytes_max: int, wanted: Wanted) -> EncodedHits:
+        """Return the hits of the first k slots that have a sound record.
+
+        No hit is begun past bytes_max bytes.
+        """
+        slots, scores, distances = ranked
+        found = self._encode(slots[:k], scores, distances, k, bytes_max, wanted)
+        if found.damaged and len(slots) > k and len(found.hits) <= bytes_max:
+            # Rare: only then is what stands behind the first k looked at.
+            found = self._encode(slots, scores, distances, k, bytes_max, wanted)
+        return found
+
+    def _encode(
+        self,
+        slots: list[int],
+        scores: list[float],
+        distances: list[float],
+        k: int,
+        bytes_max: int,
+        wanted: Wanted,
+    ) -> EncodedHits:
+        get, db = self._txn.get, self._db[b"points"]
+        return EncodedHits(
+            *kernel.encode_hits(
+                slots,
+                [get(key, db=db) for key in map(slot_key, slots)],
+                scores[: len(slots)],
+                distances[: len(slots)],
+                k,
+                bytes_max,
+                *wanted,
+                self._store.schema.names if wanted.vectors or wanted.texts else {},
+            )
+        )
 
     def records(self, first: int, end: int) -> Iterator[tuple[int, RecordView | Corrupt]]:
         """Yield slot and record of each live slot of [first, end), a damaged one as its error."""
@@ -150,6 +217,10 @@ class WriteTxn(ReadTxn):
 
     changed = False
 
+    def _read_state(self) -> State:
+        """Return counters of its own: readers share theirs."""
+        return State.decode(self._meta(b"state"))
+
     def put_points(
         self, ids: Iterable[tuple[bytes, int]], records: list[tuple[bytes, bytes]]
     ) -> None:
@@ -229,6 +300,7 @@ class Store:
 
     def __init__(self, path: Path, *, read_only: bool, map_bytes: int) -> None:
         self.path = path
+        self.known_state: tuple[bytes, State] | None = None  # sealed and decoded, last seen
         self.environment = Environment(path, _DATABASES, read_only=read_only, map_bytes=map_bytes)
         try:
             with self.environment.begin() as txn:
@@ -268,8 +340,20 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[ReadTxn]:
         """Yield a consistent view. Keep the block short: pages it can see are not reused."""
-        with self.environment.begin() as txn:
-            yield ReadTxn(self, txn)
+        txn = self.begin_read()
+        try:
+            yield txn
+        finally:
+            txn.close()
+
+    def begin_read(self) -> ReadTxn:
+        """Return a consistent view whose close() is the caller's, without a block's machinery."""
+        txn = self.environment.begin_read()
+        try:
+            return ReadTxn(self, txn)
+        except BaseException:
+            self.environment.end_read(txn)
+            raise
 
     @contextmanager
     def write(self) -> Iterator[WriteTxn]:

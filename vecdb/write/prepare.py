@@ -117,8 +117,7 @@ def check_vector(vector: F32, space: Space, field: str = "vector") -> None:
     """Raise unless a vector may be compared in its space."""
     if vector.shape != (space.dim,):
         raise _dimension_mismatch(space, vector.size, field)
-    matrix = vector.reshape(1, -1)
-    for _, error in _wrong_rows(matrix, space):
+    for _, error in _wrong_rows(vector.reshape(1, -1), space):
         error.field = field
         raise error
 

@@ -12,4 +12,5 @@ NB_MODULE(_native, module) {
              "Return the name of the instruction set that the loops run with.");
   vecdb::bindings::bind_scan(module);
   vecdb::bindings::bind_graph(module);
+  vecdb::bindings::bind_query(module);
 }

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from vecdb.collection.snapshot import Wanted
 from vecdb.config import LimitsConfig
 from vecdb.errors import LimitExceeded
 from vecdb.query.filter import check_filter
 from vecdb.rpc.convert import filter_of
 from vecdb.rpc.pb import points_pb2, search_pb2
-from vecdb.types import Filter
+from vecdb.types import Filter, Wanted
 
 
 def checked_filter(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import grpc
 
@@ -14,13 +12,22 @@ from vecdb.database import Database
 from vecdb.embed.encoder import Role
 from vecdb.errors import InvalidArgument, LimitExceeded, VecdbError
 from vecdb.metrics import Metrics
-from vecdb.rpc.convert import fill_point, vector_array
+from vecdb.rpc.convert import vector_array
+from vecdb.rpc.dispatch import quick_when
 from vecdb.rpc.pb import search_pb2 as pb
 from vecdb.rpc.pb import search_pb2_grpc
 from vecdb.rpc.services.encode import SpaceEncoder
 from vecdb.rpc.services.reads import check_reply, checked_filter, wanted_of
 from vecdb.types import F32, Filter, Query, QueryResult
 from vecdb.write.prepare import unknown_space
+
+
+def _is_plain(request: pb.QueryRequest) -> bool:
+    """Return whether a query costs little: a walk near to numbers, without a filter."""
+    if request.HasField("filter") or len(request.legs) != 1:
+        return False
+    leg = request.legs[0]
+    return not leg.exact and leg.near.vector.HasField("f32")
 
 
 class SearchService(search_pb2_grpc.SearchServicer):
@@ -34,13 +41,34 @@ class SearchService(search_pb2_grpc.SearchServicer):
         self._limits = limits
         self._metrics = metrics
 
-    def Query(self, request: pb.QueryRequest, context: grpc.ServicerContext) -> pb.QueryResponse:
-        """Return the k points nearest to a vector."""
+    @quick_when(_is_plain)
+    def Query(self, request: pb.QueryRequest, context: grpc.ServicerContext) -> bytes:
+        """Return the k points nearest to a vector: a QueryResponse, serialized."""
         started = time.perf_counter_ns()
         near, k, chosen = self._read(request)
+        try:
+            result, timings = self._query(near, k, chosen, request, context, started)
+        except VecdbError as error:
+            error.field = _FIELDS.get(error.field, error.field)
+            raise
+        reply = _encode(result, timings, started)
+        check_reply(len(reply), self._limits)
+        self._metrics.count_query(timings, result.count, complete=result.complete)
+        return reply
+
+    def _query(
+        self,
+        near: pb.Near,
+        k: int,
+        chosen: Filter | None,
+        request: pb.QueryRequest,
+        context: grpc.ServicerContext,
+        started: int,
+    ) -> tuple[QueryResult, dict[str, int]]:
+        """Return what was found, and the microseconds of each stage."""
         leg = request.legs[0]
         wanted = wanted_of(request)
-        with _named(), self._database.collection(request.collection) as collection:
+        with self._database.collection(request.collection) as collection:
             vector = self._vector(near, collection, context)
             embedded = time.perf_counter_ns()
             with collection.snapshot() as snapshot:
@@ -58,10 +86,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
             "snapshot": (snapshotted - embedded) // 1000,
             **result.timings_us,
         }
-        reply = _reply(result, timings, started)
-        check_reply(reply.ByteSize(), self._limits)
-        self._count(result, timings)
-        return reply
+        return result, timings
 
     def _read(self, request: pb.QueryRequest) -> tuple[pb.Near, int, Filter | None]:
         if len(request.legs) != 1 or request.legs[0].WhichOneof("kind") != "near":
@@ -105,14 +130,8 @@ class SearchService(search_pb2_grpc.SearchServicer):
         vector: F32 = encoded.vectors[0]
         return vector
 
-    def _count(self, result: QueryResult, timings: dict[str, int]) -> None:
-        for stage, spent in timings.items():
-            self._metrics.query_stage.labels(stage).observe(spent / 1e6)
-        self._metrics.hits.inc(len(result.hits))
-        if not result.complete:
-            self._metrics.incomplete.inc()
 
-
+# The path of the request's field that an error of the rooms below is about.
 _FIELDS = {
     "vector": "legs[0].near.vector",
     "point": "legs[0].near.vector.point",
@@ -121,27 +140,22 @@ _FIELDS = {
 }
 
 
-@contextmanager
-def _named() -> Iterator[None]:
-    """Give the errors of the rooms below the path of the request's field that they are about."""
-    try:
-        yield
-    except VecdbError as error:
-        error.field = _FIELDS.get(error.field, error.field)
-        raise
-
-
-def _reply(result: QueryResult, timings: dict[str, int], started: int) -> pb.QueryResponse:
-    reply = pb.QueryResponse(
+def _encode(result: QueryResult, timings: dict[str, int], started: int) -> bytes:
+    rest = pb.QueryResponse(
         plan=result.plan,
         matched=result.matched,
         commit_seq=result.commit_seq,
         complete=result.complete,
         warnings=result.warnings,
+        timings=pb.Timings(
+            embed_us=timings["embed"],
+            snapshot_us=timings["snapshot"],
+            filter_us=timings["filter"],
+            search_us=timings["search"],
+            fetch_us=timings["fetch"],
+            total_us=(time.perf_counter_ns() - started) // 1000,
+        ),
     )
-    for hit in result.hits:
-        fill_point(reply.hits.add(score=hit.score, distance=hit.distance), hit.point)
-    for stage, spent in timings.items():
-        setattr(reply.timings, f"{stage}_us", spent)
-    reply.timings.total_us = (time.perf_counter_ns() - started) // 1000
-    return reply
+    # The fields of a message may come in pieces; hits are the first of them.
+    encoded: bytes = result.hits + rest.SerializeToString()
+    return encoded

@@ -1,0 +1,177 @@
+"""encode_hits against the record codec and the protobuf classes, which are its specification."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vecdb import kernel
+from vecdb.rpc.pb import search_pb2 as pb
+from vecdb.storage import codec
+
+NAMES = {0: "", 7: "title", 65_535: "größe"}
+U64_MAX = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Stored:
+    slot: int
+    id: str
+    payload: bytes
+    version: int
+    cells: list[tuple[int, bytes, str]]
+    score: float
+    distance: float
+
+    def sealed(self) -> bytes:
+        cells = [(n, memoryview(vector), text.encode()) for n, vector, text in self.cells]
+        return codec.encode_point(self.slot, self.id.encode(), self.payload, self.version, cells)[1]
+
+    def fill(self, hit: pb.Hit, parts: tuple[bool, bool, bool]) -> None:
+        payload, vectors, texts = parts
+        hit.id, hit.version = self.id, self.version
+        hit.score, hit.distance = self.score, self.distance
+        if payload:
+            hit.payload = self.payload
+        for number, vector, text in self.cells:
+            if vectors:
+                hit.vectors[NAMES[number]].f32 = vector
+            if texts and text:
+                hit.texts[NAMES[number]] = text
+
+
+words = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
+vectors = st.integers(0, 90).flatmap(lambda dim: st.binary(min_size=4 * dim, max_size=4 * dim))
+cells = st.lists(
+    st.tuples(st.sampled_from(sorted(NAMES)), vectors, words), unique_by=lambda c: c[0], max_size=3
+)
+stored = st.builds(
+    Stored,
+    slot=st.integers(0, U64_MAX),
+    id=words,
+    payload=st.binary(max_size=300),
+    version=st.integers(0, U64_MAX),
+    cells=cells,
+    score=st.floats(width=32, allow_nan=False),
+    distance=st.floats(width=32, allow_nan=False),
+)
+parts_asked = st.tuples(st.booleans(), st.booleans(), st.booleans())
+
+
+def encode(
+    points: list[Stored],
+    records: list[bytes | None] | None = None,
+    *,
+    k: int = 100,
+    bytes_max: int = 1 << 30,
+    parts: tuple[bool, bool, bool] = (True, False, False),
+) -> tuple[bytes, int, list[int]]:
+    cells = [point.sealed() for point in points] if records is None else records
+    return kernel.encode_hits(
+        [point.slot for point in points],
+        [None if cell is None else memoryview(cell) for cell in cells],
+        [point.score for point in points],
+        [point.distance for point in points],
+        k,
+        bytes_max,
+        *parts,
+        NAMES,
+    )
+
+
+def response_of(points: list[Stored], parts: tuple[bool, bool, bool]) -> pb.QueryResponse:
+    response = pb.QueryResponse()
+    for point in points:
+        point.fill(response.hits.add(), parts)
+    return response
+
+
+@given(st.lists(stored, max_size=5), parts_asked)
+def test_hits_are_what_protobuf_would_send(points: list[Stored], parts: tuple) -> None:
+    encoded, count, damaged = encode(points, parts=parts)
+    expected = response_of(points, parts)
+    assert (count, damaged) == (len(points), [])
+    assert pb.QueryResponse.FromString(encoded) == expected
+    assert len(encoded) == expected.ByteSize()
+    # Only the entries of a map may come in another order.
+    if not (parts[1] or parts[2]):
+        assert encoded == expected.SerializeToString(deterministic=True)
+
+
+@given(stored, st.data())
+def test_every_flipped_bit_is_noticed(point: Stored, data: st.DataObject) -> None:
+    sealed = bytearray(point.sealed())
+    sealed[data.draw(st.integers(0, len(sealed) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    assert encode([point], [bytes(sealed)]) == (b"", 0, [0])
+    with pytest.raises(codec.Corrupt):
+        codec.decode_point(point.slot, bytes(sealed))
+
+
+@given(stored, st.binary(max_size=100))
+def test_bytes_that_are_no_record_are_damaged(point: Stored, junk: bytes) -> None:
+    assert encode([point], [junk]) == (b"", 0, [0])
+
+
+@given(stored, st.binary(max_size=60), parts_asked)
+def test_a_sealed_record_whose_lengths_lie_is_damaged(
+    point: Stored, head: bytes, parts: tuple
+) -> None:
+    key = codec.slot_key(point.slot)
+    value = head + codec.unseal(b"points", key, point.sealed())[len(head) :]
+    sealed = codec.seal(b"points", key, value)
+    encoded, count, damaged = encode([point], [sealed], parts=parts)
+    try:
+        record = codec.decode_point(point.slot, sealed)
+    except codec.Corrupt:
+        assert (encoded, count, damaged) == (b"", 0, [0])
+        return
+    assert count + len(damaged) == 1
+    if count:
+        # Compared as bytes: an id that is no UTF-8 is not protobuf's to read.
+        assert record.value[: len(head)] == head
+
+
+def test_a_record_under_another_key_is_damaged() -> None:
+    point = Stored(1, "a", b"{}", 1, [], 0.5, 0.5)
+    moved = Stored(2, "a", b"{}", 1, [], 0.5, 0.5)
+    assert encode([moved], [point.sealed()]) == (b"", 0, [0])
+
+
+def test_a_vector_in_no_known_space_is_damaged_only_when_asked_for() -> None:
+    point = Stored(1, "a", b"{}", 1, [(3, b"\0" * 8, "")], 0.5, 0.5)
+    assert encode([point])[1:] == (1, [])
+    assert encode([point], parts=(True, True, False))[1:] == (0, [0])
+
+
+def test_missing_and_damaged_records_cost_their_own_place_only() -> None:
+    points = [Stored(slot, f"p{slot}", b"{}", 1, [], 1.0 - slot, float(slot)) for slot in range(6)]
+    records: list[bytes | None] = [point.sealed() for point in points]
+    records[0], records[2] = None, b"junk"
+    encoded, count, damaged = encode(points, records, k=3)
+    assert (count, damaged) == (3, [0, 2])
+    assert [hit.id for hit in pb.QueryResponse.FromString(encoded).hits] == ["p1", "p3", "p4"]
+
+
+def test_no_hit_is_begun_past_the_limit_of_bytes() -> None:
+    points = [Stored(slot, "p", b"x" * 100, 1, [], 0.5, 0.5) for slot in range(10)]
+    encoded, count, _ = encode(points, bytes_max=250)
+    assert count == 3
+    assert len(encoded) > 250
+
+
+def test_lists_of_unequal_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="equal lengths"):
+        kernel.encode_hits([1], [], [0.5], [0.5], 1, 1, True, False, False, {})
+    with pytest.raises(TypeError):
+        kernel.encode_hits([1], ["text"], [0.5], [0.5], 1, 1, True, False, False, {})
+
+
+def test_layouts_of_the_future_are_damaged() -> None:
+    key = codec.slot_key(5)
+    value = struct.pack("<BBHIQ", 2, 0, 0, 0, 1)
+    point = Stored(5, "", b"", 1, [], 0.5, 0.5)
+    assert encode([point], [codec.seal(b"points", key, value)]) == (b"", 0, [0])

@@ -1,0 +1,96 @@
+// Python in front of what a query needs besides the search: its vector made comparable, its hits
+// put on the wire. The GIL is held throughout: records lie in a transaction of Python's, and a few
+// thousand bytes are copied faster than the GIL changes hands.
+#include "bindings.hpp"
+
+#include <nanobind/stl/string.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "hits.hpp"
+
+namespace vecdb::bindings {
+namespace {
+
+// A borrowed view of a bytes-like object.
+class Bytes {
+ public:
+  explicit Bytes(nb::handle object) {
+    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) throw nb::python_error();
+  }
+  ~Bytes() { PyBuffer_Release(&view_); }
+  Bytes(const Bytes&) = delete;
+  Bytes& operator=(const Bytes&) = delete;
+
+  std::string_view text() const {
+    return {static_cast<const char*>(view_.buf), static_cast<std::size_t>(view_.len)};
+  }
+
+ private:
+  Py_buffer view_{};
+};
+
+nb::tuple encode_hits(const nb::list& slots, const nb::list& records, const nb::list& scores,
+                      const nb::list& distances, std::size_t k, std::size_t bytes_max, bool payload,
+                      bool vectors, bool texts, const nb::dict& spaces) {
+  const std::size_t count = slots.size();
+  if (records.size() != count || scores.size() != count || distances.size() != count) {
+    throw nb::value_error("slots, records, scores and distances: expected equal lengths");
+  }
+  vecdb::HitParts parts{payload, vectors, texts, {}};
+  if (vectors || texts) {
+    for (const auto& [number, name] : spaces) {
+      parts.spaces.emplace_back(nb::cast<std::uint16_t>(number), nb::cast<std::string>(name));
+    }
+  }
+  std::string out;
+  nb::list damaged;
+  std::size_t hits = 0;
+  for (std::size_t i = 0; i < count && hits < k && out.size() <= bytes_max; ++i) {
+    const nb::handle record = records[i];
+    if (!record.is_none() &&
+        vecdb::append_hit(nb::cast<std::uint64_t>(slots[i]), Bytes(record).text(),
+                          nb::cast<float>(scores[i]), nb::cast<float>(distances[i]), parts, out)) {
+      ++hits;
+    } else {
+      damaged.append(i);
+    }
+  }
+  return nb::make_tuple(nb::bytes(out.data(), out.size()), hits, damaged);
+}
+
+nb::object comparable_query(nb::handle query, std::size_t dim, bool unit, double length_max) {
+  const Bytes bytes(query);
+  const std::string_view raw = bytes.text();
+  if (dim == 0 || raw.size() != 4 * dim) return nb::none();
+  auto values = std::make_unique_for_overwrite<float[]>(dim);
+  std::memcpy(values.get(), raw.data(), raw.size());
+  double squares = 0.0;
+  for (std::size_t i = 0; i < dim; ++i) squares += double{values[i]} * double{values[i]};
+  const double length = std::sqrt(squares);
+  if (!(length > 0.0 && length <= length_max)) return nb::none();
+  if (unit) {
+    for (std::size_t i = 0; i < dim; ++i) values[i] = static_cast<float>(values[i] / length);
+  }
+  return numpy_array(std::move(values), {dim});
+}
+
+}  // namespace
+
+void bind_query(nb::module_& module) {
+  module.def("comparable_query", &comparable_query, nb::arg("query"), nb::arg("dim"),
+             nb::arg("unit"), nb::arg("length_max"),
+             "Return a query as scans compare it, or None when it is no sound vector of that size.");
+  module.def("encode_hits", &encode_hits, nb::arg("slots"), nb::arg("records"), nb::arg("scores"),
+             nb::arg("distances"), nb::arg("k"), nb::arg("bytes_max"), nb::arg("payload"),
+             nb::arg("vectors"), nb::arg("texts"), nb::arg("spaces"),
+             "Return stored points as hits on the wire, how many, and which records are damaged.");
+}
+
+}  // namespace vecdb::bindings

@@ -1,0 +1,192 @@
+#include "hits.hpp"
+
+#include <bit>
+#include <cstring>
+#include <optional>
+
+#include "crc32c.hpp"
+
+namespace vecdb {
+namespace {
+
+constexpr std::size_t HEAD_BYTES = 16;
+constexpr std::size_t ENTRY_BYTES = 12;
+constexpr std::size_t SEAL_BYTES = 4;
+
+// Tags: field number << 3 | wire type (0 varint, 2 length-delimited, 5 four bytes).
+constexpr char RESPONSE_HIT = 1 << 3 | 2;
+constexpr char HIT_ID = 1 << 3 | 2;
+constexpr char HIT_SCORE = 2 << 3 | 5;
+constexpr char HIT_DISTANCE = 3 << 3 | 5;
+constexpr char HIT_PAYLOAD = 4 << 3 | 2;
+constexpr char HIT_VERSION = 5 << 3 | 0;
+constexpr char HIT_VECTORS = 6 << 3 | 2;
+constexpr char HIT_TEXTS = 7 << 3 | 2;
+constexpr char MAP_KEY = 1 << 3 | 2;
+constexpr char MAP_VALUE = 2 << 3 | 2;
+constexpr char VECTOR_F32 = 1 << 3 | 2;
+
+template <typename T>
+T read(std::string_view bytes, std::size_t at) {
+  T value;
+  std::memcpy(&value, bytes.data() + at, sizeof value);
+  return value;
+}
+
+// A vector of a record, and the text that it was made from.
+struct Cell {
+  std::uint16_t space;
+  std::string_view vector;
+  std::string_view text;
+};
+
+struct Record {
+  std::string_view id;
+  std::string_view payload;
+  std::uint64_t version;
+  std::vector<Cell> cells;
+};
+
+bool is_sealed(std::uint64_t slot, std::string_view sealed) {
+  if (sealed.size() < SEAL_BYTES) return false;
+  // The seal is over database, key (big-endian) and value.
+  std::uint8_t head[14] = {'p', 'o', 'i', 'n', 't', 's'};
+  for (int i = 0; i < 8; ++i) head[6 + i] = static_cast<std::uint8_t>(slot >> (56 - 8 * i));
+  const std::size_t count = sealed.size() - SEAL_BYTES;
+  const auto* value = reinterpret_cast<const std::uint8_t*>(sealed.data());
+  return crc32c(crc32c(0, head, sizeof head), value, count) == read<std::uint32_t>(sealed, count);
+}
+
+// Return the parts of a record's value, or nothing when its lengths do not add up.
+std::optional<Record> cut(std::string_view value, bool with_cells) {
+  if (value.size() < HEAD_BYTES || value[0] != 1) return std::nullopt;
+  const std::size_t vectors = static_cast<std::uint8_t>(value[1]);
+  const std::size_t id = read<std::uint16_t>(value, 2);
+  const std::size_t payload = read<std::uint32_t>(value, 4);
+  std::size_t at = HEAD_BYTES + vectors * ENTRY_BYTES;
+  std::size_t total = at + id + payload;
+  if (at > value.size()) return std::nullopt;
+  for (std::size_t i = 0; i < vectors; ++i) {
+    const std::size_t entry = HEAD_BYTES + i * ENTRY_BYTES;
+    total += std::size_t{read<std::uint32_t>(value, entry + 4)} * 4;
+    total += read<std::uint32_t>(value, entry + 8);
+  }
+  if (total != value.size()) return std::nullopt;
+  Record record{value.substr(at, id), value.substr(at + id, payload),
+                read<std::uint64_t>(value, 8), {}};
+  if (!with_cells) return record;
+  at += id + payload;
+  for (std::size_t i = 0; i < vectors; ++i) {
+    const std::size_t entry = HEAD_BYTES + i * ENTRY_BYTES;
+    const std::size_t bytes = std::size_t{read<std::uint32_t>(value, entry + 4)} * 4;
+    record.cells.push_back({read<std::uint16_t>(value, entry), value.substr(at, bytes), {}});
+    at += bytes;
+  }
+  for (std::size_t i = 0; i < vectors; ++i) {
+    const std::size_t bytes = read<std::uint32_t>(value, HEAD_BYTES + i * ENTRY_BYTES + 8);
+    record.cells[i].text = value.substr(at, bytes);
+    at += bytes;
+  }
+  return record;
+}
+
+std::size_t varint_size(std::uint64_t value) {
+  return (static_cast<std::size_t>(std::bit_width(value | 1)) + 6) / 7;
+}
+
+// Return the bytes of a length-delimited field whose tag is one byte.
+std::size_t field_size(std::size_t length) { return 1 + varint_size(length) + length; }
+
+void put_varint(std::string& out, std::uint64_t value) {
+  for (; value >= 0x80; value >>= 7) out.push_back(static_cast<char>(value | 0x80));
+  out.push_back(static_cast<char>(value));
+}
+
+void put_length(std::string& out, char tag, std::size_t length) {
+  out.push_back(tag);
+  put_varint(out, length);
+}
+
+void put_bytes(std::string& out, char tag, std::string_view bytes) {
+  put_length(out, tag, bytes.size());
+  out.append(bytes);
+}
+
+void put_float(std::string& out, char tag, float value) {
+  out.push_back(tag);
+  char bytes[sizeof value];
+  std::memcpy(bytes, &value, sizeof value);
+  out.append(bytes, sizeof value);
+}
+
+// proto3 leaves out what is zero, bit for bit: -0.0 is sent.
+bool is_sent(float value) { return std::bit_cast<std::uint32_t>(value) != 0; }
+
+const std::string* name_of(const HitParts& parts, std::uint16_t space) {
+  for (const auto& [number, name] : parts.spaces) {
+    if (number == space) return &name;
+  }
+  return nullptr;
+}
+
+// Append what a hit carries of a vector; only count its bytes when out is null.
+std::size_t put_cell(const HitParts& parts, const Cell& cell, const std::string& name,
+                     std::string* out) {
+  std::size_t size = 0;
+  if (parts.vectors) {
+    const std::size_t vector = field_size(cell.vector.size());
+    const std::size_t entry = field_size(name.size()) + field_size(vector);
+    size += field_size(entry);
+    if (out != nullptr) {
+      put_length(*out, HIT_VECTORS, entry);
+      put_bytes(*out, MAP_KEY, name);
+      put_length(*out, MAP_VALUE, vector);
+      put_bytes(*out, VECTOR_F32, cell.vector);
+    }
+  }
+  if (parts.texts && !cell.text.empty()) {
+    const std::size_t entry = field_size(name.size()) + field_size(cell.text.size());
+    size += field_size(entry);
+    if (out != nullptr) {
+      put_length(*out, HIT_TEXTS, entry);
+      put_bytes(*out, MAP_KEY, name);
+      put_bytes(*out, MAP_VALUE, cell.text);
+    }
+  }
+  return size;
+}
+
+}  // namespace
+
+bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float distance,
+                const HitParts& parts, std::string& out) {
+  if (!is_sealed(slot, sealed)) return false;
+  const auto record =
+      cut(sealed.substr(0, sealed.size() - SEAL_BYTES), parts.vectors || parts.texts);
+  if (!record) return false;
+  const bool with_payload = parts.payload && !record->payload.empty();
+  std::size_t size = 0;
+  if (!record->id.empty()) size += field_size(record->id.size());
+  if (is_sent(score)) size += 5;
+  if (is_sent(distance)) size += 5;
+  if (with_payload) size += field_size(record->payload.size());
+  if (record->version != 0) size += 1 + varint_size(record->version);
+  for (const Cell& cell : record->cells) {
+    const std::string* name = name_of(parts, cell.space);
+    if (name == nullptr) return false;
+    size += put_cell(parts, cell, *name, nullptr);
+  }
+  put_length(out, RESPONSE_HIT, size);
+  if (!record->id.empty()) put_bytes(out, HIT_ID, record->id);
+  if (is_sent(score)) put_float(out, HIT_SCORE, score);
+  if (is_sent(distance)) put_float(out, HIT_DISTANCE, distance);
+  if (with_payload) put_bytes(out, HIT_PAYLOAD, record->payload);
+  if (record->version != 0) {
+    out.push_back(HIT_VERSION);
+    put_varint(out, record->version);
+  }
+  for (const Cell& cell : record->cells) put_cell(parts, cell, *name_of(parts, cell.space), &out);
+  return true;
+}
+
+}  // namespace vecdb

@@ -1,0 +1,29 @@
+// Stored points as hits on the wire: from records (FORMAT.md) to messages (search.proto), with no
+// object in between. hits.cpp is the one file that knows both.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace vecdb {
+
+// Which parts of a point a hit carries besides id and version.
+struct HitParts {
+  bool payload;
+  bool vectors;
+  bool texts;
+  // Number and name of each space. Read for vectors and texts alone.
+  std::vector<std::pair<std::uint16_t, std::string>> spaces;
+};
+
+// Append field 1 of a QueryResponse, a Hit, for the point that a sealed record of a slot holds.
+// Return false, with nothing appended, when the record fails its checksum or does not hold
+// together.
+bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float distance,
+                const HitParts& parts, std::string& out);
+
+}  // namespace vecdb

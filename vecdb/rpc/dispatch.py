@@ -1,0 +1,120 @@
+"""Which thread works on a call, and from when on: once its message is there.
+
+grpcio hands a call to a thread with its headers; the thread asks for the message and sleeps until
+it has come. So every call changes threads once more than it need, and a caller that sends nothing
+holds a thread. Here the message is asked for first. grpcio has no public way to say so: a few
+names of its private module are used, and where one is missing its own way is taken.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+try:
+    from grpc._cython import cygrpc  # type: ignore[attr-defined]
+    from grpc._server import (
+        _RECEIVE_MESSAGE_TOKEN,
+        _abort,
+        _receive_message,
+        _unary_response_in_pool,
+    )
+
+    KNOWN = True
+except ImportError:
+    KNOWN = False
+
+Made = TypeVar("Made", bound=Callable[..., Any])
+
+
+def quick_when(is_quick: Callable[[Any], bool]) -> Callable[[Made], Made]:
+    """Mark a behaviour as quick for some requests: little to compute, and nothing to wait for."""
+
+    def mark(behaviour: Made) -> Made:
+        behaviour.is_quick = is_quick  # type: ignore[attr-defined]
+        return behaviour
+
+    return mark
+
+
+def never_quick(request: Any) -> bool:  # noqa: ANN401
+    """Return that a request may take its time."""
+    return False
+
+
+class Dispatcher(ThreadPoolExecutor):
+    """The executor that a gRPC server gives its calls to.
+
+    Behaviours with an `is_quick` are given a thread with their message: quick ones one of a few
+    more than there are cores, so that a burst is worked off one by one and not by many threads
+    that take the interpreter from each other; the others one of `threads`. All else has a thread
+    of `calls` from its headers on, as streams need it.
+    """
+
+    def __init__(self, calls: int, threads: int) -> None:
+        super().__init__(calls, thread_name_prefix="vecdb-rpc")
+        quick = len(os.sched_getaffinity(0)) + 1
+        self._quick = ThreadPoolExecutor(quick, thread_name_prefix="vecdb-quick")
+        self._slow = ThreadPoolExecutor(threads, thread_name_prefix="vecdb-call")
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End all threads, once what was begun is done."""
+        for pool in (self._quick, self._slow):
+            pool.shutdown(wait, cancel_futures=cancel_futures)
+        super().shutdown(wait, cancel_futures=cancel_futures)
+
+    def submit(self, run: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:  # noqa: ANN401
+        """Take a call over from grpcio."""
+        if not KNOWN or args[0] is not _unary_response_in_pool:
+            return super().submit(run, *args, **named)
+        is_quick = getattr(args[3], "is_quick", None)
+        if is_quick is None:
+            return super().submit(run, *args, **named)
+        return self._receive(is_quick, *args)
+
+    def _receive(
+        self,
+        is_quick: Callable[[Any], bool],
+        work: Callable[..., None],
+        rpc_event: Any,  # noqa: ANN401
+        state: Any,  # noqa: ANN401
+        behaviour: Callable[..., Any],
+        request_of: Callable[[], Any],
+        deserialize: Callable[[bytes], Any],
+        serialize: Callable[[Any], bytes],
+    ) -> Future[Any]:
+        """Ask for a call's message; what it returns is done when the call is."""
+        done: Future[Any] = Future()
+        receive = _receive_message(state, rpc_event.call, deserialize)
+
+        def call(request: Any) -> None:  # noqa: ANN401
+            try:
+                work(rpc_event, state, behaviour, lambda: request, deserialize, serialize)
+            finally:
+                done.set_result(None)
+
+        def refuse(status: Any, why: bytes) -> None:  # noqa: ANN401
+            with state.condition:
+                if not state.statused:
+                    _abort(state, rpc_event.call, status, why)
+            done.set_result(None)
+
+        def received(event: Any) -> Any:  # noqa: ANN401
+            """Do as grpcio does with a message, then find the call a thread."""
+            outcome = receive(event)
+            request, state.request = state.request, None
+            if request is None:
+                refuse(cygrpc.StatusCode.unimplemented, b"expected one request message")
+                return outcome
+            try:
+                (self._quick if is_quick(request) else self._slow).submit(call, request)
+            except RuntimeError:  # shut down meanwhile
+                refuse(cygrpc.StatusCode.unavailable, b"the server is stopping")
+            return outcome
+
+        # The caller holds state.condition.
+        rpc_event.call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), received)
+        state.due.add(_RECEIVE_MESSAGE_TOKEN)
+        return done
