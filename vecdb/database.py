@@ -22,6 +22,8 @@ from pathlib import Path
 
 from vecdb.collection.build import Builders
 from vecdb.collection.collection import Collection
+from vecdb.collection.judge import Judged, RecallJudge
+from vecdb.collection.upkeep import BuildTotals
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.errors import (
     AlreadyExists,
@@ -83,11 +85,12 @@ class Database:
         *,
         read_only: bool = False,
         builders: Builders | None = None,
+        judged: Judged = lambda recall: None,
     ) -> None:
         """Open a data directory, making it unless read_only.
 
         builders: the processes that build segments, ended with this; None builds in the
-        maintenance thread.
+        maintenance thread. judged: told the recall of each live query that was judged.
         Raises FailedPrecondition when another process writes to it.
         """
         self.path = path
@@ -100,6 +103,7 @@ class Database:
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._broken: dict[str, str] = {}
         self._verified: set[tuple[str, int]] = set()
+        self._built = BuildTotals()
         self._lock_file = None if read_only else _acquire(path)
         self._catalog = Catalog(path / "catalog", read_only=read_only)
         if not read_only:
@@ -109,6 +113,7 @@ class Database:
         self._writer = None if read_only else Writer(queue_jobs_max=limits.queued_writes)
         self._closing = threading.Event()
         self._maintenance: threading.Thread | None = None
+        self._judge = RecallJudge(self._each_open, judged)
         if not read_only:
             self._finish_names()
             self._maintenance = threading.Thread(
@@ -119,6 +124,7 @@ class Database:
     def close(self) -> None:
         """Finish the writes under way and close everything."""
         self._closing.set()
+        self._judge.close()
         if self._builders is not None:
             self._builders.close()
         if self._writer is not None:
@@ -294,7 +300,7 @@ class Database:
     def _open_collection(self, entry: CatalogEntry) -> Collection:
         try:
             collection = Collection(
-                self._folder(entry.uuid), self._storage, self._writer, self._verified
+                self._folder(entry.uuid), self._storage, self._writer, self._verified, self._built
             )
         except (Corrupt, NotFound) as error:
             if self._is_gone(entry):  # dropped while it was being opened
@@ -335,6 +341,11 @@ class Database:
             "vecdb_tail_points": sum(stat.tail_points for stat in stats),
             "vecdb_segments": len(segments),
             "vecdb_segments_quarantined": sum(bool(s.quarantined) for s in segments),
+            "vecdb_builds": sum(len(stat.builds) for stat in stats),
+            "vecdb_built_segments": self._built.segments,
+            "vecdb_built_rows": self._built.rows,
+            "vecdb_build_seconds": self._built.seconds,
+            "vecdb_build_failures": self._built.failures,
             "vecdb_store_bytes": sum(stat.store_bytes for stat in stats),
             "vecdb_store_map_bytes": sum(stat.map_bytes for stat in stats),
             "vecdb_writes_waiting": self._writer.waiting if self._writer else 0,

@@ -28,6 +28,8 @@ FRESH_MAX = 512
 
 QUERY_STAGES = ("embed", "snapshot", "filter", "search", "fetch")
 
+_SHARES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 1.0)
+
 Gauges = dict[str, float]
 
 
@@ -123,6 +125,12 @@ class Metrics:
         self.incomplete = Counter(
             "vecdb_query_incomplete",
             "Queries that left a damaged point out.",
+            registry=self.registry,
+        )
+        self.recall = Histogram(
+            "vecdb_recall_at_k",
+            "Share of the true neighbours that live queries found, of those judged.",
+            buckets=_SHARES,
             registry=self.registry,
         )
         self.embedded_texts = Counter(

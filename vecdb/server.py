@@ -33,6 +33,11 @@ _GAUGES = {
     "vecdb_tail_points": "Points of the open collections that are in no segment yet.",
     "vecdb_segments": "Segments of the open collections.",
     "vecdb_segments_quarantined": "Segments whose files are not used.",
+    "vecdb_builds": "Segments being built.",
+    "vecdb_built_segments": "Segments built since the start.",
+    "vecdb_built_rows": "Rows of the segments built since the start.",
+    "vecdb_build_seconds": "Seconds that their builds took.",
+    "vecdb_build_failures": "Builds and checks that failed, to be tried again.",
     "vecdb_store_bytes": "Bytes in use of the open collections' stores.",
     "vecdb_store_map_bytes": "Address space of the open collections' stores.",
     "vecdb_writes_waiting": "Writes that wait for the writer.",
@@ -53,7 +58,11 @@ class Server:
         self._metrics = Metrics()
         builders = Builders()
         self.database = Database(
-            Path(config.server.data), config.storage, config.limits, builders=builders
+            Path(config.server.data),
+            config.storage,
+            config.limits,
+            builders=builders,
+            judged=self._metrics.recall.observe,
         )
         try:
             self.worker = WorkerProcess(

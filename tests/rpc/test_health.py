@@ -17,7 +17,7 @@ from tests.live import LiveServer
 from vecdb import __version__
 from vecdb_client import Client
 
-DATA = ("", "vecdb.v1.Collections", "vecdb.v1.Points", "vecdb.v1.Search")
+DATA = ("", "vecdb.v1.Collections", "vecdb.v1.Points", "vecdb.v1.Search", "vecdb.v1.Admin")
 MODELS = "vecdb.v1.Models"
 State = health_pb2.HealthCheckResponse
 
@@ -49,7 +49,7 @@ def test_models_are_not(channel: grpc.Channel) -> None:
 
 def test_a_service_that_nobody_knows(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        health(channel, "vecdb.v1.Admin")
+        health(channel, "vecdb.v1.Nobody")
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 

@@ -26,8 +26,11 @@ Address = Annotated[
 DEFAULT_ADDRESS = "127.0.0.1:6363"
 PROBE_S = 5.0
 POLL_S = 0.2
+EFS = (16, 32, 64, 128, 256)
 
-collections = typer.Typer(no_args_is_help=True, help="List, create, compact, delete collections.")
+collections = typer.Typer(
+    no_args_is_help=True, help="List, create, compact, measure, delete collections."
+)
 
 _CONDITION = re.compile(r"([^=<>!]+?)\s*(>=|<=|!=|=|>|<)\s*(.*)", re.DOTALL)
 
@@ -271,6 +274,32 @@ def compact(
         if wait:
             after = collection.stats()
             out.print(f"{len(before.segments)} segments became {len(after.segments)}")
+
+
+@collections.command("recall")
+def recall(
+    name: Annotated[str, typer.Argument(help="The collection to look at.")],
+    space: Annotated[str, typer.Option(help="Its space; '' is the default one.")] = "",
+    k: Annotated[int, typer.Option("-k", help="Neighbours compared.")] = 10,
+    samples: Annotated[int, typer.Option(help="Queries compared.")] = 100,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Show how many of the true neighbours searches find, and with which ef how many."""
+    with connect(address, timeout_s=600) as client:
+        report = client.collection(name).estimate_recall(space=space, k=k, samples=samples, efs=EFS)
+    table = Table("ef", f"recall@{k}", "95 % bounds", "median search", title_justify="left")
+    for title, one in [("now", report.now), *(("", one) for one in report.by_ef)]:
+        table.add_row(
+            f"{title} {one.ef or 'exact'}".strip(),
+            f"{one.recall:.4f}",
+            f"{one.low:.4f} to {one.high:.4f}",
+            f"{one.search_us / 1e3:.2f} ms",
+        )
+    table.title = (
+        f"{report.samples} queries, {report.live_samples} of them asked lately; "
+        f"the space aims at {report.target_recall:g}"
+    )
+    out.print(table)
 
 
 @collections.command("delete")

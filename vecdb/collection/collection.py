@@ -11,8 +11,9 @@ from pathlib import Path
 
 from vecdb.collection.build import Builders, BuildProgress, builds_under_way
 from vecdb.collection.reader import Reader
+from vecdb.collection.recall import RecallMonitor
 from vecdb.collection.snapshot import Snapshot
-from vecdb.collection.upkeep import Upkeep
+from vecdb.collection.upkeep import BuildTotals, Upkeep
 from vecdb.config import StorageConfig
 from vecdb.errors import ReadOnly
 from vecdb.storage.codec import SegmentEntry
@@ -70,10 +71,12 @@ class Collection:
         config: StorageConfig,
         writer: Writer | None,
         verified: set[tuple[str, int]],
+        built: BuildTotals | None = None,
     ) -> None:
         """Open the collection of a folder; without a writer, to read.
 
         verified: uuid and number of segments that were read through by this process; added to.
+        built: what builds cost; added to.
         """
         self.folder = folder
         self.uuid = folder.name
@@ -81,10 +84,19 @@ class Collection:
         self._writer = writer
         self._store = Store(folder / "store", read_only=writer is None, map_bytes=config.map_bytes)
         self._reader = Reader(folder / "segments", self.uuid, self._store)
+        self.recall = RecallMonitor()
         self._upkeep = (
             None
             if writer is None
-            else Upkeep(folder, config, self._store, writer, self._reader, verified)
+            else Upkeep(
+                folder,
+                config,
+                self._store,
+                writer,
+                self._reader,
+                verified,
+                built or BuildTotals(),
+            )
         )
 
     @property
@@ -138,6 +150,10 @@ class Collection:
     def snapshot(self) -> Snapshot:
         """Return a consistent view that holds every write committed before, for one block."""
         return self._reader.snapshot()
+
+    def look(self) -> Snapshot:
+        """Return what snapshot() returns, to upkeep: it does not count as use."""
+        return self._reader.look()
 
     def stats(self) -> CollectionStats:
         """Return sizes and state."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -18,7 +19,7 @@ from vecdb.errors import Corrupt, InvalidArgument, LimitExceeded, NotFound, Unav
 from vecdb.query.filter import matching
 from vecdb.query.search import Candidates, Nearest, Part, nearest
 from vecdb.segment.fields import Mask, NotIndexed, PayloadRows
-from vecdb.segment.vectors import Effort, scores_and_distances
+from vecdb.segment.vectors import Effort, mixed, scores_and_distances
 from vecdb.storage.codec import NumberedSchema, RecordView
 from vecdb.storage.store import Ranked, ReadTxn
 from vecdb.types import F32, U64, Filter, Metric, Point, Query, QueryResult, Space, Wanted
@@ -28,6 +29,9 @@ SPARE = 8
 """Candidates past k, so that a damaged record costs its own place only."""
 
 CHUNK = 1_000
+
+DRAWS = 50
+"""Rows that are looked at for two that have a vector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +146,45 @@ class Snapshot:
                 left -= len(record.value)
         return found
 
-    def query(self, query: Query, wanted: Wanted, bytes_max: int) -> QueryResult:
+    def space(self, name: str) -> Space | None:
+        """Return the space of that name, or None."""
+        return self._schema.schema.space(name)
+
+    def rank(self, query: Query, effort: Effort) -> Nearest:
+        """Return what query() finds with some effort, not fetched. Raises InvalidArgument."""
+        space = self._schema.schema.space(query.space)
+        if space is None:
+            raise unknown_space(query.space, self._schema.schema, "space")
+        vector = _comparable(query.vector, space)
+        found = nearest(self._candidates(query.filter), space, vector, query.k + SPARE, effort)
+        return replace(found, slots=found.slots[: query.k], scores=found.scores[: query.k])
+
+    def mixed_vector(self, space: Space, chosen: random.Random) -> F32 | None:
+        """Return a query made of two stored vectors, or None where there are too few."""
+        rows = [live.part.rows for live in self._view.parts]
+        pair: list[F32] = []
+        for _ in range(DRAWS):
+            if len(pair) == 2 or not sum(rows):
+                break
+            (part,) = chosen.choices(self._view.parts, rows)
+            slot = int(part.part.slots[chosen.randrange(part.part.rows)])
+            record = self._txn.record(slot)
+            vector = self._vectors(record).get(space.name) if record is not None else None
+            if vector is not None:
+                pair.append(vector)
+        if len(pair) < 2:
+            return None
+        query: F32 = mixed(pair[0][None], pair[1][None], space.metric)[0]
+        return query
+
+    def query(
+        self, query: Query, wanted: Wanted, bytes_max: int, ef_scale: float = 1.0
+    ) -> QueryResult:
         """Return the k points nearest to a vector.
 
-        Raises InvalidArgument for what is wrong, LimitExceeded once the hits have more than
-        bytes_max bytes.
+        ef_scale: by how much more than was measured the queries of this space need as ef. Raises
+        InvalidArgument for what is wrong, LimitExceeded once the hits have more than bytes_max
+        bytes.
         """
         started = time.perf_counter_ns()
         space = self._schema.schema.space(query.space)
@@ -155,7 +193,7 @@ class Snapshot:
         vector = _comparable(query.vector, space)
         candidates = self._candidates(query.filter)
         filtered = time.perf_counter_ns()
-        effort = Effort(query.ef, query.exact)
+        effort = Effort(query.ef, query.exact, ef_scale)
         found = nearest(candidates, space, vector, query.k + SPARE, effort)
         searched = time.perf_counter_ns()
         ranked = Ranked(found.slots, *scores_and_distances(space.metric, found.scores))

@@ -51,6 +51,16 @@ class _UnderWay:
     started: float
 
 
+@dataclass(slots=True)
+class BuildTotals:
+    """What builds have done and cost since the process started."""
+
+    segments: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+    failures: int = 0
+
+
 class Upkeep:
     """Of one collection that is open to write."""
 
@@ -62,10 +72,12 @@ class Upkeep:
         writer: Writer,
         reader: Reader,
         verified: set[tuple[str, int]],
+        totals: BuildTotals,
     ) -> None:
         """Sweep what a process before this one left unfinished.
 
         verified: uuid and number of segments that were read through by this process; added to.
+        totals: added to.
         """
         self._folder = folder
         self._uuid = folder.name
@@ -74,6 +86,7 @@ class Upkeep:
         self._writer = writer
         self._reader = reader
         self._verified = verified
+        self._totals = totals
         self._lock = threading.Lock()
         self._retired: list[tuple[float, Path]] = []
         self._retry_at, self._retry_s = 0.0, RETRY_S
@@ -126,6 +139,7 @@ class Upkeep:
             try:
                 more = self._maintain(builders)
             except Exception as error:
+                self._totals.failures += 1
                 self._ailment = str(error) or type(error).__name__
                 raise
             self._retry_at, self._retry_s, self._ailment = 0.0, RETRY_S, ""
@@ -220,6 +234,10 @@ class Upkeep:
     def _publish(self, job: BuildJob, built: Built, started: float) -> None:
         broken = set(self._reader.broken)
         replaced = self._writer.submit(self._store, partial(_swap_in, built)).result()
+        took_s = time.perf_counter() - started
+        self._totals.segments += 1
+        self._totals.rows += built.entry.rows
+        self._totals.seconds += took_s
         now = time.monotonic()
         for old in replaced:
             if old in broken:
@@ -235,7 +253,7 @@ class Upkeep:
             built.entry.rows,
             built.entry.first,
             built.entry.end,
-            time.perf_counter() - started,
+            took_s,
         )
         self._reader.refresh()
 

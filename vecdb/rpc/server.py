@@ -16,6 +16,8 @@ from vecdb.metrics import Metrics
 from vecdb.rpc.dispatch import Dispatcher
 from vecdb.rpc.intercept import CallInterceptor
 from vecdb.rpc.pb import (
+    admin_pb2,
+    admin_pb2_grpc,
     collections_pb2,
     collections_pb2_grpc,
     models_pb2,
@@ -25,6 +27,7 @@ from vecdb.rpc.pb import (
     search_pb2,
     search_pb2_grpc,
 )
+from vecdb.rpc.services.admin import AdminService
 from vecdb.rpc.services.collections import CollectionsService
 from vecdb.rpc.services.encode import SpaceEncoder
 from vecdb.rpc.services.models import ModelsService
@@ -36,6 +39,7 @@ _SERVICES = {
         collections_pb2.DESCRIPTOR.services_by_name["Collections"].full_name,
         points_pb2.DESCRIPTOR.services_by_name["Points"].full_name,
         search_pb2.DESCRIPTOR.services_by_name["Search"].full_name,
+        admin_pb2.DESCRIPTOR.services_by_name["Admin"].full_name,
     ),
     "models": (models_pb2.DESCRIPTOR.services_by_name["Models"].full_name,),
 }
@@ -79,6 +83,7 @@ class RpcServer:
         search_pb2_grpc.add_SearchServicer_to_server(
             SearchService(database, encoder, limits, metrics), self._server
         )
+        admin_pb2_grpc.add_AdminServicer_to_server(AdminService(database, limits), self._server)
         models_pb2_grpc.add_ModelsServicer_to_server(
             ModelsService(encoders, encoder, limits), self._server
         )

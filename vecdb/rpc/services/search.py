@@ -76,11 +76,10 @@ class SearchService(search_pb2_grpc.SearchServicer):
                 snapshot.require_seq(request.min_commit_seq)
                 if vector is None:
                     vector = snapshot.vector_of(near.vector.point, near.space)
-                result = snapshot.query(
-                    Query(vector, k, near.space, chosen, leg.ef, leg.exact),
-                    wanted,
-                    self._limits.message_bytes,
-                )
+                query = Query(vector, k, near.space, chosen, leg.ef, leg.exact)
+                scale = collection.recall.scale(near.space)
+                result = snapshot.query(query, wanted, self._limits.message_bytes, scale)
+            collection.recall.saw(query)
         timings = {
             "embed": (embedded - started) // 1000,
             "snapshot": (snapshotted - embedded) // 1000,

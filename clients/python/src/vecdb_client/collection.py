@@ -19,7 +19,16 @@ from vecdb_client.errors import DataLoss, InvalidArgument, VecdbError, WriteFail
 from vecdb_client.filters import Filter
 from vecdb_client.ingest import Progress, write
 from vecdb_client.payloads import Payload
-from vecdb_client.protocol import COMPACT, COUNT, GET, GET_COLLECTION, LIST, QUERY, STATS
+from vecdb_client.protocol import (
+    COMPACT,
+    COUNT,
+    ESTIMATE_RECALL,
+    GET,
+    GET_COLLECTION,
+    LIST,
+    QUERY,
+    STATS,
+)
 from vecdb_client.status import over_limit
 from vecdb_client.transport import Transport
 from vecdb_client.types import (
@@ -30,6 +39,7 @@ from vecdb_client.types import (
     Page,
     Point,
     PointId,
+    RecallReport,
     SearchResult,
     StoredPoint,
     WriteReport,
@@ -64,6 +74,26 @@ class Collection:
         """Return the collection's sizes and state. Raises NotFound, DataLoss."""
         request = STATS.request(name=self.name)
         return replies.collection_stats(self._transport.call(STATS, request, timeout_s=timeout_s))
+
+    def estimate_recall(
+        self,
+        *,
+        space: str = "",
+        k: int = 10,
+        samples: int = 100,
+        efs: Iterable[int] = (),
+        timeout_s: float | None = None,
+    ) -> RecallReport:
+        """Return how many of the true neighbours searches find, now and with each ef given.
+
+        Some queries are searched twice, as always and exactly: those asked lately, and where they
+        are too few stored vectors mixed with one another. Raises NotFound, InvalidArgument.
+        """
+        request = ESTIMATE_RECALL.request(
+            collection=self.name, space=space, k=k, samples=samples, efs=efs
+        )
+        reply = self._transport.call(ESTIMATE_RECALL, request, timeout_s=timeout_s)
+        return replies.recall_report(reply)
 
     def compact(self, *, wait: bool = True, timeout_s: float | None = None) -> None:
         """Merge everything into as few segments as can be, and give back deleted points' space.

@@ -7,7 +7,7 @@ from typing import Final, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from vecdb_client.pb import collections_pb2, models_pb2, points_pb2, search_pb2
+from vecdb_client.pb import admin_pb2, collections_pb2, models_pb2, points_pb2, search_pb2
 
 Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
@@ -60,6 +60,9 @@ GET: Final = Method("Points.Get", points_pb2.GetPointsRequest, points_pb2.GetPoi
 COUNT: Final = Method("Points.Count", points_pb2.CountRequest, points_pb2.CountResponse)
 LIST: Final = Method("Points.List", points_pb2.ListPointsRequest, points_pb2.ListPointsResponse)
 QUERY: Final = Method("Search.Query", search_pb2.QueryRequest, search_pb2.QueryResponse)
+ESTIMATE_RECALL: Final = Method(
+    "Admin.EstimateRecall", admin_pb2.EstimateRecallRequest, admin_pb2.EstimateRecallResponse
+)
 LIST_MODELS: Final = Method(
     "Models.List", models_pb2.ListModelsRequest, models_pb2.ListModelsResponse
 )

@@ -7,7 +7,14 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, cast
 
-from vecdb_client.pb import collections_pb2, common_pb2, models_pb2, points_pb2, search_pb2
+from vecdb_client.pb import (
+    admin_pb2,
+    collections_pb2,
+    common_pb2,
+    models_pb2,
+    points_pb2,
+    search_pb2,
+)
 from vecdb_client.requests import METRICS
 from vecdb_client.types import (
     BuildStats,
@@ -18,6 +25,8 @@ from vecdb_client.types import (
     Metric,
     ModelInfo,
     Page,
+    RecallEstimate,
+    RecallReport,
     SearchResult,
     SegmentStats,
     Space,
@@ -78,6 +87,21 @@ def collection_stats(reply: collections_pb2.CollectionStatsResponse) -> Collecti
         compacting=reply.compacting,
         upkeep_error=reply.upkeep_error,
     )
+
+
+def recall_report(reply: admin_pb2.EstimateRecallResponse) -> RecallReport:
+    """Return how much searches find."""
+    return RecallReport(
+        now=_recall_estimate(reply.now),
+        by_ef=[_recall_estimate(message) for message in reply.by_ef],
+        target_recall=reply.target_recall,
+        live_samples=reply.live_samples,
+        samples=reply.samples,
+    )
+
+
+def _recall_estimate(message: admin_pb2.RecallEstimate) -> RecallEstimate:
+    return RecallEstimate(message.ef, message.recall, message.low, message.high, message.search_us)
 
 
 def stored_point(message: common_pb2.Point) -> StoredPoint:

@@ -301,6 +301,34 @@ class CollectionStats:
 
 
 @dataclass(frozen=True, slots=True)
+class RecallEstimate:
+    """The share of the true k nearest that searches found, with 95 % bounds.
+
+    ef: points that walks kept in sight; 0 where every point was judged. search_us: median.
+    """
+
+    ef: int
+    recall: float
+    low: float
+    high: float
+    search_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecallReport:
+    """The recall of searches as they are now, and with each ef that was asked for.
+
+    samples: queries that were compared, of which live_samples were asked by clients lately.
+    """
+
+    now: RecallEstimate
+    by_ef: list[RecallEstimate]
+    target_recall: float
+    live_samples: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """A model that the operator configured. reason: why it is not ready, or "".
 

@@ -1,0 +1,60 @@
+"""The thread that judges live queries, now and then, in every open collection of a database."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from vecdb.collection.collection import Collection
+from vecdb.errors import VecdbError
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S = 0.5
+SHARE = 0.02
+"""Seconds between judgements, and the most of the time that they may take."""
+NICE = 10
+
+
+Judged = Callable[[float], object]
+"""Told of each query judged: the share of its true neighbours that was found."""
+
+
+class RecallJudge:
+    """Runs from its making to close(), at low priority. See RecallMonitor."""
+
+    def __init__(self, each_open: Callable[[], Iterator[Collection]], judged: Judged) -> None:
+        """each_open: yields the open collections, each kept open while it is looked at."""
+        self._each_open = each_open
+        self._judged = judged
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="vecdb-recall", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Finish the judgement under way and end."""
+        self._closing.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        pause_s = INTERVAL_S
+        while not self._closing.wait(pause_s):
+            started = time.monotonic()
+            for collection in self._each_open():
+                if self._closing.is_set():
+                    break
+                try:
+                    if collection.recall.waiting:
+                        with collection.look() as snapshot:
+                            one = collection.recall.judge_one(snapshot)
+                        if one.wanted:
+                            self._judged(one.found / one.wanted)
+                except VecdbError as error:
+                    log.debug("a query was not judged: %s", error)
+                except Exception:
+                    log.exception("judging a query failed; it goes on")
+            pause_s = max(INTERVAL_S, (time.monotonic() - started) / SHARE)

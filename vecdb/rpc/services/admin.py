@@ -1,0 +1,67 @@
+"""Admin: what those who run a server ask of it."""
+
+from __future__ import annotations
+
+import grpc
+
+from vecdb.collection.recall import Estimate, estimate, sample
+from vecdb.config import LimitsConfig
+from vecdb.database import Database
+from vecdb.errors import LimitExceeded
+from vecdb.rpc.pb import admin_pb2 as pb
+from vecdb.rpc.pb import admin_pb2_grpc
+from vecdb.segment.vectors import Effort
+from vecdb.write.prepare import unknown_space
+
+K_MAX = 1_000
+SAMPLES_MAX = 1_000
+EFS_MAX = 32
+
+
+class AdminService(admin_pb2_grpc.AdminServicer):
+    """Serves vecdb.v1.Admin."""
+
+    def __init__(self, database: Database, limits: LimitsConfig) -> None:
+        self._database = database
+        self._limits = limits
+
+    def EstimateRecall(
+        self, request: pb.EstimateRecallRequest, context: grpc.ServicerContext
+    ) -> pb.EstimateRecallResponse:
+        """Return how many of the true neighbours searches find."""
+        k, count = request.k or 10, request.samples or 100
+        self._check(request, k, count)
+        with self._database.collection(request.collection) as collection:
+            monitor = collection.recall
+            with collection.snapshot() as snapshot:
+                space = snapshot.space(request.space)
+                if space is None:
+                    raise unknown_space(request.space, collection.schema, "space")
+                live = monitor.live(space.name, count)
+                queries = sample(snapshot, space, k, count, live)
+                scale = monitor.scale(space.name)
+                now = estimate(snapshot, queries, Effort(scale=scale))
+                by_ef = [estimate(snapshot, queries, Effort(ef)) for ef in request.efs]
+        return pb.EstimateRecallResponse(
+            now=_message(now),
+            by_ef=[_message(one) for one in by_ef],
+            target_recall=space.target_recall,
+            live_samples=len(live),
+            samples=len(queries),
+        )
+
+    def _check(self, request: pb.EstimateRecallRequest, k: int, count: int) -> None:
+        for field, value, most in (
+            ("k", k, min(K_MAX, self._limits.k)),
+            ("samples", count, SAMPLES_MAX),
+            ("efs", len(request.efs), EFS_MAX),
+            ("efs", max(request.efs, default=1), self._limits.ef),
+        ):
+            if value > most:
+                raise LimitExceeded(f"{field}: {value}, the limit is {most}", field=field)
+
+
+def _message(one: Estimate) -> pb.RecallEstimate:
+    return pb.RecallEstimate(
+        ef=one.ef, recall=one.recall, low=one.low, high=one.high, search_us=one.search_us
+    )
