@@ -32,9 +32,15 @@ def make_server(tmp_path: Path) -> Iterator[MakeServer]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """A server without an embedding worker, shared by the tests of a file."""
-    live = LiveServer(tmp_path_factory.mktemp("shared") / "data", {"embed.enabled": "false"})
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveServer]:
+    """A server without an embedding worker, shared by the tests of a file.
+
+    Of one process, or of as many workers as the file's parametrization says.
+    """
+    settings = {"embed.enabled": "false", "server.workers": getattr(request, "param", 1)}
+    live = LiveServer(tmp_path_factory.mktemp("shared") / "data", settings)
     live.start()
     yield live
     assert live.stop() == 0

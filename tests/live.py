@@ -30,6 +30,7 @@ class LiveServer:
     address: str = ""
     metrics: str = ""
     log: Path = Path()
+    listen: str = "127.0.0.1:0"
 
     def start(self) -> LiveServer:
         self.data.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +38,7 @@ class LiveServer:
         addresses.unlink(missing_ok=True)
         self.log = self.data.with_name(self.data.name + "-server.log")
         command = [sys.executable, "-m", "vecdb", "serve", "--data", str(self.data)]
-        command += ["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]
+        command += ["--listen", self.listen, "--metrics", "127.0.0.1:0"]
         command += ["--address-file", str(addresses)]
         for name, value in self.settings.items():
             command += ["--set", f"{name}={value}"]
@@ -100,6 +101,10 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 30.0) -> None
 
 
 def descendants(pid: int) -> list[int]:
+    return [each for child in children(pid) for each in (child, *descendants(child))]
+
+
+def children(pid: int) -> list[int]:
     found: list[int] = []
     for entry in os.listdir("/proc"):
         if not entry.isdecimal():
@@ -110,7 +115,7 @@ def descendants(pid: int) -> list[int]:
         except (OSError, IndexError):
             continue
         if parent == pid:
-            found += [int(entry), *descendants(int(entry))]
+            found.append(int(entry))
     return found
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import threading
+import urllib.request
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -83,13 +86,36 @@ def check(server: LiveServer, writers: list[Writer]) -> None:
             assert name in [hit.id for hit in result if hit.score > 0.9999]
 
 
-def test_acknowledged_points_survive_kill(make_server: MakeServer) -> None:
-    server = make_server(storage__tail_points=512, storage__segment_points=8192)
+def ready(server: LiveServer) -> bool:
+    with urllib.request.urlopen(f"http://{server.metrics}/metrics", timeout=10) as reply:
+        body = reply.read().decode()
+    return all(f'vecdb_processes{{role="{role}"}} 0' not in body for role in ("writer", "worker"))
+
+
+def kill_one(server: LiveServer, rng: random.Random) -> None:
+    """kill -9 of a process of the node, of whatever kind; those left go on."""
+    assert server.process is not None
+    try:
+        os.kill(rng.choice(descendants(server.process.pid)), signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it ended by itself meanwhile
+
+
+@pytest.mark.parametrize(
+    ("workers", "whole"), [(1, True), (2, True), (2, False)], ids=["one", "several", "one of them"]
+)
+def test_acknowledged_points_survive_kill(
+    make_server: MakeServer, workers: int, whole: bool
+) -> None:
+    server = make_server(
+        server__workers=workers, storage__tail_points=512, storage__segment_points=8192
+    )
     with server.client() as client:
         client.create_collection("c", dim=DIM)
     writers = [Writer(n) for n in range(3)]
     rng = random.Random(7)
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS if whole else ROUNDS // 2):
+        wait_until(lambda: ready(server), 60)
         written = threading.Semaphore(0)
         threads = [
             threading.Thread(target=writer.run, args=(server.address, written))
@@ -99,11 +125,17 @@ def test_acknowledged_points_survive_kill(make_server: MakeServer) -> None:
             thread.start()
         for _ in range(rng.randint(5, 60)):
             assert written.acquire(timeout=60)
-        server.kill()
+        if whole:
+            server.kill()
+        else:
+            while any(thread.is_alive() for thread in threads):  # those that were cut off
+                kill_one(server, rng)
+                threading.Event().wait(rng.random())
         for thread in threads:
             thread.join(60)
             assert not thread.is_alive()
-        server.start()
+        if whole:
+            server.start()
         check(server, writers)
 
 

@@ -273,6 +273,7 @@ COUNTS = {
     "open_collections",
     "writes",
     "retained",
+    "workers",
 }
 
 

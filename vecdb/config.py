@@ -38,8 +38,15 @@ class ServerConfig:
     metrics: str = setting(
         "127.0.0.1:6364", "HTTP address of /metrics, /livez, /readyz; '' for none"
     )
-    threads: int = setting(16, "gRPC calls worked on at once", 2, 1024)
-    calls: int = setting(256, "gRPC calls open at once; more are refused", 16, 4096)
+    workers: int = setting(
+        1,
+        "processes that answer reads: 1 has all in one process; more have a writer beside them; "
+        "0 for one per core",
+        0,
+        64,
+    )
+    threads: int = setting(16, "gRPC calls worked on at once, by each process", 2, 1024)
+    calls: int = setting(256, "gRPC calls open at once in a process; more are refused", 16, 4096)
     drain_s: float = setting(10.0, "seconds that calls under way get at SIGTERM", 0, 600)
     insecure: bool = setting(False, "allow an address beyond loopback without TLS and keys")
     log_level: str = setting("info", "debug, info, warning or error")

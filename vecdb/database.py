@@ -6,7 +6,6 @@ collections; making and dropping collections happens under `_names_lock`, one at
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import re
@@ -29,7 +28,6 @@ from vecdb.errors import (
     AlreadyExists,
     Corrupt,
     DimensionMismatch,
-    FailedPrecondition,
     InvalidArgument,
     LimitExceeded,
     NotFound,
@@ -43,6 +41,7 @@ from vecdb.storage import codec
 from vecdb.storage.catalog import Catalog, CatalogEntry
 from vecdb.storage.codec import NumberedSchema
 from vecdb.storage.command import CreateCollection, DropCollection
+from vecdb.storage.lock import acquire
 from vecdb.storage.store import Store
 from vecdb.storage.writer import Writer
 from vecdb.types import Schema
@@ -68,7 +67,8 @@ class CollectionInfo:
 class _Open:
     """A place in the table of open collections. users: guarded by the database's lock."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.users = 0
         self.opening = threading.Lock()  # guards collection, while it is None
         self.collection: Collection | None = None
@@ -104,7 +104,7 @@ class Database:
         self._broken: dict[str, str] = {}
         self._verified: set[tuple[str, int]] = set()
         self._built = BuildTotals()
-        self._lock_file = None if read_only else _acquire(path)
+        self._lock_file = None if read_only else acquire(path)
         self._catalog = Catalog(path / "catalog", read_only=read_only)
         if not read_only:
             (path / "collections").mkdir(exist_ok=True)
@@ -250,7 +250,7 @@ class Database:
         """
         entry = self._entry(name)
         with self._lock:
-            opened = self._open.setdefault(entry.uuid, _Open())
+            opened = self._open.setdefault(entry.uuid, _Open(entry.name))
             self._open.move_to_end(entry.uuid)
             opened.users += 1
         try:
@@ -303,7 +303,8 @@ class Database:
                 self._folder(entry.uuid), self._storage, self._writer, self._verified, self._built
             )
         except (Corrupt, NotFound) as error:
-            if self._is_gone(entry):  # dropped while it was being opened
+            coming = self._folder(entry.uuid + _NEW).exists()  # and not acknowledged yet
+            if self._is_gone(entry) or coming:
                 raise NotFound(f"no collection {entry.name!r}", collection=entry.name) from None
             reason = str(error)
             if self._broken.get(entry.uuid) != reason:
@@ -353,6 +354,21 @@ class Database:
         }
 
     # --- upkeep
+
+    def in_use(self) -> dict[str, list[int]]:
+        """Return the names of the open collections, with the segments whose files are not used."""
+        with self._lock:
+            places = list(self._open.values())
+        return {one.name: one.collection.broken_segments() for one in places if one.collection}
+
+    def let_go(self) -> None:
+        """Close what was deleted, and replaced segments: a reader must not keep their space."""
+        with self._lock:
+            for key in [key for key in self._open if not self._folder(key).exists()]:
+                if not self._open[key].users:
+                    self._close_place(self._open.pop(key))
+        for collection in self._each_open():
+            collection.let_go()
 
     def _folder(self, name: str) -> Path:
         return self.path / "collections" / name
@@ -430,24 +446,3 @@ def _check_same(name: str, there: Schema, asked: Schema) -> None:
         expected=there,
         got=asked,
     )
-
-
-def _acquire(path: Path) -> int:
-    """Return the descriptor of the held LOCK file of a data directory."""
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise FailedPrecondition(
-            f"{path} cannot be the data directory: {error.strerror}",
-            hint="choose a folder that this user may write to",
-        ) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise FailedPrecondition(
-            f"another process writes to {path}",
-            hint="stop it, or open another data directory",
-        ) from None
-    return descriptor

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -31,6 +32,9 @@ QUERY_STAGES = ("embed", "snapshot", "filter", "search", "fetch")
 _SHARES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 1.0)
 
 Gauges = dict[str, float]
+
+Family = list[Any]
+"""A metric as JSON takes it: name, type, meaning, [[sample's name, {label: value}, value], ...]."""
 
 
 class _Series:
@@ -92,7 +96,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        self._observed: list[_Gauges] = []
+        self._process = ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         call = ("grpc_type", "grpc_service", "grpc_method")
         self.started = Counter(
@@ -162,7 +167,25 @@ class Metrics:
 
     def observe(self, read: Callable[[], Gauges], help_texts: dict[str, str]) -> None:
         """Export gauges that are read when they are scraped. help_texts: name to meaning."""
-        self.registry.register(_Gauges(read, help_texts))
+        self._observed.append(_Gauges(read, help_texts))
+        self.registry.register(self._observed[-1])
+
+    def families(self, *, gauges: bool) -> list[Family]:
+        """Return everything counted, for another process to add up; gauges cost reading them."""
+        counted = [
+            one for one in vars(self).values() if isinstance(one, (Counter, Histogram, Durations))
+        ]
+        collectors = [*counted, self._process, *(self._observed if gauges else ())]
+        return [
+            [
+                metric.name,
+                metric.type,
+                metric.documentation,
+                [[sample.name, sample.labels, sample.value] for sample in metric.samples],
+            ]
+            for collector in collectors
+            for metric in collector.collect()
+        ]
 
 
 class _Gauges:

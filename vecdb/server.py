@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import queue
-import resource
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from vecdb.collection.build import Builders
@@ -16,9 +14,9 @@ from vecdb.config import Config
 from vecdb.database import Database
 from vecdb.embed.client import Encoders, WorkerState
 from vecdb.embed.process import WorkerProcess
-from vecdb.errors import InvalidArgument
 from vecdb.metrics import Gauges, Metrics
-from vecdb.ops.http import HttpPort, is_loopback, split_address
+from vecdb.ops.host import allow_files, check_exposure, on_stop_signals, write_addresses
+from vecdb.ops.http import HttpPort
 from vecdb.rpc.server import RpcServer
 
 log = logging.getLogger(__name__)
@@ -50,12 +48,21 @@ _GAUGES = {
 class Server:
     """A node. `start` returns when it serves; `stop` when all that was acknowledged is safe."""
 
-    def __init__(self, config: Config) -> None:
-        """Open the data directory and bind the ports. Raises VecdbError with what to do."""
+    def __init__(
+        self,
+        config: Config,
+        *,
+        counted: bool = True,
+        on_embed: Callable[[WorkerState], object] = lambda state: None,
+    ) -> None:
+        """Open the data directory and bind the ports. Raises VecdbError with what to do.
+
+        counted: see RpcServer. on_embed: called with every new state of the embedding worker.
+        """
         self._config = config
-        _check_exposure(config)
+        self._on_embed = on_embed
         self._stopping = threading.Event()
-        self._metrics = Metrics()
+        self.metrics = Metrics()
         builders = Builders()
         self.database = Database(
             Path(config.server.data),
@@ -74,16 +81,18 @@ class Server:
             self._encoders = Encoders(
                 config.embed, self.worker, text_bytes=config.limits.text_bytes
             )
-            self._rpc = RpcServer(config, self.database, self._encoders, self._metrics)
+            self._rpc = RpcServer(
+                config, self.database, self._encoders, self.metrics, counted=counted
+            )
             self._http = (
-                HttpPort(config.server.metrics, self._metrics.registry, self.not_ready)
+                HttpPort(config.server.metrics, self.metrics.registry, self.not_ready)
                 if config.server.metrics
                 else None
             )
         except BaseException:
             self.database.close()
             raise
-        self._metrics.observe(self._gauges, _GAUGES)
+        self.metrics.observe(self._gauges, _GAUGES)
 
     @property
     def address(self) -> str:
@@ -101,7 +110,8 @@ class Server:
         self._rpc.start()
         if self._http:
             self._http.start()
-        self._rpc.set_health("data", serving=True)
+        for group in ("data", "search"):
+            self._rpc.set_health(group, serving=True)
         threading.Thread(target=self._watch_health, name="vecdb-health", daemon=True).start()
         log.info("serving gRPC on %s, metrics on %s", self.address, self.metrics_address or "none")
 
@@ -126,6 +136,7 @@ class Server:
     def _worker_changed(self, state: WorkerState) -> None:
         if not self._stopping.is_set():
             self._rpc.set_health("models", serving=state.ready)
+            self._on_embed(state)
 
     def _watch_health(self) -> None:
         serving = True
@@ -133,7 +144,8 @@ class Server:
             now = not self.database.ailment()
             if now != serving:
                 log.error("health: %s", self.database.ailment() or "serving again")
-                self._rpc.set_health("data", serving=now)
+                for group in ("data", "search"):
+                    self._rpc.set_health(group, serving=now)
                 serving = now
 
     def _gauges(self) -> Gauges:
@@ -144,51 +156,18 @@ class Server:
         }
 
 
-def _check_exposure(config: Config) -> None:
-    """Refuse to serve other machines by accident: there is no key yet to keep strangers out."""
-    if config.server.insecure:
-        return
-    for name in ("listen", "metrics"):
-        address = getattr(config.server, name)
-        if not address or address.startswith("unix:"):
-            continue
-        host, _ = split_address(address)
-        if not is_loopback(host):
-            raise InvalidArgument(
-                f"server.{name} = {address} can be reached by other machines, without a key",
-                hint="listen on 127.0.0.1, or say --insecure where the network itself is guarded",
-            )
-
-
-def _allow_files() -> None:
-    """Raise the soft limit of open files to the hard one: every mapped array holds a descriptor."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def run(config: Config, address_file: Path | None = None) -> None:
     """Serve until SIGTERM or SIGINT; return when stopped.
 
-    address_file: written once calls are taken, as JSON {"grpc", "metrics", "pid"}.
+    address_file: see write_addresses.
     """
-    _allow_files()
-    # A SimpleQueue may be put to from a signal handler; an Event may not: its lock may be held by
-    # the very thread that the handler interrupts.
+    check_exposure(config)
+    allow_files()
     asked: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda caught, _: asked.put(caught))
+    on_stop_signals(asked.put)
     server = Server(config)
     server.start()
     if address_file is not None:
-        content = {
-            "grpc": server.address,
-            "metrics": server.metrics_address,
-            "pid": os.getpid(),
-            "worker_pid": server.worker.pid,
-        }
-        temporary = address_file.with_name(address_file.name + ".new")
-        temporary.write_text(json.dumps(content))
-        temporary.replace(address_file)
+        write_addresses(address_file, server.address, server.metrics_address, server.worker.pid)
     log.info("asked to stop by %s", signal.Signals(asked.get()).name)
     server.stop()

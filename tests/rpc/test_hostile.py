@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.live import LiveServer
+from tests.live import LiveServer, descendants
 from vecdb.rpc.pb import points_pb2, points_pb2_grpc
 from vecdb_client import Client, F, InvalidArgument
 
@@ -82,9 +82,12 @@ def test_a_long_key_with_many_children_costs_what_it_weighs(
 
 def resident_bytes(server: LiveServer) -> int:
     assert server.process is not None
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    (line,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
-    return int(line.split()[1]) * 1024
+    total = 0
+    for pid in (server.process.pid, *descendants(server.process.pid)):
+        status = Path(f"/proc/{pid}/status").read_text()
+        (line,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
+        total += int(line.split()[1]) * 1024
+    return total
 
 
 def test_calls_whose_body_never_comes_keep_nobody_waiting(

@@ -62,16 +62,21 @@ def serving(folder: Path, *flags: str) -> Iterator[dict[str, object]]:
 # --- refused
 
 
-def test_a_second_server_on_the_same_data(server: LiveServer) -> None:
-    said = refusal("--data", str(server.data), "--listen", "127.0.0.1:0", "--metrics", "")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_server_on_the_same_data(server: LiveServer, workers: int) -> None:
+    flags = ("--data", str(server.data), "--set", f"server.workers={workers}")
+    said = refusal(*flags, "--listen", "127.0.0.1:0", "--metrics", "")
     assert "another process writes to" in said
     assert str(server.data) in said.replace(" ", "")
     with server.client() as client:
         assert client.health() == "SERVING"
 
 
-def test_a_second_server_on_the_same_port(server: LiveServer, tmp_path: Path) -> None:
-    said = refusal("--data", str(tmp_path / "d"), "--listen", server.address, "--metrics", "")
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("server", [1, 2], indirect=True, scope="module")
+def test_a_second_server_on_the_same_port(server: LiveServer, workers: int, tmp_path: Path) -> None:
+    flags = ("--data", str(tmp_path / "d"), "--set", f"server.workers={workers}")
+    said = refusal(*flags, "--listen", server.address, "--metrics", "")
     assert f"cannot listen on {server.address}" in said
     assert "--listen" in said
 
@@ -86,12 +91,15 @@ def test_a_second_server_on_the_same_http_port(server: LiveServer, tmp_path: Pat
 OUTSIDE = ["0.0.0.0:0", "[::]:0", ":0", "192.0.2.1:6363", "example.com:1"]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("address", OUTSIDE)
 @pytest.mark.parametrize("flag", ["listen", "metrics"])
-def test_an_address_that_others_reach(tmp_path: Path, flag: str, address: str) -> None:
+def test_an_address_that_others_reach(
+    tmp_path: Path, flag: str, address: str, workers: int
+) -> None:
     other = {"listen": "metrics", "metrics": "listen"}[flag]
     flags = ("--data", str(tmp_path / "d"), f"--{flag}", address, f"--{other}", "127.0.0.1:0")
-    said = refusal(*flags)
+    said = refusal(*flags, "--set", f"server.workers={workers}")
     assert f"server.{flag}" in said
     assert "--insecure" in said
     assert not (tmp_path / "d").exists()
@@ -115,19 +123,28 @@ def test_an_address_that_is_none(tmp_path: Path, flag: str, address: str) -> Non
     assert "host:port" in said
 
 
-def test_a_data_directory_that_cannot_be(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_data_directory_that_cannot_be(tmp_path: Path, workers: int) -> None:
     (tmp_path / "file").write_text("not a directory")
-    said = refusal(
-        "--data", str(tmp_path / "file"), "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"
-    )
+    flags = ("--data", str(tmp_path / "file"), "--set", f"server.workers={workers}")
+    said = refusal(*flags, "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
     assert "file" in said
+
+
+def test_workers_need_a_port_to_share(tmp_path: Path) -> None:
+    flags = ("--data", str(tmp_path / "d"), "--set", "server.workers=2")
+    said = refusal(*flags, "--listen", f"unix:{tmp_path / 's'}")
+    assert "server.workers = 2" in said
+    assert not (tmp_path / "d").exists()
 
 
 # --- started
 
 
-def test_an_address_that_others_reach_if_one_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_address_that_others_reach_if_one_says_so(tmp_path: Path, workers: int) -> None:
     flags = ("--listen", "0.0.0.0:0", "--metrics", "", "--insecure")
+    flags += ("--set", f"server.workers={workers}")
     with serving(tmp_path, *flags) as addresses:
         assert addresses["metrics"] == ""
         port = str(addresses["grpc"]).rpartition(":")[2]

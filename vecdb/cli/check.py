@@ -9,7 +9,6 @@ import typer
 from rich.text import Text
 
 from vecdb.cli.screen import err, out, progress_bar
-from vecdb.ops.check import check_database
 
 
 def check(
@@ -21,6 +20,9 @@ def check(
 
     Changes nothing, and may run beside the server.
     """
+    # Only now: the other commands need none of what reads a data directory.
+    from vecdb.ops.check import check_database
+
     findings = 0
     points = 0
     with progress_bar() as progress:

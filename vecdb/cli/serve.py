@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from pathlib import Path
@@ -58,9 +59,17 @@ def serve(
         typer.echo(chosen.to_toml(), nl=False)
         return
     start_logging(chosen.server.log_level)
-    from vecdb.server import run  # only now: the command line answers --help without it
+    workers = chosen.server.workers or len(os.sched_getaffinity(0))
+    # Only now, and only the one: the command line answers --help without either.
+    if workers == 1:
+        from vecdb.server import run
 
-    run(chosen, address_file)
+        run(chosen, address_file)
+    else:
+        from vecdb.supervisor import supervise
+
+        server = dataclasses.replace(chosen.server, workers=workers)
+        supervise(dataclasses.replace(chosen, server=server), address_file)
 
 
 def configuration(file: Path | None, flags: dict[str, object], assignments: list[str]) -> Config:

@@ -212,6 +212,18 @@ class Collection:
         """Ask that all there is now be merged into as few segments as can be; see stats()."""
         self._need_upkeep().compact()
 
+    def let_go(self) -> None:
+        """Let go of segments that were replaced since somebody last read; for readers alone."""
+        self._reader.let_go()
+
+    def broken_segments(self) -> list[int]:
+        """Return the segments whose files are not used."""
+        return sorted(self._reader.broken)
+
+    def suspect(self, number: int) -> None:
+        """Have a segment read through again: another process could not use its files."""
+        self._need_upkeep().suspect(number)
+
     def _need_upkeep(self) -> Upkeep:
         if self._upkeep is None:
             raise ReadOnly("this process opened the data directory to read")

@@ -84,3 +84,13 @@ class Reader:
         self._used = False
         with self.look():
             pass
+
+    def let_go(self) -> None:
+        """Let go of files that were replaced since, where that is another process's doing."""
+        view = self._view
+        if view is None:
+            return
+        with self._store.read() as txn:
+            replaced = txn.state.epoch != view.epoch
+        if replaced:
+            self.refresh()

@@ -148,7 +148,12 @@ class Upkeep:
     def _maintain(self, builders: Builders | None) -> bool:
         self._remove_retired(time.monotonic())
         if self._verify_due:
-            self._verify_opened()
+            self._verify_due = False  # before: another process may suspect one meanwhile
+            try:
+                self._verify_opened()
+            except BaseException:
+                self._verify_due = True
+                raise
         if self._under_way is not None and self._under_way.built.done():
             self._finish_under_way()
             return True
@@ -257,8 +262,13 @@ class Upkeep:
         )
         self._reader.refresh()
 
+    def suspect(self, number: int) -> None:
+        """Have a segment read through again: another process could not use its files."""
+        self._verified.discard((self._uuid, number))
+        self._verify_due = True
+
     def _verify_opened(self) -> None:
-        """Read all segment files that were there at the start; condemn those that fail."""
+        """Read all segment files that were not read yet; condemn those that fail."""
         with self._reader.look():
             view = self._reader.view
         assert view is not None
@@ -272,7 +282,6 @@ class Upkeep:
             except Corrupt as error:
                 log.error("%s: quarantined: %s", self._uuid, error)
                 self._reader.condemn(entry.number, error.message)
-        self._verify_due = False
         with self._reader.look():
             pass
 

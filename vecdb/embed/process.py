@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from vecdb.embed import catalog
 from vecdb.embed.client import RESTART_S, RESTARTING, WorkerChannel, WorkerState
 from vecdb.embed.wire import READY, message_bytes
 from vecdb.errors import VecdbError
+from vecdb.sockets import private_folder
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,6 @@ PROBE_FAILURES = 3
 # A batch aims at 50 ms; one that takes this long will not end.
 STALLED_S = 60.0
 STOP_S = 10.0
-# The kernel's limit for the path of a Unix socket is 107 bytes.
-SOCKET_PATH_BYTES = 107
 
 
 class WorkerProcess:
@@ -117,7 +115,7 @@ class WorkerProcess:
         if all(absent.values()):
             self._become(WorkerState(reason=absent[self._specs[0].name]))
             return
-        self._folder = _private_folder()
+        self._folder = private_folder("embed", "encoder.sock")
         self._become(WorkerState(reason="the embedding worker is starting", retry_after_s=2.0))
         self._thread = threading.Thread(target=self._keep_running, name="embed-worker", daemon=True)
         self._thread.start()
@@ -296,15 +294,6 @@ class WorkerProcess:
             self._on_change(state)
         except Exception:
             log.exception("what listens to the embedding worker's state failed")
-
-
-def _private_folder() -> Path:
-    """Return a new directory that only this user can enter, for a socket."""
-    folder = tempfile.mkdtemp(prefix="vecdb-embed-")
-    if len(os.fsencode(folder)) + len("/encoder.sock") > SOCKET_PATH_BYTES:
-        os.rmdir(folder)
-        folder = tempfile.mkdtemp(prefix="vecdb-embed-", dir="/tmp")
-    return Path(folder)
 
 
 def _readable(child: subprocess.Popen[bytes], timeout_s: float) -> bool:

@@ -21,23 +21,33 @@ from vecdb.metrics import Metrics
 from vecdb.rpc import status
 from vecdb.rpc.deadline import remaining_s
 from vecdb.rpc.dispatch import never_quick, quick_when
+from vecdb.rpc.forward import READS, STATES, Behaviour, Forwarder, Passed
+from vecdb.rpc.status import REQUEST_ID
 
 log = logging.getLogger(__name__)
 
-REQUEST_ID = "vecdb-request-id"
 OURS = "vecdb."
-
-Behaviour = Callable[[Any, grpc.ServicerContext], Any]
 
 
 class CallInterceptor(grpc.ServerInterceptor):
     """Wraps unary calls; streams of the standard services pass through.
 
     working: calls of ours that are worked on at once; others wait, and health never does.
+    forwarder: where calls go that are no reads; None answers all here. counted: whether calls are
+    counted here; a call that was forwarded is counted where it came in.
     """
 
-    def __init__(self, metrics: Metrics, working: int) -> None:
-        self._metrics = metrics
+    def __init__(
+        self,
+        metrics: Metrics,
+        working: int,
+        *,
+        forwarder: Forwarder | None = None,
+        counted: bool = True,
+    ) -> None:
+        # What is not exported is counted all the same: that is cheaper than asking.
+        self._metrics = metrics if counted else Metrics()
+        self._forwarder = forwarder
         # A token per call that may be worked on. No semaphore: this is C, and every call passes.
         self._turns: queue.SimpleQueue[None] = queue.SimpleQueue()
         for _ in range(working):
@@ -63,20 +73,47 @@ class CallInterceptor(grpc.ServerInterceptor):
         if handler is None or handler.unary_unary is None:
             return handler
         _, service, method = handler_call_details.method.split("/", 2)
-        wrapped = grpc.unary_unary_rpc_method_handler(
-            self._wrapped(handler.unary_unary, ("unary", service, method)),
-            request_deserializer=handler.request_deserializer,
-            response_serializer=_unless_serialized(handler.response_serializer),
-        )
+        labels = ("unary", service, method)
+        if self._is_forwarded(handler_call_details.method):
+            wrapped = grpc.unary_unary_rpc_method_handler(
+                self._wrapped(self._forwarding(handler_call_details.method, handler), labels)
+            )
+        else:
+            wrapped = grpc.unary_unary_rpc_method_handler(
+                self._here(handler.unary_unary, labels),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=_unless_serialized(handler.response_serializer),
+            )
         self._handlers[handler_call_details.method] = wrapped
         return wrapped
 
-    def _wrapped(self, behaviour: Behaviour, labels: tuple[str, str, str]) -> Behaviour:
+    def _here(self, behaviour: Behaviour, labels: tuple[str, str, str]) -> Behaviour:
+        """Return what works on a call in this process: in turn, if it is one of ours."""
+        if not labels[1].startswith(OURS):
+            return self._wrapped(behaviour, labels)
+        is_quick = getattr(behaviour, "is_quick", never_quick)
+        return quick_when(is_quick)(self._wrapped(self._in_turn(behaviour), labels))
+
+    def _is_forwarded(self, path: str) -> bool:
+        return self._forwarder is not None and path.startswith(f"/{OURS}") and path not in READS
+
+    def _forwarding(self, path: str, handler: Any) -> Behaviour:  # noqa: ANN401
+        """Return what forwards a call. It takes no turn: the work is done, in turn, elsewhere."""
+        assert self._forwarder is not None
+        if path not in STATES:
+            return self._forwarder.behaviour(path)
+        behaviour = self._in_turn(handler.unary_unary)
+
+        def here(body: bytes, context: grpc.ServicerContext) -> Any:  # noqa: ANN401
+            reply = behaviour(handler.request_deserializer(body), context)
+            return handler.response_serializer(reply)
+
+        return self._forwarder.behaviour(path, here)
+
+    def _wrapped(self, work: Behaviour, labels: tuple[str, str, str]) -> Behaviour:
         started = self._metrics.started.labels(*labels)
         handling = self._metrics.handling.labels(*labels)
         handled_ok = self._metrics.handled.labels(*labels, "OK")
-
-        work = self._in_turn(behaviour) if labels[1].startswith(OURS) else behaviour
 
         def call(request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401
             started.inc()
@@ -95,8 +132,6 @@ class CallInterceptor(grpc.ServerInterceptor):
             handling.observe(time.perf_counter() - begun)
             return reply
 
-        if labels[1].startswith(OURS):
-            return quick_when(getattr(behaviour, "is_quick", never_quick))(call)
         return call
 
     def _in_turn(self, behaviour: Behaviour) -> Behaviour:
@@ -134,6 +169,8 @@ def _unless_serialized(serialize: Callable[[Any], bytes] | None) -> Callable[[An
 def _failure(
     error: Exception, labels: tuple[str, str, str]
 ) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]]:
+    if isinstance(error, Passed):
+        return error.code, error.text, error.trailer
     request_id = uuid.uuid4().hex
     code = status.code_of(type(error))
     if isinstance(error, VecdbError) and code is not grpc.StatusCode.INTERNAL:

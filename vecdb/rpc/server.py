@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -14,6 +15,7 @@ from vecdb.embed.client import Encoders
 from vecdb.errors import Unavailable
 from vecdb.metrics import Metrics
 from vecdb.rpc.dispatch import Dispatcher
+from vecdb.rpc.forward import Forwarder
 from vecdb.rpc.intercept import CallInterceptor
 from vecdb.rpc.pb import (
     admin_pb2,
@@ -38,40 +40,42 @@ _SERVICES = {
     "data": (
         collections_pb2.DESCRIPTOR.services_by_name["Collections"].full_name,
         points_pb2.DESCRIPTOR.services_by_name["Points"].full_name,
-        search_pb2.DESCRIPTOR.services_by_name["Search"].full_name,
         admin_pb2.DESCRIPTOR.services_by_name["Admin"].full_name,
     ),
+    "search": (search_pb2.DESCRIPTOR.services_by_name["Search"].full_name,),
     "models": (models_pb2.DESCRIPTOR.services_by_name["Models"].full_name,),
 }
 STREAM_BYTES = 4 << 20
 NOTICE_S = 0.5
+WORKER, WORKERS = "vecdb-worker", "vecdb-workers"
 
 
 class RpcServer:
     """Serves from start() to stop(). Health says NOT_SERVING until it is told otherwise."""
 
     def __init__(
-        self, config: Config, database: Database, encoders: Encoders, metrics: Metrics
+        self,
+        config: Config,
+        database: Database,
+        encoders: Encoders,
+        metrics: Metrics,
+        *,
+        forwarder: Forwarder | None = None,
+        counted: bool = True,
     ) -> None:
+        """Bind the address. Raises Unavailable when it cannot be had.
+
+        forwarder: of a query worker, which listens beside others. counted: see CallInterceptor.
+        """
         limits = config.limits
-        self._calls = CallInterceptor(metrics, config.server.threads)
+        self._calls = CallInterceptor(
+            metrics, config.server.threads, forwarder=forwarder, counted=counted
+        )
         self._server = grpc.server(
             Dispatcher(config.server.calls, config.server.threads),
             maximum_concurrent_rpcs=config.server.calls,
             interceptors=[self._calls],
-            options=[
-                ("grpc.max_receive_message_length", limits.message_bytes),
-                ("grpc.max_send_message_length", limits.message_bytes),
-                # A second server on the port of a first must fail, not share its clients.
-                ("grpc.so_reuseport", 0),
-                ("grpc.http2.lookahead_bytes", STREAM_BYTES),
-                # Clients may ask whether we are alive while they wait for a long write.
-                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-                ("grpc.keepalive_permit_without_calls", 1),
-                # A peer that is gone without a word gives its calls back.
-                ("grpc.keepalive_time_ms", 60_000),
-                ("grpc.keepalive_timeout_ms", 20_000),
-            ],
+            options=_options(limits.message_bytes, shared=forwarder is not None),
         )
         encoder = SpaceEncoder(encoders, metrics)
         collections_pb2_grpc.add_CollectionsServicer_to_server(
@@ -87,14 +91,14 @@ class RpcServer:
         models_pb2_grpc.add_ModelsServicer_to_server(
             ModelsService(encoders, encoder, limits), self._server
         )
-        self._health = health.HealthServicer()
+        self._health = _Health(forwarder is not None, config.server.workers)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = [name for group in _SERVICES.values() for name in group]
         reflection.enable_server_reflection(
             [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
         )
-        self.set_health("data", serving=False)
-        self.set_health("models", serving=False)
+        for group in _SERVICES:
+            self.set_health(group, serving=False)
         listen = config.server.listen
         try:
             port = self._server.add_insecure_port(listen)
@@ -109,13 +113,11 @@ class RpcServer:
         self.address = listen if unix else f"{listen.rpartition(':')[0]}:{port}"
 
     def set_health(self, group: str, *, serving: bool) -> None:
-        """Say whether a group of services ("data", "models") serves; "" follows "data"."""
+        """Say whether a group of services serves: "data", which "" follows, "search", "models"."""
         status = health_pb2.HealthCheckResponse.ServingStatus
         value = status.SERVING if serving else status.NOT_SERVING
-        for name in _SERVICES[group]:
+        for name in (*_SERVICES[group], *([""] if group == "data" else [])):
             self._health.set(name, value)
-        if group == "data":
-            self._health.set("", value)
 
     def start(self) -> None:
         """Begin to take calls."""
@@ -129,3 +131,42 @@ class RpcServer:
         self._calls.drain()
         threading.Event().wait(min(NOTICE_S, grace_s))
         self._server.stop(grace_s).wait()
+
+
+def _options(message_bytes: int, *, shared: bool) -> list[tuple[str, int]]:
+    """Return the options of gRPC. shared: whether other processes of the node have the port too."""
+    return [
+        ("grpc.max_receive_message_length", message_bytes),
+        ("grpc.max_send_message_length", message_bytes),
+        # A second server on the port of a first must fail, not share its clients; the workers of
+        # one share a port that their supervisor holds.
+        ("grpc.so_reuseport", int(shared)),
+        ("grpc.http2.lookahead_bytes", STREAM_BYTES),
+        # Clients may ask whether we are alive while they wait for a long write.
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # A peer that is gone without a word gives its calls back.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+    ]
+
+
+class _Health(health.HealthServicer):  # type: ignore[misc]  # it has no types
+    """The standard service, of which a worker's answer says which worker it is, of how many.
+
+    Trailers: `vecdb-worker`, a name that no other process has, and `vecdb-workers`, how many listen
+    here. With them a client knows whether its connections reach them all.
+    """
+
+    def __init__(self, is_worker: bool, workers: int) -> None:
+        super().__init__()
+        self._trailer = ((WORKER, uuid.uuid4().hex[:12]), (WORKERS, str(workers)))
+        self._is_worker = is_worker
+
+    def Check(
+        self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
+    ) -> health_pb2.HealthCheckResponse:
+        """Return the state of a service."""
+        if self._is_worker:
+            context.set_trailing_metadata(self._trailer)
+        return super().Check(request, context)

@@ -26,6 +26,9 @@ CODES: dict[type[VecdbError], grpc.StatusCode] = {
 """By the root of each family; a test holds that every error has one."""
 
 DETAILS = "grpc-status-details-bin"
+REQUEST_ID = "vecdb-request-id"
+"""Trailers of a failed call: its google.rpc.Status, and what the log calls it."""
+
 _TYPE = "type.googleapis.com/google.rpc."
 _REASONS = {
     kind.reason: kind

@@ -61,6 +61,7 @@ class Segment:
     def __init__(self, folder: Path, seal: int, schema: Schema, numbers: dict[str, int]) -> None:
         """Open the segment of a folder. Raises Corrupt when it is not what `seal` promises."""
         self.folder = folder
+        self._seal = seal
         self._manifest = _read_manifest(folder, seal)
         try:
             self.first: int = self._manifest["first"]
@@ -156,6 +157,7 @@ class Segment:
 
     def verify(self) -> None:
         """Read every file and compare its checksum. Raises Corrupt."""
+        _read_manifest(self.folder, self._seal)
         for name, promised in self._manifest["arrays"].items():
             checksum = 0
             try:

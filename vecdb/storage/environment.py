@@ -22,7 +22,8 @@ _GROW_AT = 0.8
 _MAP_MAX = 1 << 46
 _FULL_BYTES = 1 << 20
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-MAX_READERS = 1024
+MAX_READERS = 4096
+"""Read transactions at once, over all processes: some tens each, with those kept for reuse."""
 
 
 class MapFull(Exception):

@@ -39,7 +39,9 @@ _HEALTH_EVERY_S: Final = 0.05
 
 
 class Client:
-    """A connection to one server. Threads may share it; a context manager.
+    """The way to one server. Threads may share it; a context manager.
+
+    One connection, or one to each worker of a server that has several: see connections.py.
 
     address: ``host:port`` or ``unix:/path``. Nothing is sent until the first call.
     timeout_s: the deadline of calls that name none, retries included.

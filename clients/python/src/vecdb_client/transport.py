@@ -1,43 +1,27 @@
-"""The one place that talks: a channel, a deadline on every call, retries where they are safe."""
+"""The one place that talks: a deadline on every call, retries where they are safe."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import grpc
-from google.protobuf.message import Message
 
+from vecdb_client.connections import Connection, Connections
 from vecdb_client.errors import FailedPrecondition, InvalidArgument
 from vecdb_client.protocol import Method, Reply, Request
 from vecdb_client.retry import Retries
 from vecdb_client.status import error_of
-from vecdb_client.version import VERSION
 
 Answer = TypeVar("Answer")
 
 _TIMEOUT_MAX_S: Final = 1e8  # three years: gRPC takes infinity for a moment long past
 
-_OPTIONS: Final = (
-    # Requests are split before they are sent, and replies are bounded by the server.
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    # Notice within 40 s a peer that vanished without a word, while calls are under way.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    # A restarted server is found again soon, not after gRPC's own second to two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    # A second Client is a second connection, and so may reach a second worker of the server.
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.primary_user_agent", f"vecdb-python/{VERSION}"),
-)
-
 
 class Transport:
-    """A connection to one address. Threads may share it.
+    """The connections to one address. Threads may share it.
 
     timeout_s: the deadline of calls that name none.
     """
@@ -46,9 +30,8 @@ class Transport:
         self.address: Final = _checked_address(address)
         self.timeout_s: Final = _checked_timeout(timeout_s)
         self._retries = retries
-        self._channel = grpc.insecure_channel(address, options=_OPTIONS)
+        self._connections = Connections(self.address)
         self._closed = threading.Event()
-        self._calls: dict[str, Callable[..., Any]] = {}  # by name; setting a key is atomic
 
     def call(
         self,
@@ -63,26 +46,24 @@ class Transport:
         request: the message, or its bytes. retry: whether sending it twice does what sending it
         once does. Raises VecdbError.
         """
-        known = self._calls.get(method.name)
-        if known is None:
-            known = self._calls[method.name] = self._channel.unary_unary(
-                method.path,
-                request_serializer=_to_bytes,
-                response_deserializer=method.reply.FromString,
-            )
-        invoke: Callable[..., Reply] = known
-        return self._attempts(method.name, invoke, request, timeout_s, retry)
+        body = request if isinstance(request, bytes) else request.SerializeToString()
+
+        def once(connection: Connection, timeout: float) -> Reply:
+            invoke: Callable[..., Reply] = connection.method(method.path, method.reply.FromString)
+            return invoke(body, timeout=timeout)
+
+        return self._attempts(method.name, once, timeout_s, retry)
 
     def call_raw(
         self, path: str, request: bytes, *, timeout_s: float, wait_for_ready: bool = False
     ) -> bytes:
         """Return the reply's bytes of one attempt at a call outside the protocol."""
-        invoke: Callable[..., bytes] = self._channel.unary_unary(path)
 
-        def once(body: bytes, timeout: float) -> bytes:
-            return invoke(body, timeout=timeout, wait_for_ready=wait_for_ready)
+        def once(connection: Connection, timeout: float) -> bytes:
+            invoke: Callable[..., bytes] = connection.method(path)
+            return invoke(request, timeout=timeout, wait_for_ready=wait_for_ready)
 
-        return self._attempts(path.strip("/"), once, request, timeout_s, retry=False)
+        return self._attempts(path.strip("/"), once, timeout_s, retry=False)
 
     def wait(self, seconds: float) -> None:
         """Return after some seconds, or at once when the client is closed."""
@@ -91,25 +72,28 @@ class Transport:
     def close(self) -> None:
         """Close the connection. Calls under way raise Cancelled; closing twice is fine."""
         self._closed.set()
-        self._channel.close()
+        self._connections.close()
 
     def _attempts(
         self,
         name: str,
-        invoke: Callable[..., Answer],
-        request: Message | bytes,
+        once: Callable[[Connection, float], Answer],
         timeout_s: float | None,
         retry: bool,
     ) -> Answer:
         limit = self.timeout_s if timeout_s is None else _checked_timeout(timeout_s)
         deadline = time.monotonic() + limit
         attempt = 1
+        failed: Connection | None = None
         while True:
             self._check_open()
             try:
-                return invoke(request, timeout=deadline - time.monotonic())
+                with self._connections.one(avoid=failed) as failed:
+                    return once(failed, deadline - time.monotonic())
             except grpc.RpcError as failure:
                 error = error_of(failure, name)
+                if error.code == "UNAVAILABLE":
+                    self._connections.look_soon()
                 remaining = deadline - time.monotonic()
                 pause = self._retries.pause_s(error, attempt, remaining) if retry else None
                 if pause is None:
@@ -123,10 +107,6 @@ class Transport:
     def _check_open(self) -> None:
         if self._closed.is_set():
             raise FailedPrecondition("the client is closed", reason="CLIENT_CLOSED")
-
-
-def _to_bytes(request: Message | bytes) -> bytes:
-    return request if isinstance(request, bytes) else request.SerializeToString()
 
 
 def _checked_timeout(timeout_s: float) -> float:

@@ -1,0 +1,177 @@
+"""Which connection a call takes: one for a server of one process, one to each of its workers else.
+
+Workers of a server share its port, and the kernel gives each connection to one of them, by chance.
+A worker's answer to a health check says which it is and how many there are; so connections are
+opened until each worker has one. That is looked after again from time to time, since a worker that
+was started again has lost its connections to the others.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import grpc
+
+from vecdb_client import health
+from vecdb_client.version import VERSION
+
+WORKER: Final = "vecdb-worker"
+WORKERS: Final = "vecdb-workers"
+"""Trailers of a health check: a name that no other worker has, and how many there are."""
+
+WORKERS_MAX: Final = 64
+CALLS_BEFORE_LOOK: Final = 16
+"""A client of a few calls needs no second connection."""
+LOOK_EVERY_S: Final = 10.0
+_CHECK_S: Final = 1.0
+
+_OPTIONS: Final = (
+    # Requests are split before they are sent, and replies are bounded by the server.
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # Notice within 40 s a peer that vanished without a word, while calls are under way.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # A restarted server is found again soon, not after gRPC's own second to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Or all connections to one address would be the same.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.primary_user_agent", f"vecdb-python/{VERSION}"),
+)
+
+
+class Connection:
+    """A channel that is a connection of its own. calls, retired: guarded by Connections."""
+
+    def __init__(self, address: str) -> None:
+        self.channel: Final = grpc.insecure_channel(address, options=_OPTIONS)
+        self.calls = 0
+        self.retired = False
+        self._methods: dict[str, Callable[..., Any]] = {}  # setting a key is atomic
+
+    def method(self, path: str, read: Callable[[bytes], Any] | None = None) -> Callable[..., Any]:
+        """Return what calls a unary method with the bytes of a request."""
+        known = self._methods.get(path)
+        if known is None:
+            known = self._methods[path] = self.channel.unary_unary(path, response_deserializer=read)
+        return known
+
+    def worker(self) -> tuple[str, int] | None:
+        """Return which worker answers here, of how many: "" and 1 for the only one.
+
+        None when nobody does now.
+        """
+        check: Any = self.channel.unary_unary(health.CHECK)
+        try:
+            _, call = check.with_call(b"", timeout=_CHECK_S)
+        except (grpc.RpcError, ValueError):  # ValueError: closed meanwhile
+            return None
+        said = {key: value for key, value in call.trailing_metadata() or ()}
+        name, count = said.get(WORKER, ""), said.get(WORKERS, "1")
+        if not isinstance(name, str) or not str(count).isdecimal() or not name:
+            return "", 1
+        return name, min(int(count), WORKERS_MAX)
+
+
+class Connections:
+    """The connections of one client. Threads may share it."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._lock = threading.Lock()  # guards the list, the four below, and what is in the list
+        self._open = [Connection(address)]
+        self._turn = 0
+        self._made = 0
+        self._closed = False
+        self._look_at = 0.0
+        self._looking = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @contextmanager
+    def one(self, avoid: Connection | None = None) -> Iterator[Connection]:
+        """Yield the connection with the fewest calls under way, another than `avoid` if it can."""
+        self._look_if_due()
+        with self._lock:
+            choice = [one for one in self._open if one is not avoid] or self._open
+            self._turn += 1
+            first = self._turn % len(choice)
+            chosen = min(choice[first:] + choice[:first], key=_under_way)
+            chosen.calls += 1
+        try:
+            yield chosen
+        finally:
+            with self._lock:
+                chosen.calls -= 1
+                self._made += 1
+                over = chosen.retired and not chosen.calls
+            if over:
+                chosen.channel.close()
+
+    def look_soon(self) -> None:
+        """Have the next call see which workers there are: one may have ended."""
+        self._look_at = 0.0
+
+    def close(self) -> None:
+        """Close all; calls under way are cancelled."""
+        with self._lock:
+            self._closed = True
+            opened = list(self._open)
+        for one in opened:
+            one.channel.close()
+
+    def _look_if_due(self) -> None:
+        if self._made < CALLS_BEFORE_LOOK or time.monotonic() < self._look_at:
+            return
+        if not self._looking.acquire(blocking=False):
+            return  # another thread looks
+        try:
+            self._look_at = time.monotonic() + LOOK_EVERY_S
+            self._look()
+        finally:
+            self._looking.release()
+
+    def _look(self) -> None:
+        """Keep one connection to each worker, and open those that are missing."""
+        before = list(self._open)
+        kept: dict[object, Connection] = {}
+        wanted = 1
+        for one in before:
+            found = one.worker()
+            name, count = found if found else (one, 1)  # out of reach now: it may come back
+            kept.setdefault(name, one)
+            wanted = max(wanted, count)
+        if wanted == 1:
+            self._look_at = float("inf")  # until a call fails
+        for _ in range(4 * wanted if wanted > 1 else 0):
+            if len(kept) >= wanted:
+                break
+            more = Connection(self._address)
+            found = more.worker()
+            if found and found[0] and found[0] not in kept:
+                kept[found[0]] = more
+            else:
+                more.channel.close()
+        self._replace(before, list(kept.values()))
+
+    def _replace(self, before: list[Connection], after: list[Connection]) -> None:
+        with self._lock:
+            idle = [one for one in before if one not in after and not one.calls]
+            for one in before:
+                one.retired = one not in after
+            if self._closed:
+                idle += after
+            else:
+                self._open = after
+        for one in idle:
+            one.channel.close()
+
+
+def _under_way(one: Connection) -> int:
+    return one.calls

@@ -1,0 +1,139 @@
+"""Passing calls on to the writer, from a query worker: bytes in, bytes out, nothing parsed.
+
+What goes with a call goes with it: its deadline, its metadata, its cancellation; and what comes
+back with the answer: status, text, details.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import grpc
+
+from vecdb.errors import Unavailable
+from vecdb.rpc.deadline import remaining_s
+from vecdb.rpc.status import DETAILS, REQUEST_ID
+
+Metadata = tuple[tuple[str, str | bytes], ...]
+Behaviour = Callable[[Any, grpc.ServicerContext], Any]
+
+READS = frozenset(
+    (
+        "/vecdb.v1.Search/Query",
+        "/vecdb.v1.Admin/EstimateRecall",  # of the queries asked here
+        "/vecdb.v1.Points/Get",
+        "/vecdb.v1.Points/List",
+        "/vecdb.v1.Points/Count",
+    )
+)
+"""What a query worker answers from its own maps."""
+
+STATES = frozenset(
+    (
+        "/vecdb.v1.Collections/Get",
+        "/vecdb.v1.Collections/List",
+        "/vecdb.v1.Collections/Stats",
+    )
+)
+"""What a query worker can answer, and the writer knows better: it verifies, builds, quarantines."""
+
+_OF_A_HOP = ("user-agent", "te", "content-type", "content-length")
+_CONNECTION = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
+class Passed(Exception):
+    """A status that the writer answered, to be answered as it is."""
+
+    def __init__(self, code: grpc.StatusCode, text: str, trailer: Metadata) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+        self.trailer = trailer
+
+
+class _Away(Exception):
+    """The writer was not reached, or ended before it answered."""
+
+
+class Forwarder:
+    """A connection to the writer. address: its private socket."""
+
+    def __init__(self, address: str) -> None:
+        self._channel = grpc.insecure_channel(
+            address,
+            options=[
+                # Both ends have limits of their own, which then are the only ones.
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_receive_message_length", -1),
+                ("grpc.enable_http_proxy", 0),
+                ("grpc.use_local_subchannel_pool", 1),
+                # A writer that was started again is found again at once.
+                ("grpc.initial_reconnect_backoff_ms", 50),
+                ("grpc.min_reconnect_backoff_ms", 50),
+                ("grpc.max_reconnect_backoff_ms", 500),
+            ],
+        )
+
+    def behaviour(self, path: str, otherwise: Behaviour | None = None) -> Behaviour:
+        """Return what answers a unary method with the writer's answer.
+
+        otherwise: what answers while the writer is away; None raises Unavailable.
+        """
+        invoke: grpc.UnaryUnaryMultiCallable[Any, Any] = self._channel.unary_unary(path)
+
+        def forward(body: bytes, context: grpc.ServicerContext) -> Any:  # noqa: ANN401
+            try:
+                return _answer(invoke, body, context)
+            except _Away:
+                if otherwise is not None:
+                    return otherwise(body, context)
+                raise Unavailable(
+                    "the writer is being started again: reads go on meanwhile", retry_after_s=0.5
+                ) from None
+
+        return forward
+
+    def close(self) -> None:
+        """Disconnect; calls under way fail."""
+        self._channel.close()
+
+
+def _answer(
+    invoke: grpc.UnaryUnaryMultiCallable[Any, Any], body: bytes, context: grpc.ServicerContext
+) -> bytes:
+    try:
+        call = invoke.future(
+            body, timeout=remaining_s(context), metadata=_theirs(context.invocation_metadata())
+        )
+    except ValueError:  # closed: this worker is ending
+        raise _Away from None
+
+    def cancel() -> None:
+        call.cancel()
+
+    if not context.add_callback(cancel):
+        cancel()
+    try:
+        reply: bytes = call.result()
+    except grpc.FutureCancelledError:
+        raise _Away from None
+    except grpc.RpcError:
+        code, trailer = call.code(), _theirs(call.trailing_metadata())
+        if code in _CONNECTION and REQUEST_ID not in dict(trailer):
+            raise _Away from None
+        raise Passed(code, call.details() or "", trailer) from None
+    if initial := _theirs(call.initial_metadata()):
+        context.send_initial_metadata(initial)
+    if trailing := _theirs(call.trailing_metadata()):
+        context.set_trailing_metadata(trailing)
+    return reply
+
+
+def _theirs(metadata: Iterable[tuple[str, str | bytes]] | None) -> Metadata:
+    """Return the metadata that the two ends gave, without what gRPC itself adds on each hop."""
+    return tuple(
+        (key, value)
+        for key, value in metadata or ()
+        if key == DETAILS or not (key.startswith(("grpc-", ":")) or key in _OF_A_HOP)
+    )
