@@ -172,9 +172,7 @@ class Metrics:
 
     def families(self, *, gauges: bool) -> list[Family]:
         """Return everything counted, for another process to add up; gauges cost reading them."""
-        counted = [
-            one for one in vars(self).values() if isinstance(one, (Counter, Histogram, Durations))
-        ]
+        counted = [one for one in vars(self).values() if isinstance(one, _COUNTED)]
         collectors = [*counted, self._process, *(self._observed if gauges else ())]
         return [
             [
@@ -186,6 +184,9 @@ class Metrics:
             for collector in collectors
             for metric in collector.collect()
         ]
+
+
+_COUNTED = (Counter, Histogram, Durations)
 
 
 class _Gauges:

@@ -69,7 +69,7 @@ class Server:
             config.storage,
             config.limits,
             builders=builders,
-            judged=self._metrics.recall.observe,
+            judged=self.metrics.recall.observe,
         )
         try:
             self.worker = WorkerProcess(
