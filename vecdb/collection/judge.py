@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,6 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 0.5
 SHARE = 0.02
 """Seconds between judgements, and the most of the time that they may take."""
-NICE = 10
 
 
 Judged = Callable[[float], object]
@@ -24,7 +22,11 @@ Judged = Callable[[float], object]
 
 
 class RecallJudge:
-    """Runs from its making to close(), at low priority. See RecallMonitor."""
+    """Runs from its making to close(), seldom. See RecallMonitor.
+
+    Of no lower priority than other threads: it would keep them from the interpreter for as long as
+    it waits for its turn.
+    """
 
     def __init__(self, each_open: Callable[[], Iterator[Collection]], judged: Judged) -> None:
         """each_open: yields the open collections, each kept open while it is looked at."""
@@ -40,21 +42,25 @@ class RecallJudge:
         self._thread.join()
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         pause_s = INTERVAL_S
         while not self._closing.wait(pause_s):
             started = time.monotonic()
-            for collection in self._each_open():
-                if self._closing.is_set():
-                    break
-                try:
-                    if collection.recall.waiting:
-                        with collection.look() as snapshot:
-                            one = collection.recall.judge_one(snapshot)
-                        if one.wanted:
-                            self._judged(one.found / one.wanted)
-                except VecdbError as error:
-                    log.debug("a query was not judged: %s", error)
-                except Exception:
-                    log.exception("judging a query failed; it goes on")
+            self._judge_all()
             pause_s = max(INTERVAL_S, (time.monotonic() - started) / SHARE)
+
+    def _judge_all(self) -> None:
+        """Judge the live query that waits in each collection; none is held when this ends."""
+        for collection in self._each_open():
+            if self._closing.is_set():
+                break
+            if not collection.recall.waiting:
+                continue
+            try:
+                with collection.look() as snapshot:
+                    one = collection.recall.judge_one(snapshot)
+                if one.wanted:
+                    self._judged(one.found / one.wanted)
+            except VecdbError as error:
+                log.debug("a query was not judged: %s", error)
+            except Exception:
+                log.exception("judging a query failed; it goes on")
