@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from prometheus_client.core import Metric
 
-from vecdb.metrics import Family
+if TYPE_CHECKING:  # the supervisor adds up, and needs nothing of what counting imports
+    from vecdb.metrics import Family
 
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
 """Family, sample, labels."""
