@@ -47,7 +47,7 @@ def nearness(metric: int, vectors: np.ndarray, queries: np.ndarray) -> np.ndarra
     return 2 * dots - np.square(vectors.astype(np.float64)).sum(axis=1)
 
 
-def linked(metric: int, vectors: np.ndarray, rows: np.ndarray, width: int) -> np.ndarray:
+def linked(vectors: np.ndarray, rows: np.ndarray, width: int, by: int = reference.L2) -> np.ndarray:
     """Return links (len(rows), width) among some rows; following them leads to every row.
 
     A row links to the next in number, so that none is out of reach; to up to width // 2 - 1 near
@@ -55,10 +55,13 @@ def linked(metric: int, vectors: np.ndarray, rows: np.ndarray, width: int) -> np
     4); and back to rows that link to it, while there is room.
     """
     points = vectors[rows]
-    # Neighbours are by distance, whatever the metric: the best by dot product are the same few
+    # Neighbours are by distance unless asked otherwise: the best by dot product are the same few
     # long rows for all.
-    near = nearness(reference.L2, points, points) - np.square(points).sum(axis=1)[:, None]
-    order = np.argsort(-near, axis=1, kind="stable")[:, 1:65]
+    near = nearness(by, points, points)
+    if by == reference.L2:
+        near -= np.square(points).sum(axis=1)[:, None]
+    order = np.argsort(-near, axis=1, kind="stable")
+    order = order[order != np.arange(len(rows))[:, None]].reshape(len(rows), -1)[:, :64]
     links = [[(i + 1) % len(rows)] for i in range(len(rows))]
     for i, candidates in enumerate(order):
         kept: list[int] = []
@@ -82,12 +85,12 @@ def build(metric: int, vectors: np.ndarray, width: int = 24, ratio: int = 12) ->
     Rows were drawn at random, so every ratio-th row is as good as any choice.
     """
     n = len(vectors)
-    links0 = linked(metric, vectors, np.arange(n), width)
+    links0 = linked(vectors, np.arange(n), width)
     offsets, rows, links = [0], [], []
     step = ratio
     while step < n:
         rows.append(np.arange(0, n, step))
-        links.append(linked(metric, vectors, rows[-1], width // 2))
+        links.append(linked(vectors, rows[-1], width // 2))
         offsets.append(offsets[-1] + len(rows[-1]))
         step *= ratio
     return Graph(
@@ -99,3 +102,9 @@ def build(metric: int, vectors: np.ndarray, width: int = 24, ratio: int = 12) ->
         np.concatenate([np.zeros((0, width // 2), np.uint32), *links]),
         0,
     )
+
+
+def joined(*links: np.ndarray) -> np.ndarray:
+    """Return rows of links with those of every array, and no gaps; some links may stand twice."""
+    wide = np.concatenate(links, axis=1)
+    return np.take_along_axis(wide, np.argsort(wide == NO_LINK, axis=1, kind="stable"), axis=1)

@@ -169,6 +169,11 @@ def test_a_garbage_graph_gives_wrong_answers_at_worst(seed):
                     assert_sane(found, scores, rows, min(k, len(found)))
                     assert len(found) <= k
                     assert 1 <= visited <= n
+                    found, scores, visited, scanned = kernel.search(
+                        metric, **arrays, vectors=vectors, query=sane[0], k=k, ef=ef, allowed=words
+                    )
+                    assert_sane(found, scores, rows, min(k, len(rows)))
+                    assert scanned or visited > 0
 
 
 def chain(n: int, dim: int) -> dict:
