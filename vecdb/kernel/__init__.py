@@ -4,13 +4,14 @@ Answers three questions, natively and with the GIL released: the best k rows of 
 (`scan_f32`), the same rows found by reading one byte per value (`scan_i8`, over what `quantize`
 made), and most of them found by walking a graph (`search_graph`), which `refine_links` can better.
 `search` walks or scans, whichever costs less, and never finds fewer than there are; `search_many`
-and `scan_many` answer many queries on many threads.
+and `scan_many` answer many queries on many threads. Which rows may be returned, bitmaps say: made of
+row lists, counted and picked from (`row_bits`, `count_bits`, `pick_bits`).
 Segments, filters and files are left to the rooms above; arrays may be read-only memory maps, and no
 value in them, however damaged, can do worse than a wrong answer.
 
-`reference`, `reference_graph` and `reference_refine` say in numpy what every function does; the
-tests hold both sides to one contract. They are no fallback: without the compiled module this
-package does not import.
+`reference`, `reference_graph`, `reference_refine` and `reference_bitmaps` say in numpy what every
+function does; the tests hold both sides to one contract. They are no fallback: without the compiled
+module this package does not import.
 """
 
 from ._native import (
@@ -19,10 +20,13 @@ from ._native import (
     L2,
     NO_LINK,
     comparable_query,
+    count_bits,
     encode_hits,
     instruction_set,
+    pick_bits,
     quantize,
     refine_links,
+    row_bits,
     scan_f32,
     scan_i8,
     scan_many,
@@ -37,10 +41,13 @@ __all__ = [
     "L2",
     "NO_LINK",
     "comparable_query",
+    "count_bits",
     "encode_hits",
     "instruction_set",
+    "pick_bits",
     "quantize",
     "refine_links",
+    "row_bits",
     "scan_f32",
     "scan_i8",
     "scan_many",

@@ -217,3 +217,19 @@ def refine_links(
     1 <= width <= 256. The result is the same for any number of threads, 1 to 256. Raises as
     search_graph does.
     """
+
+def row_bits(rows: NDArray[np.uint32], n: int) -> NDArray[np.uint64]:
+    """Return the bitmap (ceil(n / 64),) uint64 of n rows in which these rows are set.
+
+    rows: (any,) in any order, also repeatedly; those past the last are passed over. Row i is bit
+    i & 63 of word i >> 6. 0 <= n < 2**32. Raises as scan_f32 does.
+    """
+
+def count_bits(bits: NDArray[np.uint64], n: int) -> int:
+    """Return how many of the first n rows are set in a bitmap of at least ceil(n / 64) words."""
+
+def pick_bits(bits: NDArray[np.uint64], n: int, rows: NDArray[np.uint32]) -> NDArray[np.uint64]:
+    """Return the bitmap of len(rows) rows of which bit i is the bit of row rows[i] of n.
+
+    A row past the last counts as not set. bits: at least ceil(n / 64) words.
+    """

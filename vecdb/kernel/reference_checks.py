@@ -80,6 +80,14 @@ def check_positive(name: str, number: SupportsIndex) -> int:
     return value
 
 
+def check_row_count(number: SupportsIndex) -> int:
+    """Return a number of rows that 32 bits can count."""
+    value = _integer("n", number)
+    if not 0 <= value <= _ROWS_MAX:
+        raise ValueError(f"n: expected 0 to 2**32 - 1, got {value}")
+    return value
+
+
 def check_between(name: str, number: SupportsIndex, most: int) -> int:
     """Return a number from 1 to `most`."""
     value = _integer(name, number)

@@ -13,4 +13,5 @@ NB_MODULE(_native, module) {
   vecdb::bindings::bind_scan(module);
   vecdb::bindings::bind_graph(module);
   vecdb::bindings::bind_query(module);
+  vecdb::bindings::bind_bitmaps(module);
 }

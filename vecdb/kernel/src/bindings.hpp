@@ -159,5 +159,6 @@ class Table {
 void bind_scan(nb::module_& module);
 void bind_graph(nb::module_& module);
 void bind_query(nb::module_& module);
+void bind_bitmaps(nb::module_& module);
 
 }  // namespace vecdb::bindings
