@@ -23,50 +23,33 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.filters import OBJECTS, filters, to_client
 from tests.live import LiveServer
-from tests.model import Condition, ModelCollection
-from vecdb_client import Client, Collection, F, Filter, PointId
+from tests.model import ModelCollection
+from vecdb.types import Equals, Filter, Not, Range
+from vecdb_client import Client, Collection, PointId
+from vecdb_client import Filter as ClientFilter
 
 DIM = 5
-IDS = st.sampled_from([f"p{i}" for i in range(12)] + ["ключ", "🙂", "a/b", "A"])
+NAMES = [f"p{i}" for i in range(12)] + ["ключ", "🙂", "a/b", "A"]
+IDS = st.sampled_from(NAMES)
 NUMBERS = st.floats(-100, 100, width=32).filter(lambda x: x == 0 or abs(x) > 1e-3)
 VECTORS = st.lists(NUMBERS, min_size=DIM, max_size=DIM).filter(lambda v: any(v))
 SCALARS = st.one_of(
     st.integers(-3, 3), st.sampled_from([0.5, 1.0, 2.5]), st.sampled_from(["x", "y"]), st.booleans()
 )
-PAYLOADS = st.dictionaries(
+SIMPLE = st.dictionaries(
     st.sampled_from(["a", "b"]), st.one_of(SCALARS, st.lists(SCALARS, max_size=2), st.none())
 )
-CONDITIONS = st.one_of(
-    st.none(),
-    st.builds(
-        Condition,
-        st.sampled_from(["a", "b", "c"]),
-        st.just("equals"),
-        SCALARS,
-        negated=st.booleans(),
-    ),
-    st.builds(
-        Condition,
-        st.sampled_from(["a", "b"]),
-        st.just("range"),
-        st.integers(-3, 0),
-        st.sampled_from([0, 0.5, 1, 2]),
-        st.booleans(),
-    ),
-)
+PAYLOADS = st.one_of(SIMPLE, SIMPLE, OBJECTS)
+NUMBERED = st.builds(Range, st.sampled_from(["a", "b"]), gte=st.integers(-3, 0), lte=st.just(1.5))
+EQUAL = st.builds(Equals, st.sampled_from(["a", "b", "c"]), SCALARS)
+FILTERS = st.one_of(st.none(), EQUAL, NUMBERED, st.builds(Not, EQUAL), filters(NAMES, [""]))
 POINTS = st.lists(st.tuples(IDS, VECTORS, PAYLOADS), min_size=1, max_size=30)
 
 
-def to_filter(condition: Condition | None) -> Filter | None:
-    if condition is None:
-        return None
-    field = F(condition.path)
-    if condition.kind == "equals":
-        made = field == condition.value
-    else:
-        made = field.between(condition.value, condition.high)
-    return ~made if condition.negated else made
+def wired(filter: Filter | None) -> ClientFilter | None:
+    return None if filter is None else to_client(filter)
 
 
 class ServerMachine(RuleBasedStateMachine):
@@ -111,10 +94,10 @@ class ServerMachine(RuleBasedStateMachine):
         report = self.collection.delete(names)
         assert report.found == sum(self.model.delete(name) for name in names)
 
-    @rule(query=VECTORS, condition=CONDITIONS, k=st.integers(1, 20))
-    def search(self, query: list[float], condition: Condition | None, k: int) -> None:
-        expected = self.model.search(query, condition)
-        result = self.collection.search(query, k=k, filter=to_filter(condition))
+    @rule(query=VECTORS, filter=FILTERS, k=st.integers(1, 20))
+    def search(self, query: list[float], filter: Filter | None, k: int) -> None:
+        expected = self.model.search(query, filter)
+        result = self.collection.search(query, k=k, filter=wired(filter))
         assert result.complete
         assert result.matched == len(expected)
         assert len(result) == min(k, len(expected))
@@ -125,12 +108,12 @@ class ServerMachine(RuleBasedStateMachine):
             assert hit.score == pytest.approx(scores[hit.id], abs=tolerance)
             assert hit.payload == self.model.points[hit.id].payload
 
-    @rule(condition=CONDITIONS, size=st.integers(1, 7))
-    def list_pages(self, condition: Condition | None, size: int) -> None:
-        listed = list(self.collection.list(to_filter(condition), page_size=size))
-        expected = sorted(self.model.matching(condition), key=lambda name: name.encode())
+    @rule(filter=FILTERS, size=st.integers(1, 7))
+    def list_pages(self, filter: Filter | None, size: int) -> None:
+        listed = list(self.collection.list(wired(filter), page_size=size))
+        expected = sorted(self.model.matching(filter), key=lambda name: name.encode())
         assert [point.id for point in listed] == expected
-        assert self.collection.count(to_filter(condition)) == len(expected)
+        assert self.collection.count(wired(filter)) == len(expected)
 
     @precondition(lambda self: self.model.points)
     @rule(data=st.data())

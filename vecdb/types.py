@@ -160,14 +160,115 @@ class In:
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
-    """A payload path that holds a number inside the bounds; None is no bound."""
+class ContainsAll:
+    """A payload path that holds every one of the values."""
 
     path: str
-    gt: int | float | None = None
-    gte: int | float | None = None
-    lt: int | float | None = None
-    lte: int | float | None = None
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A payload path that holds a number, or a time, inside the bounds; None is no bound.
+
+    Bounds are all numbers, or all RFC 3339 times.
+    """
+
+    path: str
+    gt: int | float | str | None = None
+    gte: int | float | str | None = None
+    lt: int | float | str | None = None
+    lte: int | float | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """A payload path that holds a string which begins so."""
+
+    path: str
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """A payload path that holds anything but null and empty arrays."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class IsNull:
+    """A payload path that holds null, or an array with null in it."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ValuesCount:
+    """A payload path that holds so many values; None is no bound. Where nothing is, there are 0."""
+
+    path: str
+    gt: int | None = None
+    gte: int | None = None
+    lt: int | None = None
+    lte: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GeoRadius:
+    """A payload path that holds a place at most so many metres from another, along a great circle.
+
+    Degrees: lat -90 to 90, lon -180 to 180.
+    """
+
+    path: str
+    lat: float
+    lon: float
+    metres: float
+
+
+@dataclass(frozen=True, slots=True)
+class GeoBox:
+    """A payload path that holds a place in a box of degrees; west > east crosses 180 degrees."""
+
+    path: str
+    south: float
+    west: float
+    north: float
+    east: float
+
+
+@dataclass(frozen=True, slots=True)
+class GeoPolygon:
+    """A payload path that holds a place inside a polygon. corners: (lat, lon) of each."""
+
+    path: str
+    corners: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """A payload path that holds an object which matches a filter by itself.
+
+    Paths of the filter inside begin at that object.
+    """
+
+    path: str
+    filter: Filter
+
+
+@dataclass(frozen=True, slots=True)
+class HasId:
+    """The points of those ids."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HasSpace:
+    """The points that have a vector in a space."""
+
+    space: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,14 +286,26 @@ class Or:
 
 
 @dataclass(frozen=True, slots=True)
+class MinShould:
+    """At least so many of them."""
+
+    least: int
+    filters: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     """The points that the filter does not match, those without the field included."""
 
     filter: Filter
 
 
-Condition: TypeAlias = Equals | In | Range
-Filter: TypeAlias = And | Or | Not | Equals | In | Range
+GeoShape: TypeAlias = GeoRadius | GeoBox | GeoPolygon
+ValueCondition: TypeAlias = (
+    Equals | In | ContainsAll | Range | Prefix | Exists | IsNull | ValuesCount | GeoShape
+)
+"""What a payload can be asked at a path."""
+Filter: TypeAlias = And | Or | MinShould | Not | Nested | HasId | HasSpace | ValueCondition
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,11 @@ def books(server: LiveServer) -> Iterator[str]:
             [
                 {"id": "dune", "vector": [0.9, 0.1, 0], "payload": {"year": 1965, "kind": "sf"}},
                 {"id": "emma", "vector": [0, 0.2, 0.9], "payload": {"year": 1815, "ok": True}},
-                {"id": "it", "vector": [0.5, 0.5, 0], "payload": {"year": 1986, "t": "[red]é[/]"}},
+                {
+                    "id": "it",
+                    "vector": [0.5, 0.5, 0],
+                    "payload": {"year": 1986, "t": "[red]é[/]", "at": "2024-02-29T13:00:00+01:00"},
+                },
             ]
         )
         yield "books"
@@ -198,6 +202,8 @@ def test_search_for_people(run: Run, books: str) -> None:
         (["year>=1900", "year<1970"], {"dune"}),
         (["year=1815.0"], {"emma"}),
         (["t=[red]é[/]"], {"it"}),
+        (["at>=2024-01-01"], {"it"}),
+        (["at<2024-02-29T12:00:00Z"], set()),
     ],
 )
 def test_search_with_conditions(run: Run, books: str, where: list[str], ids: set[str]) -> None:

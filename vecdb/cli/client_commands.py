@@ -17,6 +17,7 @@ from rich.text import Text
 
 from vecdb.cli.screen import bytes_text, err, hits_table, out, progress_bar
 from vecdb.errors import InvalidArgument, NotFound, Unavailable
+from vecdb.segment.times import microseconds
 from vecdb_client import NO_RETRIES, Client, CollectionStats, DataLoss, DeadlineExceeded, F, Filter
 from vecdb_client import Unavailable as ServerUnavailable
 
@@ -63,8 +64,8 @@ def parse_where(conditions: list[str]) -> Filter | None:
         if operator in ("=", "!="):
             filters.append(field == value if operator == "=" else field != value)
             continue
-        if isinstance(value, (str, bool)):
-            raise InvalidArgument(f"--where {text!r}: {operator} expects a number")
+        if isinstance(value, bool) or (isinstance(value, str) and microseconds(value) is None):
+            raise InvalidArgument(f"--where {text!r}: {operator} expects a number or a time")
         compare = {">": field.__gt__, ">=": field.__ge__, "<": field.__lt__, "<=": field.__le__}
         filters.append(compare[operator](value))
     return reduce(and_, filters) if filters else None

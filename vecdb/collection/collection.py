@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -147,9 +148,12 @@ class Collection:
 
     # --- reading
 
-    def snapshot(self) -> Snapshot:
-        """Return a consistent view that holds every write committed before, for one block."""
-        return self._reader.snapshot()
+    def snapshot(self, deadline: float = math.inf) -> Snapshot:
+        """Return a consistent view that holds every write committed before, for one block.
+
+        deadline: of time.monotonic; work on it that may take long then raises DeadlineExceeded.
+        """
+        return self._reader.snapshot(deadline)
 
     def look(self) -> Snapshot:
         """Return what snapshot() returns, to upkeep: it does not count as use."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from pathlib import Path
 
@@ -35,12 +36,15 @@ class Reader:
         view = self._view  # another thread may drop it
         return view.broken if view else {}
 
-    def snapshot(self) -> Snapshot:
-        """Return a consistent view that holds every write committed before, for one block."""
-        self._used = True
-        return self.look()
+    def snapshot(self, deadline: float = math.inf) -> Snapshot:
+        """Return a consistent view that holds every write committed before, for one block.
 
-    def look(self) -> Snapshot:
+        deadline: of time.monotonic; work on it that may take long then raises DeadlineExceeded.
+        """
+        self._used = True
+        return self.look(deadline)
+
+    def look(self, deadline: float = math.inf) -> Snapshot:
         """Return what snapshot() returns, to upkeep: it does not count as use."""
         while True:
             txn = self._store.begin_read()
@@ -50,7 +54,7 @@ class Reader:
                 txn.close()
                 raise
             if view is not None:
-                return Snapshot(self._uuid, txn, view, self._store.schema)
+                return Snapshot(self._uuid, txn, view, self._store.schema, deadline)
             txn.close()
 
     def _view_of(self, txn: ReadTxn) -> View | None:

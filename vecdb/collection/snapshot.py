@@ -5,24 +5,38 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
 
 from vecdb import kernel
+from vecdb.collection.part_rows import PartRows
 from vecdb.collection.view import View
 from vecdb.errors import Corrupt, InvalidArgument, LimitExceeded, NotFound, Unavailable
-from vecdb.query.filter import matching
-from vecdb.query.search import Candidates, Nearest, Part, nearest
-from vecdb.segment.fields import Mask, NotIndexed, PayloadRows
+from vecdb.query.filter import conditions, matching
+from vecdb.query.search import Candidates, Nearest, nearest
+from vecdb.segment.bitmaps import rows_in
 from vecdb.segment.vectors import Effort, mixed, scores_and_distances
 from vecdb.storage.codec import NumberedSchema, RecordView
 from vecdb.storage.store import Ranked, ReadTxn
-from vecdb.types import F32, U64, Filter, Metric, Point, Query, QueryResult, Space, Wanted
+from vecdb.types import (
+    F32,
+    U64,
+    Filter,
+    HasId,
+    HasSpace,
+    Metric,
+    Point,
+    Query,
+    QueryResult,
+    Space,
+    Wanted,
+)
 from vecdb.write.prepare import LENGTH_MAX, check_id, check_vector, unknown_space
 
 SPARE = 8
@@ -47,8 +61,17 @@ class Found:
 class Snapshot:
     """A consistent view of a collection, as long as its block lasts. Entered once."""
 
-    def __init__(self, uuid: str, txn: ReadTxn, view: View, schema: NumberedSchema) -> None:
+    def __init__(
+        self,
+        uuid: str,
+        txn: ReadTxn,
+        view: View,
+        schema: NumberedSchema,
+        deadline: float = math.inf,
+    ) -> None:
+        """See Collection.snapshot for the deadline."""
         self._uuid = uuid
+        self._deadline = deadline
         self._txn = txn
         self._view = view
         self._schema = schema
@@ -232,34 +255,34 @@ class Snapshot:
             return f"a point was left out: {error}"
 
     def _candidates(self, filter: Filter | None) -> list[Candidates]:
+        if filter is not None:
+            self._check_of_points(filter)
         found: list[Candidates] = []
         for live in self._view.parts:
-            mask = live.alive
-            if filter is not None and live.part.rows:
-                matched = self._matching(filter, live.part)
-                mask = matched if mask is None else mask & matched
-            found.append(Candidates(live.part, mask))
+            rows, mask = live.part.rows, live.alive
+            if filter is None or not rows:
+                found.append(Candidates(live.part, mask, rows - live.dead))
+                continue
+            matched = matching(filter, PartRows(live.part, self._txn, self._deadline), mask)
+            mask = matched if mask is None else mask & matched
+            found.append(Candidates(live.part, mask, kernel.count_bits(mask, rows)))
         return found
 
-    def _matching(self, filter: Filter, part: Part) -> Mask:
-        try:
-            return matching(filter, part.fields)
-        except NotIndexed:
-            return matching(filter, PayloadRows(part.rows, self._payload_of(part), {}))
-
-    def _payload_of(self, part: Part) -> Callable[[int], bytes]:
-        def payload(row: int) -> bytes:
-            try:
-                record = self._txn.record(int(part.slots[row]))
-            except Corrupt:
-                return b""
-            return b"" if record is None else record.payload
-
-        return payload
+    def _check_of_points(self, filter: Filter) -> None:
+        """Raise InvalidArgument for conditions that name what no point can be, or have."""
+        for condition in conditions(filter):
+            if isinstance(condition, HasId):
+                for name in condition.ids:
+                    check_id(name, "filter")
+            elif isinstance(condition, HasSpace):
+                if self._schema.schema.space(condition.space) is None:
+                    raise unknown_space(condition.space, self._schema.schema, "filter")
 
     def _allowed_slots(self, filter: Filter) -> U64:
         slots = [
-            candidate.part.slots if candidate.mask is None else candidate.part.slots[candidate.mask]
+            candidate.part.slots
+            if candidate.mask is None
+            else candidate.part.slots[rows_in(candidate.mask, candidate.part.rows)]
             for candidate in self._candidates(filter)
         ]
         return np.sort(np.concatenate(slots))

@@ -14,24 +14,28 @@ from pathlib import Path
 
 import numpy as np
 
+from vecdb import kernel
 from vecdb.errors import Corrupt
 from vecdb.query.search import Part
-from vecdb.segment.fields import Mask
+from vecdb.segment.bitmaps import all_rows, grown, pack, unpack
 from vecdb.segment.memory import MemoryRows, Row
 from vecdb.segment.segment import Segment
 from vecdb.storage.codec import Change, NumberedSchema, RecordView, SegmentEntry
 from vecdb.storage.store import ReadTxn
-from vecdb.types import U64
+from vecdb.types import U64, Bitmap
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A part and which of its rows are alive; None for all. dead: how many are not."""
+    """A part and which of its rows are alive; None for all. dead: how many are not.
+
+    Bits of `alive` past the last row are set, so that rows that are appended are alive.
+    """
 
     part: Part
-    alive: Mask | None
+    alive: Bitmap | None
     dead: int = 0
 
     def without(self, wanted: U64) -> Live:
@@ -42,9 +46,9 @@ class Live:
         rows = rows[np.isin(self.part.slots[rows], wanted)]
         if not len(rows):
             return self
-        alive = np.ones(self.part.rows, np.bool_) if self.alive is None else self.alive.copy()
-        alive[rows] = False
-        return Live(self.part, alive, self.part.rows - int(np.count_nonzero(alive)))
+        before = all_rows(self.part.rows) if self.alive is None else self.alive
+        alive = before & ~kernel.row_bits(rows.astype(np.uint32), self.part.rows)
+        return Live(self.part, alive, self.part.rows - kernel.count_bits(alive, self.part.rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +131,7 @@ class ViewKeeper:
             first = max(first, entries[-1].end)
         # Slots that have ended since are not in the store any more, and so never appended.
         fresh = tail.part.append(rows_of(txn.records(first, end), self._names))
-        alive = tail.alive
-        if alive is not None:
-            alive = np.concatenate([alive, np.ones(fresh.rows - tail.part.rows, np.bool_)])
+        alive = None if tail.alive is None else grown(tail.alive, fresh.rows)
         tail = Live(fresh, alive, tail.dead)
         segments = list(view.segments)
         if len(ended):
@@ -188,8 +190,8 @@ class ViewKeeper:
             rest = part.from_slot(first)
             if view.tail.alive is None:
                 return Live(rest, None)
-            alive = view.tail.alive[part.rows - rest.rows :]
-            return Live(rest, alive, rest.rows - int(np.count_nonzero(alive)))
+            alive = ~pack(~unpack(view.tail.alive, part.rows)[part.rows - rest.rows :])
+            return Live(rest, alive, rest.rows - kernel.count_bits(alive, rest.rows))
         return Live(self._in_memory(txn, first, txn.state.next_slot), None)
 
     def _in_memory(self, txn: ReadTxn, first: int, end: int) -> MemoryRows:

@@ -4,8 +4,8 @@ Answers three questions, natively and with the GIL released: the best k rows of 
 (`scan_f32`), the same rows found by reading one byte per value (`scan_i8`, over what `quantize`
 made), and most of them found by walking a graph (`search_graph`), which `refine_links` can better.
 `search` walks or scans, whichever costs less, and never finds fewer than there are; `search_many`
-and `scan_many` answer many queries on many threads. Which rows may be returned, bitmaps say: made of
-row lists, counted and picked from (`row_bits`, `count_bits`, `pick_bits`).
+and `scan_many` answer many queries on many threads. Which rows may be returned, bitmaps say: made
+of row lists, counted and picked from (`row_bits`, `count_bits`, `pick_bits`).
 Segments, filters and files are left to the rooms above; arrays may be read-only memory maps, and no
 value in them, however damaged, can do worse than a wrong answer.
 

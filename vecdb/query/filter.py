@@ -1,99 +1,314 @@
-"""Filters: what is a valid one, and which rows of a part it matches."""
+"""Which rows match a filter.
+
+Each condition becomes a bitmap, from the field index of the rows. What an index cannot tell (a path
+that it left out, objects that must match by themselves) stays open: a filter is evaluated to the
+rows that match for certain and those that may. Only for the rows in between, which other conditions
+have neither let in nor ruled out, the payloads themselves are read.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import reduce
+from operator import and_, or_
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from vecdb.config import LimitsConfig
-from vecdb.errors import BadFilter, LimitExceeded
-from vecdb.segment.fields import PATH_CHARACTERS_MAX, FieldSource, Interval, Mask
-from vecdb.types import U32, And, Equals, Filter, In, Not, Or, Range, Scalar
+from vecdb import kernel
+from vecdb.segment.bitmaps import all_rows, no_rows, pack, rows_in, unpack
+from vecdb.segment.fields import (
+    BOOL,
+    COUNT,
+    FALSE,
+    HELD,
+    KEYWORD,
+    NULL,
+    NUMBERS,
+    STATE,
+    TIME,
+    TRUE,
+    FieldSource,
+    Interval,
+    Json,
+    NotIndexed,
+    as_number,
+    key_of,
+    nodes_at,
+)
+from vecdb.segment.fields_memory import CollectedFields
+from vecdb.segment.times import microseconds
+from vecdb.types import (
+    U32,
+    And,
+    Bitmap,
+    ContainsAll,
+    Equals,
+    Exists,
+    Filter,
+    HasId,
+    HasSpace,
+    In,
+    IsNull,
+    MinShould,
+    Nested,
+    Not,
+    Or,
+    Prefix,
+    Range,
+    Scalar,
+    ValueCondition,
+    ValuesCount,
+)
+
+ROWS_AT_ONCE = 256
+"""Payloads that are read together, and after which a caller's deadline is looked at."""
+
+Bounds: TypeAlias = tuple[Bitmap, Bitmap]
+"""Rows that match, and rows that may: the same object where that is known."""
 
 
-def check_filter(filter: Filter, limits: LimitsConfig) -> None:
-    """Raise BadFilter or LimitExceeded unless a filter means something and is of bounded cost."""
-    nodes = 0
-    stack: list[tuple[Filter, int]] = [(filter, 1)]
-    while stack:
-        node, depth = stack.pop()
-        nodes += 1 + (len(node.values) if isinstance(node, In) else 0)
-        if nodes > limits.filter_nodes:
-            raise LimitExceeded(
-                f"the filter has more than {limits.filter_nodes} conditions and values",
-                field="filter",
-                hint="raise limits.filter_nodes, or ask in several queries",
-            )
-        if depth > limits.filter_depth:
-            raise LimitExceeded(
-                f"the filter is nested deeper than {limits.filter_depth} levels", field="filter"
-            )
-        if isinstance(node, (And, Or)):
-            if not node.filters:
-                raise BadFilter("'and' and 'or' need at least one filter inside", field="filter")
-            stack.extend((inner, depth + 1) for inner in node.filters)
-        elif isinstance(node, Not):
-            stack.append((node.filter, depth + 1))
-        else:
-            _check_condition(node)
+class Rows(Protocol):
+    """Rows that a filter is evaluated on."""
+
+    rows: int
+    fields: FieldSource
+
+    def of_ids(self, ids: Sequence[str]) -> Bitmap:
+        """Return the rows of those points."""
+
+    def having(self, space: str) -> Bitmap:
+        """Return the rows that have a vector in a space. Raises InvalidArgument."""
+
+    def payloads(self, rows: Sequence[int]) -> list[Json]:
+        """Return the parsed payloads of some rows. Raises DeadlineExceeded."""
 
 
-def _check_condition(node: Equals | In | Range) -> None:
-    if len(node.path) > PATH_CHARACTERS_MAX:
-        raise BadFilter(
-            f"a path has at most {PATH_CHARACTERS_MAX} characters, got {len(node.path)}: "
-            f"{node.path[:40]!r}",
-            field="filter",
-        )
-    if isinstance(node, Equals):
-        _check_value(node.path, node.value)
-    elif isinstance(node, In):
-        if not node.values:
-            raise BadFilter(f"'in' on {node.path!r} has no values", field="filter")
-        for value in node.values:
-            _check_value(node.path, value)
+def matching(filter: Filter, source: Rows, alive: Bitmap | None = None) -> Bitmap:
+    """Return the rows that match, of those that are alive; None for all.
+
+    A row that is not alive may be returned. Raises DeadlineExceeded.
+    """
+    sure, possible = _bounds(filter, source)
+    if sure is possible:
+        return sure
+    open_rows = possible & ~sure if alive is None else possible & ~sure & alive
+    rows = rows_in(open_rows, source.rows)
+    found: list[U32] = [_NONE]
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        asked = rows[start : start + ROWS_AT_ONCE].astype(np.uint32)
+        read = _ReadRows(source, asked, source.payloads(asked.tolist()), _paths(filter))
+        match, _ = _bounds(filter, read)
+        found.append(asked[unpack(match, len(asked))])
+    return sure | kernel.row_bits(np.concatenate(found), source.rows)
+
+
+_NONE: U32 = np.empty(0, np.uint32)
+
+
+class _ReadRows:
+    """Rows whose payloads are at hand, so that everything about them can be told."""
+
+    def __init__(
+        self, source: Rows | None, chosen: U32, payloads: list[Json], paths: set[str]
+    ) -> None:
+        self.rows = len(payloads)
+        self.read = payloads
+        self._source = source
+        self._chosen = chosen
+        fields = CollectedFields(exact=True)
+        for payload in payloads:
+            fields.add([(path, node) for path in paths for node in nodes_at(payload, path)])
+        self.fields: FieldSource = fields
+
+    def of_ids(self, ids: Sequence[str]) -> Bitmap:
+        """Return the rows of those points."""
+        return self._picked(self._rest.of_ids(ids))
+
+    def having(self, space: str) -> Bitmap:
+        """Return the rows that have a vector in a space."""
+        return self._picked(self._rest.having(space))
+
+    def payloads(self, rows: Sequence[int]) -> list[Json]:
+        """Return the parsed payloads of some rows."""
+        return [self.read[row] for row in rows]
+
+    @property
+    def _rest(self) -> Rows:
+        assert self._source is not None, "objects inside nested are no points: check_filter"
+        return self._source
+
+    def _picked(self, bits: Bitmap) -> Bitmap:
+        return kernel.pick_bits(bits, self._rest.rows, self._chosen)
+
+
+def conditions(filter: Filter) -> Iterator[Nested | HasId | HasSpace | ValueCondition]:
+    """Yield the conditions that a filter is made of; those inside nested stay there."""
+    if isinstance(filter, (And, Or, MinShould)):
+        for inner in filter.filters:
+            yield from conditions(inner)
+    elif isinstance(filter, Not):
+        yield from conditions(filter.filter)
     else:
-        bounds = [bound for bound in (node.gt, node.gte, node.lt, node.lte) if bound is not None]
-        if not bounds:
-            raise BadFilter(f"the range on {node.path!r} has no bound", field="filter")
-        if None not in (node.gt, node.gte) or None not in (node.lt, node.lte):
-            raise BadFilter(
-                f"the range on {node.path!r} has two bounds on one side", field="filter"
-            )
-        for bound in bounds:
-            if isinstance(bound, (bool, str)):
-                raise BadFilter(f"the range on {node.path!r} expects numbers", field="filter")
-            _check_value(node.path, bound)
+        yield filter
 
 
-def _check_value(path: str, value: Scalar) -> None:
-    if isinstance(value, float) and math.isnan(value):
-        raise BadFilter(f"the condition on {path!r} compares with NaN", field="filter")
+def _paths(filter: Filter) -> set[str]:
+    """Return the paths that the conditions of a filter ask for."""
+    asked = conditions(filter)
+    return {each.path for each in asked if not isinstance(each, (Nested, HasId, HasSpace))}
 
 
-def matching(filter: Filter, source: FieldSource) -> Mask:
-    """Return which rows of a part match. Raises NotIndexed where its index cannot tell."""
-    mask: Mask
-    if isinstance(filter, (And, Or)):
-        join = np.logical_and if isinstance(filter, And) else np.logical_or
-        mask = join.reduce([matching(inner, source) for inner in filter.filters])
-        return mask
+# --- filters
+
+
+def _bounds(filter: Filter, source: Rows) -> Bounds:
+    if isinstance(filter, And):
+        return _joined(and_, [_bounds(inner, source) for inner in filter.filters])
+    if isinstance(filter, Or):
+        return _joined(or_, [_bounds(inner, source) for inner in filter.filters])
     if isinstance(filter, Not):
-        return ~matching(filter.filter, source)
-    mask = np.zeros(source.rows, np.bool_)
-    for rows in _rows(filter, source):
-        mask[rows] = True
-    return mask
+        sure, possible = _bounds(filter.filter, source)
+        ruled_out = ~possible
+        return ruled_out, ruled_out if sure is possible else ~sure
+    if isinstance(filter, MinShould):
+        found = [_bounds(inner, source) for inner in filter.filters]
+        enough = _at_least(filter.least, [sure for sure, _ in found], source.rows)
+        if all(sure is possible for sure, possible in found):
+            return enough, enough
+        return enough, _at_least(filter.least, [possible for _, possible in found], source.rows)
+    if isinstance(filter, Nested):
+        return _nested(filter, source)
+    if isinstance(filter, HasId):
+        bits = source.of_ids(filter.ids)
+    elif isinstance(filter, HasSpace):
+        bits = source.having(filter.space)
+    else:
+        try:
+            bits = _condition(filter, source.fields)
+        except NotIndexed:
+            return no_rows(source.rows), all_rows(source.rows)
+    return bits, bits
 
 
-def _rows(condition: Equals | In | Range, source: FieldSource) -> Iterable[U32]:
+def _joined(join: Callable[[Bitmap, Bitmap], Bitmap], found: list[Bounds]) -> Bounds:
+    sure = reduce(join, [sure for sure, _ in found])
+    if all(sure is possible for sure, possible in found):
+        return sure, sure
+    return sure, reduce(join, [possible for _, possible in found])
+
+
+def _at_least(least: int, bitmaps: list[Bitmap], rows: int) -> Bitmap:
+    counts = np.zeros(rows, np.uint32)
+    for bits in bitmaps:
+        counts += unpack(bits, rows)
+    return pack(counts >= least)
+
+
+def _nested(filter: Nested, source: Rows) -> Bounds:
+    if not isinstance(source, _ReadRows):
+        # The same conditions of whole rows let through all that may match, and more.
+        outline = And((Exists(filter.path), _outline(filter.filter, filter.path)))
+        return no_rows(source.rows), _bounds(outline, source)[1]
+    owners: list[int] = []
+    objects: list[Json] = []
+    for row, payload in enumerate(source.read):
+        for node in nodes_at(payload, filter.path):
+            if isinstance(node, dict):
+                owners.append(row)
+                objects.append(node)
+    inner = _ReadRows(None, _NONE, objects, _paths(filter.filter))
+    match, _ = _bounds(filter.filter, inner)
+    bits = kernel.row_bits(np.array(owners, np.uint32)[unpack(match, len(owners))], source.rows)
+    return bits, bits
+
+
+def _outline(filter: Filter, path: str) -> Filter:
+    """Return a filter that matches every row with an object at the path that matches this one."""
+    if isinstance(filter, And):
+        return And(tuple(_outline(inner, path) for inner in filter.filters))
+    if isinstance(filter, Or):
+        return Or(tuple(_outline(inner, path) for inner in filter.filters))
+    if isinstance(filter, MinShould):
+        return MinShould(filter.least, tuple(_outline(inner, path) for inner in filter.filters))
+    if isinstance(filter, Nested):
+        deeper = f"{path}.{filter.path}"
+        return And((Exists(deeper), _outline(filter.filter, deeper)))
+    if isinstance(filter, (Not, ValuesCount, HasId, HasSpace)):
+        return Exists(path)  # what an object lacks, another of the row may have
+    return replace(filter, path=f"{path}.{filter.path}")
+
+
+# --- conditions
+
+
+def _condition(condition: ValueCondition, fields: FieldSource) -> Bitmap:
+    """Return the rows that match a condition. Raises NotIndexed."""
+    path = condition.path
     if isinstance(condition, Equals):
-        return [source.equal_any(condition.path, (condition.value,))]
+        return _equal_any(path, (condition.value,), fields)
     if isinstance(condition, In):
-        return [source.equal_any(condition.path, condition.values)]
+        return _equal_any(path, condition.values, fields)
+    if isinstance(condition, ContainsAll):
+        return reduce(and_, [_equal_any(path, (value,), fields) for value in condition.values])
+    if isinstance(condition, Range):
+        return _in_range(condition, fields)
+    if isinstance(condition, Prefix):
+        return fields.beginning(path, key_of(condition.prefix))
+    if isinstance(condition, Exists):
+        return fields.holding(path, STATE, (HELD,))
+    if isinstance(condition, IsNull):
+        return fields.holding(path, STATE, (NULL,))
+    if isinstance(condition, ValuesCount):
+        return _counted(condition, fields)
+    return fields.within(path, condition)
+
+
+def _equal_any(path: str, values: Sequence[Scalar], fields: FieldSource) -> Bitmap:
+    strings: list[bytes] = []
+    bools: list[bytes] = []
+    numbers: list[Interval] = []
+    for value in values:
+        number = as_number(value)
+        if isinstance(value, str):
+            strings.append(key_of(value))
+        elif number is None:
+            bools.append(TRUE if value else FALSE)
+        else:
+            numbers.append(Interval(number, number))
+    found: list[Bitmap] = []
+    if strings:
+        found.append(fields.holding(path, KEYWORD, strings))
+    if bools:
+        found.append(fields.holding(path, BOOL, bools))
+    if numbers:
+        found.append(fields.between(path, NUMBERS, numbers))
+    return reduce(or_, found)
+
+
+def _in_range(condition: Range, fields: FieldSource) -> Bitmap:
     low = condition.gte if condition.gt is None else condition.gt
     high = condition.lte if condition.lt is None else condition.lt
+    kinds: Sequence[str] = NUMBERS
+    if isinstance(low, str) or isinstance(high, str):
+        kinds = (TIME,)
+        low = microseconds(low) if isinstance(low, str) else None
+        high = microseconds(high) if isinstance(high, str) else None
     interval = Interval(low, high, condition.gt is not None, condition.lt is not None)
-    return [source.between(condition.path, interval)]
+    return fields.between(condition.path, kinds, (interval,))
+
+
+def _counted(condition: ValuesCount, fields: FieldSource) -> Bitmap:
+    low = condition.gte if condition.gt is None else condition.gt
+    high = condition.lte if condition.lt is None else condition.lt
+    open_low, open_high = condition.gt is not None, condition.lt is not None
+    least, most = Interval(low, high, open_low, open_high).closed_int()
+    # Counts are kept where there are several.
+    bits = fields.between(condition.path, (COUNT,), (Interval(max(least, 2), most),))
+    held = fields.holding(condition.path, STATE, (HELD,))
+    if least <= 1 <= most:
+        bits |= held & ~fields.between(condition.path, (COUNT,), (Interval(),))
+    if least <= 0 <= most:
+        bits |= ~held
+    return bits

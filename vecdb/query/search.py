@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from vecdb.segment.fields import FieldSource, Mask
+from vecdb.segment.fields import FieldSource
 from vecdb.segment.vectors import Answer, Effort
-from vecdb.types import F32, U64, Space
+from vecdb.types import F32, U64, Bitmap, Space
 
 
 class Part(Protocol):
@@ -20,21 +20,22 @@ class Part(Protocol):
     slots: U64
     fields: FieldSource
 
-    def search(self, space: Space, query: F32, k: int, effort: Effort, mask: Mask | None) -> Answer:
+    def having(self, space: str) -> Bitmap | None:
+        """Return the rows that have a vector in a space; None for all."""
+
+    def search(
+        self, space: Space, query: F32, k: int, effort: Effort, mask: Bitmap | None
+    ) -> Answer:
         """Return rows of the mask near to the query, best first: k, or all there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """A part and those of its rows that may be returned; None for all."""
+    """A part and those of its rows that may be returned; None for all. count: how many they are."""
 
     part: Part
-    mask: Mask | None
-
-    @property
-    def count(self) -> int:
-        """How many rows may be returned."""
-        return self.part.rows if self.mask is None else int(np.count_nonzero(self.mask))
+    mask: Bitmap | None
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def nearest(
     scanned = 0
     for candidate in candidates:
         part = candidate.part
-        if not part.rows:
+        if not candidate.count:
             continue
         answer = part.search(space, query, k, effort, candidate.mask)
         slots.append(part.slots[answer.rows])

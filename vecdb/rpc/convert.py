@@ -7,23 +7,15 @@ from collections.abc import Iterable
 import numpy as np
 
 from vecdb.database import CollectionInfo
-from vecdb.errors import BadFilter, InvalidArgument, VecdbError
+from vecdb.errors import InvalidArgument, VecdbError
 from vecdb.rpc.pb import collections_pb2, common_pb2, points_pb2, search_pb2
 from vecdb.types import (
     F32,
-    And,
     Delete,
-    Equals,
-    Filter,
-    In,
     Metric,
-    Not,
     Op,
-    Or,
     Point,
     Put,
-    Range,
-    Scalar,
 )
 
 # --- vectors
@@ -110,52 +102,6 @@ def fill_point(message: common_pb2.Point | search_pb2.Hit, point: Point) -> None
         message.vectors[space].CopyFrom(vector_message(vector))
     for space, text in point.texts.items():
         message.texts[space] = text
-
-
-# --- filters
-
-FILTER_DEPTH_MAX = 64
-"""Deeper than limits.filter_depth may be set; keeps the translation itself from recursing far."""
-
-
-def filter_of(message: common_pb2.Filter, depth: int = 1) -> Filter:
-    """Return the filter of a message."""
-    if depth > FILTER_DEPTH_MAX:
-        raise BadFilter(f"the filter is nested deeper than {FILTER_DEPTH_MAX}", field="filter")
-    kind = message.WhichOneof("kind")
-    if kind == "and":
-        return And(tuple(filter_of(f, depth + 1) for f in getattr(message, "and").filters))
-    if kind == "or":
-        return Or(tuple(filter_of(f, depth + 1) for f in getattr(message, "or").filters))
-    if kind == "not":
-        return Not(filter_of(getattr(message, "not"), depth + 1))
-    if kind == "equals":
-        return Equals(message.equals.path, _value(message.equals.value, message.equals.path))
-    if kind == "in":
-        values = getattr(message, "in")
-        return In(values.path, tuple(_value(value, values.path) for value in values.values))
-    if kind == "range":
-        return _range(message.range)
-    raise BadFilter("a filter is empty: expected and, or, not, equals, in or range", field="filter")
-
-
-def _range(message: common_pb2.Range) -> Range:
-    bounds: dict[str, int | float] = {}
-    for name in ("gt", "gte", "lt", "lte"):
-        if message.HasField(name):
-            value = _value(getattr(message, name), message.path)
-            if isinstance(value, (str, bool)):
-                raise BadFilter(f"the range on {message.path!r} expects numbers", field="filter")
-            bounds[name] = value
-    return Range(message.path, **bounds)
-
-
-def _value(message: common_pb2.Value, path: str) -> Scalar:
-    kind = message.WhichOneof("kind")
-    if kind is None:
-        raise BadFilter(f"the condition on {path!r} has no value", field="filter")
-    value: Scalar = getattr(message, kind)
-    return value
 
 
 # --- collections

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 
 import grpc
 
@@ -16,3 +18,9 @@ def remaining_s(context: grpc.ServicerContext) -> float | None:
     if left is None or left >= threading.TIMEOUT_MAX:
         return None
     return max(left, 0.0)
+
+
+def deadline_of(context: grpc.ServicerContext) -> float:
+    """Return a call's deadline as time.monotonic has it; infinity when it has none."""
+    left = remaining_s(context)
+    return math.inf if left is None else time.monotonic() + left

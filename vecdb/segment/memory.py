@@ -10,10 +10,13 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vecdb.segment.fields import FieldSource, Mask, Parsed, PayloadRows
-from vecdb.segment.vectors import Answer, Effort, comparable, pack, scan_rows
-from vecdb.types import F32, U64, Schema, Space
+from vecdb.segment.bitmaps import pack
+from vecdb.segment.fields import FieldSource
+from vecdb.segment.fields_memory import MemoryFields, SharedFields
+from vecdb.segment.vectors import Answer, Effort, comparable, scan_rows
+from vecdb.types import F32, U64, Bitmap, Schema, Space
 
 
 class Row(NamedTuple):
@@ -38,11 +41,11 @@ class _Buffers:
         self.vectors: dict[str, F32] = {
             space.name: np.empty((capacity, space.dim), np.float32) for space in schema.spaces
         }
-        self.has: dict[str, Mask] = {
+        self.has: dict[str, NDArray[np.bool_]] = {
             space.name: np.empty(capacity, np.bool_) for space in schema.spaces
         }
         self.payloads: list[bytes] = []
-        self.parsed: Parsed = {}  # by row; filled by whoever filters first
+        self.fields = SharedFields()
 
 
 class MemoryRows:
@@ -53,9 +56,8 @@ class MemoryRows:
         self._buffers = buffers or _Buffers(schema, 0)
         self.rows = rows
         self.slots = self._buffers.slots[:rows]
-        self.fields: FieldSource = PayloadRows(
-            rows, self._buffers.payloads.__getitem__, self._buffers.parsed
-        )
+        self.fields: FieldSource = MemoryFields(rows, self._buffers.payloads, self._buffers.fields)
+        self._having: dict[str, Bitmap | None] = {}  # by space, once it was asked for
 
     def append(self, added: Iterable[Row]) -> MemoryRows:
         """Return these rows and more of higher slots. Not for two threads at once."""
@@ -93,14 +95,22 @@ class MemoryRows:
         buffers.payloads = self._buffers.payloads[start : self.rows]
         return buffers
 
-    def search(self, space: Space, query: F32, k: int, effort: Effort, mask: Mask | None) -> Answer:
+    def having(self, space: str) -> Bitmap | None:
+        """Return the rows that have a vector in a space; None for all."""
+        if space not in self._having:
+            has = self._buffers.has[space][: self.rows]
+            self._having[space] = None if has.all() else pack(has)
+        return self._having[space]
+
+    def search(
+        self, space: Space, query: F32, k: int, effort: Effort, mask: Bitmap | None
+    ) -> Answer:
         """Return up to k rows of the mask nearest to the query, best first."""
-        has = self._buffers.has[space.name][: self.rows]
-        allowed = None if mask is None and has.all() else has if mask is None else has & mask
+        having = self.having(space.name)
+        if having is not None:
+            mask = having if mask is None else having & mask
         vectors = self._buffers.vectors[space.name][: self.rows]
-        rows, scores = scan_rows(
-            space.metric, vectors, query, k, None if allowed is None else pack(allowed)
-        )
+        rows, scores = scan_rows(space.metric, vectors, query, k, mask)
         return Answer(rows, scores, 0)
 
 

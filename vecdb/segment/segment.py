@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from vecdb import kernel
 from vecdb.errors import Corrupt, Unavailable
-from vecdb.segment.fields import FieldIndex, FieldIndexBuilder, FieldSource, Mask
+from vecdb.segment.fields import FieldSource, nodes, parse
+from vecdb.segment.fields_disk import FieldIndex, write_fields
+from vecdb.segment.fields_memory import CollectedFields
 from vecdb.segment.graph import (
     ROWS_MIN,
     Graph,
@@ -35,10 +37,9 @@ from vecdb.segment.vectors import (
     Answer,
     Effort,
     comparable,
-    pack,
     scan_codes,
 )
-from vecdb.types import F32, U32, U64, Schema, Space
+from vecdb.types import F32, U32, U64, Bitmap, Schema, Space
 
 FORMAT_VERSION = 1
 _CHUNK = 4 << 20
@@ -184,18 +185,25 @@ class Segment:
             raise self._corrupt("the measured recall of a graph is missing")
         return measured
 
+    def having(self, space: str) -> Bitmap | None:
+        """Return the rows that have a vector in a space; None for all."""
+        rows = self._spaces[space].rows
+        return None if rows is None else kernel.row_bits(rows, self.rows)
+
     def graph(self, space: str) -> Graph | None:
         """Return the graph over the vectors of a space, or None when there is none."""
         return self._spaces[space].graph
 
-    def search(self, space: Space, query: F32, k: int, effort: Effort, mask: Mask | None) -> Answer:
+    def search(
+        self, space: Space, query: F32, k: int, effort: Effort, mask: Bitmap | None
+    ) -> Answer:
         """Return rows of the mask near to the query, best first: k, or all there are."""
         arrays = self._spaces[space.name]
         if mask is not None and arrays.rows is not None:
-            mask = mask[arrays.rows]
+            mask = kernel.pick_bits(mask, self.rows, arrays.rows)
         n = len(arrays.codes)
-        count = n if mask is None else int(np.count_nonzero(mask))
-        allowed = None if mask is None or count == n else pack(mask)
+        count = n if mask is None else kernel.count_bits(mask, n)
+        allowed = None if count == n else mask
         if arrays.graph is None or effort.exact:
             rows, scores = scan_codes(
                 space.metric, arrays.codes, arrays.bounds, arrays.vectors, query, k, allowed
@@ -284,7 +292,7 @@ class Rows:
         self.dead: list[int] = []
         self.cells = {space.name: bytearray() for space in schema.spaces}
         self.members: dict[str, list[int]] = {space.name: [] for space in schema.spaces}
-        self.fields = FieldIndexBuilder()
+        self.fields = CollectedFields()
 
     def extend(self, rows: Iterable[Row]) -> None:
         """Add rows."""
@@ -293,7 +301,7 @@ class Rows:
             self.slots.append(slot)
             if not alive:
                 self.dead.append(at)
-            self.fields.add(payload)
+            self.fields.add(nodes(parse(payload)))
             for name, vector in vectors.items():
                 self.cells[name] += vector
                 self.members[name].append(at)
@@ -346,7 +354,7 @@ def write_segment(
                     graph, codes, bounds, matrix, space.metric, graphs.threads
                 ),
             }
-    index, directory, left_out = rows.fields.finish()
+    index, directory, left_out = write_fields(rows.fields)
     save("fields", index)
     manifest = {
         **described,

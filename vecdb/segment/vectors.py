@@ -101,11 +101,3 @@ def scores_and_distances(
         scores = [max(-1.0, min(1.0, score)) for score in kernel_scores]
         return scores, [1.0 - score for score in scores]
     return kernel_scores, [-score for score in kernel_scores]
-
-
-def pack(mask: np.ndarray) -> Bitmap:
-    """Return a boolean mask as the kernel's bitmap."""
-    words = np.zeros((len(mask) + 63) // 64, np.uint64)
-    packed = np.packbits(mask, bitorder="little")
-    words.view(np.uint8)[: len(packed)] = packed
-    return words

@@ -15,7 +15,7 @@ from vecdb.embed.encoder import Role
 from vecdb.errors import DeadlineExceeded, InvalidArgument, LimitExceeded, VecdbError
 from vecdb.metrics import Metrics
 from vecdb.rpc.convert import fill_point, ops_of
-from vecdb.rpc.deadline import remaining_s
+from vecdb.rpc.deadline import deadline_of, remaining_s
 from vecdb.rpc.pb import common_pb2, points_pb2_grpc
 from vecdb.rpc.pb import points_pb2 as pb
 from vecdb.rpc.services.encode import SpaceEncoder
@@ -182,7 +182,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
         chosen = checked_filter(request, self._limits)
         with (
             self._database.collection(request.collection) as collection,
-            collection.snapshot() as snapshot,
+            collection.snapshot(deadline_of(context)) as snapshot,
         ):
             return pb.CountResponse(count=snapshot.count(chosen), commit_seq=snapshot.seq)
 
@@ -200,7 +200,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
         chosen = checked_filter(request, self._limits)
         with (
             self._database.collection(request.collection) as collection,
-            collection.snapshot() as snapshot,
+            collection.snapshot(deadline_of(context)) as snapshot,
         ):
             wanted, bytes_max = wanted_of(request), self._limits.message_bytes // 2
             found = snapshot.page(chosen, size, request.page_token, wanted, bytes_max)

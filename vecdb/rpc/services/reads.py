@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from vecdb.config import LimitsConfig
 from vecdb.errors import LimitExceeded
-from vecdb.query.filter import check_filter
-from vecdb.rpc.convert import filter_of
+from vecdb.query.filter_check import check_filter
+from vecdb.rpc.convert_filter import filter_of
 from vecdb.rpc.pb import points_pb2, search_pb2
 from vecdb.types import Filter, Wanted
 

@@ -13,6 +13,7 @@ from vecdb.embed.encoder import Role
 from vecdb.errors import InvalidArgument, LimitExceeded, VecdbError
 from vecdb.metrics import Metrics
 from vecdb.rpc.convert import vector_array
+from vecdb.rpc.deadline import deadline_of
 from vecdb.rpc.dispatch import quick_when
 from vecdb.rpc.pb import search_pb2 as pb
 from vecdb.rpc.pb import search_pb2_grpc
@@ -71,7 +72,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
         with self._database.collection(request.collection) as collection:
             vector = self._vector(near, collection, context)
             embedded = time.perf_counter_ns()
-            with collection.snapshot() as snapshot:
+            with collection.snapshot(deadline_of(context)) as snapshot:
                 snapshotted = time.perf_counter_ns()
                 snapshot.require_seq(request.min_commit_seq)
                 if vector is None:

@@ -1,0 +1,60 @@
+"""The rows of a part as a filter asks for them: what their fields cannot tell, the store can."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from vecdb import kernel
+from vecdb.errors import Corrupt, DeadlineExceeded
+from vecdb.query.search import Part
+from vecdb.segment.bitmaps import all_rows
+from vecdb.segment.fields import FieldSource, Json, parse
+from vecdb.storage.store import ReadTxn
+from vecdb.types import Bitmap
+
+
+class PartRows:
+    """A part and a transaction that its records are read in. deadline: of time.monotonic."""
+
+    def __init__(self, part: Part, txn: ReadTxn, deadline: float) -> None:
+        self.rows = part.rows
+        self.fields: FieldSource = part.fields
+        self._part = part
+        self._txn = txn
+        self._deadline = deadline
+
+    def of_ids(self, ids: Sequence[str]) -> Bitmap:
+        """Return the rows of those points."""
+        slots = np.array(list(self._txn.slots_of([name.encode() for name in ids]).values()), "<u8")
+        rows = np.searchsorted(self._part.slots, slots).astype(np.uint32)
+        known = rows < self.rows
+        known[known] = self._part.slots[rows[known]] == slots[known]
+        return kernel.row_bits(rows[known], self.rows)
+
+    def having(self, space: str) -> Bitmap:
+        """Return the rows that have a vector in a space."""
+        having = self._part.having(space)
+        return all_rows(self.rows) if having is None else having
+
+    def payloads(self, rows: Sequence[int]) -> list[Json]:
+        """Return the parsed payloads of some rows. Raises DeadlineExceeded.
+
+        A row without a sound record is dead or damaged: it holds nothing.
+        """
+        if time.monotonic() > self._deadline:
+            raise DeadlineExceeded(
+                "the filter asks for what no index holds, and the deadline passed while payloads "
+                "were read",
+                hint="allow more time, or add an indexed condition that few points match",
+            )
+        return [self._payload(row) for row in rows]
+
+    def _payload(self, row: int) -> Json:
+        try:
+            record = self._txn.record(int(self._part.slots[row]))
+        except Corrupt:
+            return {}
+        return {} if record is None else parse(record.payload)

@@ -1,0 +1,56 @@
+"""Bitmaps of rows in Python: row i is bit ``i & 63`` of word ``i >> 6``, of ceil(rows / 64) words.
+
+Bits past the last row say nothing; joining goes with ``&``, ``|`` and ``~``, counting with the
+kernel's `count_bits`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecdb.types import Bitmap
+
+_ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+
+
+def word_count(rows: int) -> int:
+    """Return the words of a bitmap of so many rows."""
+    return (rows + 63) // 64
+
+
+def no_rows(rows: int) -> Bitmap:
+    """Return a bitmap with no row set."""
+    return np.zeros(word_count(rows), np.uint64)
+
+
+def all_rows(rows: int) -> Bitmap:
+    """Return a bitmap with every row set, and every bit past the last."""
+    return np.full(word_count(rows), _ALL)
+
+
+def grown(bits: Bitmap, rows: int) -> Bitmap:
+    """Return a bitmap that covers more rows, the new ones set, if those past its last were set."""
+    missing = word_count(rows) - len(bits)
+    return np.concatenate([bits, np.full(missing, _ALL)]) if missing > 0 else bits
+
+
+def pack(mask: NDArray[np.bool_]) -> Bitmap:
+    """Return a mask of one bool a row as a bitmap."""
+    words = no_rows(len(mask))
+    packed = np.packbits(mask, bitorder="little")
+    words.view(np.uint8)[: len(packed)] = packed
+    return words
+
+
+def unpack(bits: Bitmap, rows: int) -> NDArray[np.bool_]:
+    """Return a bitmap as a mask of one bool a row, (rows,)."""
+    mask: NDArray[np.bool_] = np.unpackbits(
+        bits.view(np.uint8), count=rows, bitorder="little"
+    ).view(np.bool_)
+    return mask
+
+
+def rows_in(bits: Bitmap, rows: int) -> NDArray[np.int64]:
+    """Return the numbers of the rows that are set, ascending."""
+    return np.flatnonzero(unpack(bits, rows))
