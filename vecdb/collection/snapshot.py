@@ -18,7 +18,7 @@ from vecdb import kernel
 from vecdb.collection.part_rows import PartRows
 from vecdb.collection.view import View
 from vecdb.errors import Corrupt, InvalidArgument, LimitExceeded, NotFound, Unavailable
-from vecdb.query.filter import conditions, matching
+from vecdb.query.filter import conditions, key_of_filter, matching
 from vecdb.query.search import Candidates, Nearest, nearest
 from vecdb.segment.bitmaps import rows_in
 from vecdb.segment.vectors import Effort, mixed, scores_and_distances
@@ -255,15 +255,17 @@ class Snapshot:
             return f"a point was left out: {error}"
 
     def _candidates(self, filter: Filter | None) -> list[Candidates]:
+        key = b""
         if filter is not None:
             self._check_of_points(filter)
+            key = key_of_filter(filter)
         found: list[Candidates] = []
         for live in self._view.parts:
             rows, mask = live.part.rows, live.alive
             if filter is None or not rows:
                 found.append(Candidates(live.part, mask, rows - live.dead))
                 continue
-            matched = matching(filter, PartRows(live.part, self._txn, self._deadline), mask)
+            matched = matching(filter, PartRows(live.part, self._txn, self._deadline), mask, key)
             mask = matched if mask is None else mask & matched
             found.append(Candidates(live.part, mask, kernel.count_bits(mask, rows)))
         return found

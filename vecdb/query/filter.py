@@ -8,6 +8,7 @@ have neither let in nor ruled out, the payloads themselves are read.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -85,13 +86,27 @@ class Rows(Protocol):
         """Return the parsed payloads of some rows. Raises DeadlineExceeded."""
 
 
-def matching(filter: Filter, source: Rows, alive: Bitmap | None = None) -> Bitmap:
-    """Return the rows that match, of those that are alive; None for all.
+def key_of_filter(filter: Filter) -> bytes:
+    """Return what tells a filter from every other; b"" when more than the rows decides it: ids."""
+    if any(isinstance(condition, HasId) for condition in conditions(filter)):
+        return b""
+    # Not its hash: 1, 1.0 and True are equal to Python, and not to a filter.
+    return hashlib.blake2b(repr(filter).encode(), digest_size=16).digest()
 
-    A row that is not alive may be returned. Raises DeadlineExceeded.
+
+def matching(filter: Filter, source: Rows, alive: Bitmap | None = None, key: bytes = b"") -> Bitmap:
+    """Return the rows that match, of those that are alive; None for all. Not to be written to.
+
+    A row that is not alive may be returned. key: `key_of_filter`, or b"" for one that is not to be
+    kept. Raises DeadlineExceeded.
     """
+    matches = source.fields.matches if key else None
+    if matches is not None and (kept := matches.get(key)) is not None:
+        return kept
     sure, possible = _bounds(filter, source)
     if sure is possible:
+        if matches is not None:
+            matches.keep(key, sure)
         return sure
     open_rows = possible & ~sure if alive is None else possible & ~sure & alive
     rows = rows_in(open_rows, source.rows)

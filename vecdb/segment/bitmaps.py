@@ -6,6 +6,8 @@ kernel's `count_bits`.
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,3 +56,28 @@ def unpack(bits: Bitmap, rows: int) -> NDArray[np.bool_]:
 def rows_in(bits: Bitmap, rows: int) -> NDArray[np.int64]:
     """Return the numbers of the rows that are set, ascending."""
     return np.flatnonzero(unpack(bits, rows))
+
+
+class KeptBitmaps:
+    """Bitmaps by key, of which the least recently used are forgotten. For any number of threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()  # guards _kept
+        self._kept: dict[bytes, Bitmap] = {}  # the least recently used first
+
+    def get(self, key: bytes) -> Bitmap | None:
+        """Return a bitmap, which may not be written to, or None when it is not there."""
+        with self._lock:
+            bits = self._kept.pop(key, None)
+            if bits is not None:
+                self._kept[key] = bits
+            return bits
+
+    def keep(self, key: bytes, bits: Bitmap) -> None:
+        """Keep a bitmap, which nobody writes to from now on."""
+        bits.flags.writeable = False
+        with self._lock:
+            self._kept[key] = bits
+            while len(self._kept) > self._most:
+                del self._kept[next(iter(self._kept))]

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
+from vecdb.segment.bitmaps import KeptBitmaps
 from vecdb.types import Bitmap, GeoShape, Scalar
 
 PATHS_MAX = 1_000
@@ -104,8 +105,11 @@ class Interval:
 class FieldSource(Protocol):
     """Rows that can be asked what they hold at a path. Raises NotIndexed where it cannot tell.
 
-    Every answer is a new bitmap of the rows.
+    Every answer is a new bitmap of the rows. matches: bitmaps of whole filters, by their key, where
+    the rows never change.
     """
+
+    matches: KeptBitmaps | None
 
     def holding(self, path: str, kind: str, keys: Sequence[bytes]) -> Bitmap:
         """Return the rows that hold one of the keys of a dictionary kind; of strings, `key_of`."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vecdb import kernel
 from vecdb.segment import geo
-from vecdb.segment.bitmaps import word_count
+from vecdb.segment.bitmaps import KeptBitmaps, word_count
 from vecdb.segment.fields import (
     COLUMNS,
     DICTIONARIES,
@@ -45,6 +45,8 @@ BLOCK_SHARE = 16
 """So many rows a bitmap of a column stands for, as a share of the segment's: what is inside an
 interval is a few bitmaps, and at most two blocks' rows one by one."""
 BLOCKS_FROM_ROWS = 1_024
+MATCHES_KEPT = 64
+"""Filters whose bitmaps are kept, a bit a row each: 8 bytes a row, where a vector has hundreds."""
 
 _DICTIONARY_PARTS = (
     "|u1",
@@ -170,6 +172,7 @@ class FieldIndex:
         self._left_out = left_out
         self._opened: dict[tuple[str, str], Any] = {}
         self.paths = directory.keys()
+        self.matches: KeptBitmaps | None = KeptBitmaps(MATCHES_KEPT)
         for path, kinds in directory.items():
             for kind, parts in kinds.items():
                 _check_parts(path, kind, parts, len(array), rows)

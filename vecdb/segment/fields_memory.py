@@ -16,7 +16,7 @@ import numpy as np
 
 from vecdb import kernel
 from vecdb.segment import geo
-from vecdb.segment.bitmaps import no_rows, word_count
+from vecdb.segment.bitmaps import KeptBitmaps, no_rows, word_count
 from vecdb.segment.fields import (
     BOOL,
     COUNT,
@@ -59,6 +59,8 @@ class CollectedFields:
     Once there are PATHS_PENDING_MAX paths and kinds, others are left out: their keys are values
     themselves, ids say, and not for an index. When exact, nothing is, and strings are kept whole.
     """
+
+    matches: KeptBitmaps | None = None
 
     def __init__(self, *, exact: bool = False) -> None:
         self.rows = 0
@@ -222,6 +224,8 @@ class MemoryFields:
     Payloads are read when the first question comes. Nobody may wait long for the lock: a question
     to rows in memory takes microseconds.
     """
+
+    matches: KeptBitmaps | None = None
 
     def __init__(self, rows: int, payloads: Sequence[bytes], shared: SharedFields) -> None:
         self.rows = rows
