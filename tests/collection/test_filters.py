@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from tests.filters import OBJECTS, filters
 from tests.model import holds
 from vecdb.collection.collection import Collection
-from vecdb.collection.snapshot import Snapshot, Wanted
+from vecdb.collection.snapshot import Snapshot
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.errors import DeadlineExceeded, InvalidArgument
+from vecdb.rpc.pb.search_pb2 import QueryResponse
 from vecdb.segment.fields import PATHS_MAX
 from vecdb.types import (
     And,
@@ -36,6 +37,7 @@ from vecdb.types import (
     Query,
     Schema,
     Space,
+    Wanted,
 )
 from vecdb.write.prepare import prepare
 
@@ -105,7 +107,7 @@ def agree(snapshot: Snapshot, filter: Filter, stored: Stored) -> None:
         query = Query(np.ones(dim, np.float32), 100, space, filter)
         result = snapshot.query(query, Wanted(), MIB)
         assert result.matched == len(expected)
-        hits = sorted(hit.point.id for hit in result.hits)
+        hits = sorted(hit.id for hit in QueryResponse.FromString(result.hits).hits)
         assert hits == [name for name in expected if space in stored[name][1]]
 
 
