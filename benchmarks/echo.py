@@ -21,6 +21,7 @@ import grpc
 
 SERVICE = "vecdb.bench.Echo"
 METHOD = "Call"
+PATH = f"/{SERVICE}/{METHOD}"
 _LENGTH = struct.Struct("<I")
 
 Echo = Callable[[bytes], bytes]
@@ -34,13 +35,22 @@ def request_of(request_bytes: int, reply_bytes: int) -> bytes:
 @contextmanager
 def echo_server(threads: int) -> Iterator[Echo]:
     """Run the server in a process of its own; yield a function that calls it."""
+    with (
+        echo_process(threads) as address,
+        grpc.insecure_channel(address) as channel,
+    ):
+        yield channel.unary_unary(PATH)
+
+
+@contextmanager
+def echo_process(threads: int) -> Iterator[str]:
+    """Run the server in a process of its own; yield its address."""
     command = [sys.executable, str(Path(__file__).resolve()), str(threads)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         port = int(process.stdout.readline())
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield channel.unary_unary(f"/{SERVICE}/{METHOD}")
+        yield f"127.0.0.1:{port}"
     finally:
         # Closes its standard input, which is its sign to end.
         try:

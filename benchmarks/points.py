@@ -66,7 +66,7 @@ def load(n: int, queries: int, *, smoke: bool) -> Points:
     """Return n points. `percent` of each payload is 0 to 99, evenly: filters select by it."""
     if not smoke and (FOLDER / "base.npy").is_file():
         return _real(n, queries)
-    return _made_up(n, queries)
+    return made_up(n, queries)
 
 
 def reference_neighbors(points: Points) -> NDArray[np.int32] | None:
@@ -114,11 +114,14 @@ def _real(n: int, queries: int) -> Points:
     )
 
 
-def _made_up(n: int, queries: int) -> Points:
+def made_up(n: int, queries: int, dim: int = DIM) -> Points:
+    """Return unit vectors around random centres, with payloads and texts of random words."""
     random = np.random.default_rng(7)
-    centres = random.standard_normal((CENTRES, DIM))
-    places = random.integers(0, CENTRES, n + queries)
-    vectors = unit(centres[places] + 0.6 * random.standard_normal((n + queries, DIM)))
+    centres = random.standard_normal((CENTRES, dim), np.float32)
+    vectors = random.standard_normal((n + queries, dim), np.float32)
+    vectors *= 0.6
+    vectors += centres[random.integers(0, CENTRES, n + queries)]
+    vectors = unit(vectors)
     texts = [" ".join(random.choice(WORDS, 12)) for _ in range(n + queries)]
     months = [f"20{year:02}-{month:02}" for year in range(10, 26) for month in range(1, 13)]
     payloads: list[dict[str, Any]] = [
