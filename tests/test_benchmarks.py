@@ -6,6 +6,7 @@ No time is asserted here: a machine that runs tests is no place to measure.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,55 @@ def test_graph(tmp_path: Path) -> None:
     # Toy sizes, but a walk that finds nothing would be no walk.
     assert float(figures["kernel_128_recall"]) > 0.9
     assert float(figures["refined_128_recall"]) > 0.9
+
+
+def test_server(tmp_path: Path) -> None:
+    if shutil.which("h2load") is None:
+        pytest.skip("needs h2load, a part of nghttp2")
+    figures = run("server", tmp_path)
+    check_facts(figures, "server")
+    positive(
+        figures,
+        *("grpc_vs_echo", "grpc_qps", "echo_qps", "grpc_cpu_us", "grpc_p99_vs_p50"),
+        *("search_during_ingest", "ingest_meanwhile_per_s", "start_to_first_answer_s"),
+    )
+    assert float(figures["grpc_recall"]) >= 0.95
+    assert figures["start_recall"] == 1.0
+
+
+def test_server_without_h2load_says_what_to_install() -> None:
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "server.py"), "--smoke"],
+        env={"PATH": "/nowhere"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "apt-get install nghttp2-client" in done.stderr
+
+
+def test_peers(tmp_path: Path) -> None:
+    figures = run("peers", tmp_path)
+    check_facts(figures, "peers")
+    positive(figures, "vecdb_qps", "vecdb_build_s", "vecdb_memory_mib", "unfiltered_qps")
+    assert float(figures["vecdb_recall"]) >= 0.95
+    for key in ("50", "10", "1", "0_1"):
+        positive(figures, f"filtered_{key}")
+        assert float(figures[f"filtered_{key}_recall"]) >= 0.95
+    # Ours is built by hnswlib, so that it is there; the others are when the extra is installed.
+    positive(figures, "kernel_vs_hnswlib", "hnswlib_memory_mib", "build_vs_hnswlib")
+    for name in ("qdrant_edge_int8", "qdrant_edge", "svs_lvq8", "usearch", "faiss_sq8"):
+        assert (f"{name}_absent" in figures) != (f"{name}_recall" in figures), name
+
+
+def test_distributions(tmp_path: Path) -> None:
+    figures = run("distributions", tmp_path)
+    check_facts(figures, "distributions")
+    for name in ("clusters_128", "words_50", "products_96", "bits_256"):
+        if f"{name}_absent" not in figures:
+            assert float(figures[f"{name}_recall"]) >= 0.95, name
 
 
 def test_search(tmp_path: Path) -> None:

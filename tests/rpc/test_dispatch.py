@@ -1,0 +1,146 @@
+"""Which thread a call gets, and what becomes of calls that send no message, or a wrong one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+import pytest
+
+from vecdb.rpc import dispatch
+from vecdb.rpc.dispatch import Dispatcher, never_quick, quick_when
+
+SECONDS = 10.0
+
+
+class Service:
+    """Answers b"quick" at once, b"wait" when it is let go; tells in which thread."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.begun = threading.Semaphore(0)
+
+    @quick_when(lambda request: request == b"quick")
+    def ours(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        if request == b"raise":
+            raise ValueError("no reply")
+        if request == b"wait":
+            self.begun.release()
+            self.go_on.wait(SECONDS)
+        return threading.current_thread().name.encode()
+
+    def other(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        return threading.current_thread().name.encode()
+
+
+def refuse_bad(message: bytes) -> bytes:
+    if message == b"bad":
+        raise ValueError("cannot be parsed")
+    return message
+
+
+@contextmanager
+def served(service: Service, threads: int = 2) -> Iterator[tuple[grpc.Server, grpc.Channel]]:
+    server = grpc.server(Dispatcher(16, threads), maximum_concurrent_rpcs=16)
+    handlers = {
+        "Ours": grpc.unary_unary_rpc_method_handler(service.ours, refuse_bad),
+        "Other": grpc.unary_unary_rpc_method_handler(service.other),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("s", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield server, channel
+    finally:
+        service.go_on.set()
+        server.stop(SECONDS).wait()
+
+
+def ask(channel: grpc.Channel, request: bytes, method: str = "Ours") -> bytes:
+    reply: bytes = channel.unary_unary(f"/s/{method}")(request, timeout=SECONDS)
+    return reply
+
+
+def test_grpcio_still_has_the_names_that_this_needs() -> None:
+    assert dispatch.KNOWN
+
+
+def test_each_call_goes_to_threads_of_its_kind() -> None:
+    with served(Service()) as (_, channel):
+        assert ask(channel, b"quick").startswith(b"vecdb-quick")
+        assert ask(channel, b"slow").startswith(b"vecdb-call")
+        assert ask(channel, b"any", "Other").startswith(b"vecdb-rpc")
+
+
+def test_calls_that_wait_keep_neither_quick_ones_nor_others_waiting() -> None:
+    service = Service()
+    with served(service, threads=1) as (_, channel):
+        calls = [channel.unary_unary("/s/Ours").future(b"wait") for _ in range(3)]
+        assert service.begun.acquire(timeout=SECONDS)
+        assert ask(channel, b"quick").startswith(b"vecdb-quick")
+        assert ask(channel, b"any", "Other").startswith(b"vecdb-rpc")
+        assert not service.begun.acquire(blocking=False), "one thread, one call at a time"
+        service.go_on.set()
+        assert [call.result(SECONDS) for call in calls] == [b"vecdb-call_0"] * 3
+
+
+def test_calls_whose_message_never_comes_hold_no_thread() -> None:
+    go_on = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        go_on.wait(SECONDS)
+        yield from ()
+
+    with served(Service(), threads=1) as (_, channel):
+        calls = [channel.stream_unary("/s/Ours").future(nothing()) for _ in range(8)]
+        assert ask(channel, b"slow").startswith(b"vecdb-call")
+        go_on.set()
+        for call in calls:
+            assert call.exception(SECONDS).code() is grpc.StatusCode.UNIMPLEMENTED
+        # They are no longer counted as calls that are open.
+        assert [ask(channel, b"quick")[:11] for _ in range(40)] == [b"vecdb-quick"] * 40
+
+
+def test_cancelled_calls_leave_nothing_behind() -> None:
+    service = Service()
+    with served(service, threads=1) as (_, channel):
+        calls = [channel.unary_unary("/s/Ours").future(b"wait") for _ in range(10)]
+        assert service.begun.acquire(timeout=SECONDS)
+        for call in calls:
+            call.cancel()
+        service.go_on.set()
+        assert [ask(channel, b"quick")[:11] for _ in range(40)] == [b"vecdb-quick"] * 40
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [(b"bad", grpc.StatusCode.INTERNAL), (b"raise", grpc.StatusCode.UNKNOWN)],
+)
+def test_what_fails_fails_as_grpcio_has_it(request_bytes: bytes, status: grpc.StatusCode) -> None:
+    with served(Service()) as (_, channel):
+        for _ in range(20):
+            with pytest.raises(grpc.RpcError) as raised:
+                ask(channel, request_bytes)
+            assert raised.value.code() is status
+        assert ask(channel, b"quick").startswith(b"vecdb-quick")
+
+
+def test_calls_under_way_are_finished_when_the_server_stops() -> None:
+    service = Service()
+    with served(service, threads=1) as (server, channel):
+        calls = [channel.unary_unary("/s/Ours").future(b"wait") for _ in range(2)]
+        assert service.begun.acquire(timeout=SECONDS)
+        stopped = server.stop(SECONDS)
+        service.go_on.set()
+        assert stopped.wait(SECONDS)
+        assert [call.result(SECONDS) for call in calls] == [b"vecdb-call_0"] * 2
+
+
+def test_without_those_names_calls_go_grpcio_s_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "KNOWN", False)
+    with served(Service()) as (_, channel):
+        assert ask(channel, b"quick").startswith(b"vecdb-rpc")
+    assert not never_quick(b"")
