@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -77,6 +78,7 @@ class Ours:
         return search
 
 
+@cache
 def open_ours(folder: Path) -> Any:  # noqa: ANN401
     """Return the collection that Ours built, open until this process ends."""
     database = Database(folder / "data", StorageConfig(), LimitsConfig(), read_only=True)
