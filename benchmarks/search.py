@@ -41,6 +41,8 @@ FILTERS = (50, 10, 1)
 """Percent of the points that a filter lets through."""
 STAGES = ("snapshot", "filter", "search", "fetch", "total")
 STARTS = 3
+FLAT = {"storage.graph_points": 1 << 24}
+"""Settings that keep all segments flat: peers.py and server.py are about graphs."""
 TARGET_SMALL_MS = 5.0
 TAIL_POINTS: int = StorageConfig().tail_points
 THREADS: int = ServerConfig().threads
@@ -64,7 +66,7 @@ def main() -> int:
         report.fact("clients", "1 client, 1 search at a time, k=10 with payload, parsed")
         report.fact("index", "exact: flat segments, no m, no ef")
         vectors = root / "vectors"
-        with serve(vectors) as live, echo_server(THREADS) as echo:
+        with serve(vectors, settings=FLAT) as live, echo_server(THREADS) as echo:
             _vectors(report, live, echo, points, small, options.rounds)
         _starts(report, vectors, points, 1 if options.smoke else STARTS)
         texts = 64 if options.smoke else small
@@ -317,7 +319,7 @@ def _starts(report: Report, folder: Path, points: Points, times: int) -> None:
     memory: dict[str, float] = {}
     for _ in range(times):
         started = time.perf_counter()
-        with serve(folder) as live, live.client() as client:
+        with serve(folder, settings=FLAT) as live, live.client() as client:
             asked = time.perf_counter()
             collection = client.collection("large")
             result = _search(collection, points, 0)
