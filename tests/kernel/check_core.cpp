@@ -92,6 +92,10 @@ int main() {
                                 query.data(), 10, 40, allowed);
         print(dim, walked.neighbors);
         std::printf("%u visited\n", walked.visited);
+        const auto found = vecdb::search(metric, graph, {codes.data(), bounds.data()}, vectors,
+                                         query.data(), 10, 40, allowed);
+        print(dim, found.neighbors);
+        std::printf("%u visited %d scanned\n", found.visited, found.scanned ? 1 : 0);
       }
     }
   }
