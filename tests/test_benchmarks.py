@@ -147,6 +147,19 @@ def test_distributions(tmp_path: Path) -> None:
             assert float(figures[f"{name}_recall"]) >= 0.95, name
 
 
+def test_text(tmp_path: Path) -> None:
+    figures = run("text", tmp_path)
+    check_facts(figures, "text")
+    for name in ("whole", "short"):
+        positive(figures, *(f"{name}_{of}" for of in ("qps", "bm25s_qps", "vs_bm25s")))
+        positive(figures, f"{name}_vs_rank_bm25")
+        for key in ("", "_filter_50", "_filter_10", "_filter_1"):
+            assert figures[f"{name}_recall_at_10{key}"] == 1.0, key
+    positive(figures, "stored_per_s", "indexed_per_s", "segments", "index_bytes_per_text")
+    positive(figures, *(f"filter_{percent}_vs_none" for percent in (50, 10, 1)))
+    positive(figures, "all_qps", "phrase_qps", "grpc_p50_ms", "grpc_filter_10_p50_ms")
+
+
 def test_search(tmp_path: Path) -> None:
     figures = run("search", tmp_path)
     check_facts(figures, "search")

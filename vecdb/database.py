@@ -27,7 +27,6 @@ from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.errors import (
     AlreadyExists,
     Corrupt,
-    DimensionMismatch,
     InvalidArgument,
     LimitExceeded,
     NotFound,
@@ -45,6 +44,7 @@ from vecdb.storage.lock import acquire
 from vecdb.storage.store import Store
 from vecdb.storage.writer import Writer
 from vecdb.types import Schema
+from vecdb.write.schema import check_schema
 
 log = logging.getLogger(__name__)
 
@@ -222,23 +222,7 @@ class Database:
                 f"them a letter or digit; got {name!r}",
                 field="collection.name",
             )
-        if not 1 <= len(schema.spaces) <= self._limits.spaces:
-            raise LimitExceeded(
-                f"a collection has 1 to {self._limits.spaces} spaces, got {len(schema.spaces)}",
-                field="collection.spaces",
-            )
-        for space in schema.spaces:
-            if len(space.name.encode()) > 128 or "\0" in space.name:
-                raise InvalidArgument(
-                    f"space name {space.name!r}: at most 128 bytes without NUL",
-                    field="collection.spaces",
-                )
-            if not 1 <= space.dim <= self._limits.dim:
-                wrong = DimensionMismatch if space.dim < 1 else LimitExceeded
-                raise wrong(
-                    f"space {space.name!r}: dim is 1 to {self._limits.dim}, got {space.dim}",
-                    field=f"collection.spaces[{space.name!r}].dense.dim",
-                )
+        check_schema(schema, self._limits)
 
     # --- use
 

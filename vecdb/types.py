@@ -72,14 +72,53 @@ class Space:
 
 
 @dataclass(frozen=True, slots=True)
+class SparseSpace:
+    """A named field of sparse vectors, compared by dot product. Shares its names with Space."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextField:
+    """A payload path whose strings are searched by words, scored by BM25.
+
+    language: of the stemmer (`segment.analysis.LANGUAGES`); "" leaves words as they are.
+    k1: how soon a word that is repeated counts no more. b: how much long texts are marked down.
+    """
+
+    path: str
+    language: str = ""
+    k1: float = 1.2
+    b: float = 0.75
+
+
+@dataclass(frozen=True, slots=True)
 class Schema:
     """What a collection's points look like."""
 
-    spaces: tuple[Space, ...]
+    spaces: tuple[Space, ...] = ()
+    sparse_spaces: tuple[SparseSpace, ...] = ()
+    text_fields: tuple[TextField, ...] = ()
+
+    @property
+    def all_spaces(self) -> tuple[Space | SparseSpace, ...]:
+        """The dense spaces, then the sparse ones."""
+        return (*self.spaces, *self.sparse_spaces)
 
     def space(self, name: str) -> Space | None:
-        """Return the space of that name, or None."""
+        """Return the dense space of that name, or None."""
         return next((space for space in self.spaces if space.name == name), None)
+
+    def sparse_space(self, name: str) -> SparseSpace | None:
+        """Return the sparse space of that name, or None."""
+        return next((space for space in self.sparse_spaces if space.name == name), None)
+
+
+class SparseVector(NamedTuple):
+    """The values (m,) float32 of a sparse vector at its indices (m,) uint32."""
+
+    indices: U32
+    values: F32
 
 
 @dataclass(slots=True)
@@ -88,13 +127,14 @@ class Put:
 
     payload: a JSON object as UTF-8 bytes, b"" for none.
     vectors: per space little-endian float32 bytes. texts: per space the text that the vector was,
-    or is still to be, made from.
+    or is still to be, made from. sparse: per sparse space the vector, in any order.
     """
 
     id: str
     payload: bytes
     vectors: dict[str, bytes]
     texts: dict[str, str] = field(default_factory=dict)
+    sparse: dict[str, SparseVector] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -141,6 +181,7 @@ class Point:
     version: int
     vectors: dict[str, F32] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    sparse: dict[str, SparseVector] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +363,41 @@ class Query:
     filter: Filter | None = None
     ef: int = 0
     exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SparseQuery:
+    """The k points of the highest dot product with a sparse vector, sharing an index with it."""
+
+    vector: SparseVector
+    k: int
+    space: str = ""
+    filter: Filter | None = None
+
+
+class Match(IntEnum):
+    """Which of a query's words a text must hold. PHRASE: all, side by side, in one field."""
+
+    ANY = 1
+    ALL = 2
+    PHRASE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class KeywordQuery:
+    """The k points whose texts fit the words of a text best, by BM25.
+
+    fields: paths of text fields, whose scores add up; () for all.
+    """
+
+    text: str
+    k: int
+    fields: tuple[str, ...] = ()
+    match: Match = Match.ANY
+    filter: Filter | None = None
+
+
+AnyQuery: TypeAlias = Query | SparseQuery | KeywordQuery
 
 
 class Wanted(NamedTuple):

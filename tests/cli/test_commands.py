@@ -18,7 +18,7 @@ import pytest
 from tests.live import LiveServer
 from vecdb import __version__
 from vecdb.cli import main
-from vecdb_client import Client
+from vecdb_client import Client, SparseSpace, TextField
 
 Ended = subprocess.CompletedProcess
 Run = Callable[..., Ended]
@@ -87,6 +87,29 @@ def books(server: LiveServer) -> Iterator[str]:
         )
         yield "books"
         client.delete_collection("books")
+
+
+def test_search_by_keyword(server: LiveServer, run: Run) -> None:
+    with server.client() as client:
+        made = client.create_collection(
+            "texts", spaces={"s": SparseSpace()}, text_fields=[TextField("t", "english")]
+        )
+        made.upsert(
+            [
+                {"id": "1", "payload": {"t": "Running shoes"}, "vectors": {"s": {7: 0.5}}},
+                {"id": "2", "payload": {"t": "A teapot", "n": 1}},
+                {"id": "3", "payload": {"t": "The runs", "n": 1}},
+            ]
+        )
+        ended = run("search", "run", "--keyword", "-c", "texts", "--json")
+        assert sorted(json.loads(line)["id"] for line in ended.stdout.splitlines()) == ["1", "3"]
+        ended = run("search", "run teapot", "--keyword", "-c", "texts", "-w", "n=1", "--json")
+        assert sorted(json.loads(line)["id"] for line in ended.stdout.splitlines()) == ["2", "3"]
+        ended = run("get", "1", "--vectors", "-c", "texts")
+        assert json.loads(ended.stdout)["vectors"] == {"s": {"7": 0.5}}
+        assert "s sparse" in run("info").stdout
+        failed(run("search", "run", "-c", "texts"), "unknown space ''")
+        client.delete_collection("texts")
 
 
 # --- help

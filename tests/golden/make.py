@@ -15,7 +15,18 @@ import numpy as np
 
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
-from vecdb.types import Delete, Metric, ModelBinding, Op, Put, Schema, Space
+from vecdb.types import (
+    Delete,
+    Metric,
+    ModelBinding,
+    Op,
+    Put,
+    Schema,
+    Space,
+    SparseSpace,
+    SparseVector,
+    TextField,
+)
 from vecdb.write.prepare import prepare
 
 LIMITS = LimitsConfig()
@@ -24,7 +35,9 @@ SCHEMA = Schema(
     (
         Space("", 4, Metric.COSINE),
         Space("second", 2, Metric.EUCLID, ModelBinding("some-model", "ab" * 32)),
-    )
+    ),
+    (SparseSpace("words"),),
+    (TextField("nested.a", "english", b=0.5), TextField("tag")),
 )
 ENDED = ("p3", "p40")
 
@@ -45,6 +58,9 @@ def points(generation: int) -> list[Put]:
         for n in range(generation, 48, generation + 1)
     ]
     made.append(Put("ключ-🙂", b"", {"second": vector(9, 2)}, {"second": "деревья и леса"}))
+    sparse = SparseVector(np.array([7, 3], np.uint32), np.array([0.5, -2], np.float32))
+    made.append(Put("sparse", b'{"nested":{"a":["trees and woods","\xe6\xa3\xae"]}}', {}))
+    made[-1].sparse["words"] = sparse
     made.append(Put("empty", b'{"nested":{"a":[1,2.5,"x",true,null]}}', {}))
     return made
 

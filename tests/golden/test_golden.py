@@ -16,7 +16,7 @@ from vecdb.errors import FormatTooNew, NotFound
 from vecdb.ops.check import check_database
 from vecdb.rpc.pb.search_pb2 import QueryResponse
 from vecdb.storage import codec
-from vecdb.types import Delete, Equals, Query, Wanted
+from vecdb.types import Delete, Equals, KeywordQuery, Query, SparseQuery, Wanted
 
 HERE = Path(__file__).parent
 MIB = 1 << 20
@@ -62,6 +62,19 @@ def test_golden_directory_is_read_as_written(data: Path) -> None:
         )
         nearest = snapshot.query(Query(np.frombuffer(make.vector(8, 4), "<f4"), 1), EVERYTHING, MIB)
         assert QueryResponse.FromString(nearest.hits).hits[0].score == pytest.approx(1.0)
+        (found_sparse,) = snapshot.get(["sparse"], EVERYTHING, MIB).points
+        indices, values = found_sparse.sparse["words"]
+        assert (indices.tolist(), values.tolist()) == ([3, 7], [-2, 0.5])
+        query = SparseQuery(found_sparse.sparse["words"], 5, "words")
+        (hit,) = QueryResponse.FromString(snapshot.query(query, EVERYTHING, MIB).hits).hits
+        assert (hit.id, hit.score, list(hit.vectors["words"].sparse.values)) == (
+            "sparse",
+            4.25,
+            [-2, 0.5],
+        )
+        for text in ("tree", "wood, trees", "森"):
+            hits = snapshot.query(KeywordQuery(text, 5), EVERYTHING, MIB).hits
+            assert [hit.id for hit in QueryResponse.FromString(hits).hits] == ["sparse"]
         stored = collection.replay("key-1", b"d" * 32)
         assert stored is not None
         assert stored.commit_seq == 2

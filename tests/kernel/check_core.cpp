@@ -8,6 +8,7 @@
 
 #include "graph.hpp"
 #include "loops.hpp"
+#include "postings.hpp"
 #include "scan.hpp"
 
 namespace {
@@ -41,6 +42,31 @@ bool same(const std::vector<vecdb::Neighbor>& a, const std::vector<vecdb::Neighb
     }
   }
   return true;
+}
+
+// Three lists over 20,000 rows: every row, each seventh, each 150th; the rarest first.
+void print_postings() {
+  constexpr std::uint32_t n = 20000;
+  std::vector<std::uint32_t> rows, counts, lengths(n);
+  std::vector<std::uint64_t> starts, stops;
+  std::vector<float> values;
+  for (const std::uint32_t step : {150U, 7U, 1U}) {
+    starts.push_back(rows.size());
+    for (std::uint32_t row = step / 2; row < n; row += step) rows.push_back(row);
+    stops.push_back(rows.size());
+  }
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    counts.push_back(1 + random_bits() % 5);
+    values.push_back(random_value());
+  }
+  for (std::uint32_t& length : lengths) length = 1 + random_bits() % 60;
+  const std::vector<float> weights{9.5F, 3.25F, 0.125F}, norms{0.3F, 0.03F};
+  const std::vector<std::uint32_t> fields(3, 0);
+  const vecdb::Lists lists{rows.data(), starts.data(), stops.data(), weights.data(), 3};
+  const vecdb::Bitmap all(nullptr, n);
+  print(0, vecdb::search_text(lists, {counts.data(), lengths.data(), fields.data(), norms.data()},
+                              n, 10, all));
+  print(0, vecdb::search_sparse(lists, values.data(), n, 10, all));
 }
 
 }  // namespace
@@ -99,5 +125,6 @@ int main() {
       }
     }
   }
+  print_postings();
   return 0;
 }

@@ -13,7 +13,8 @@ from vecdb import kernel
 from vecdb.rpc.pb import search_pb2 as pb
 from vecdb.storage import codec
 
-NAMES = {0: "", 7: "title", 65_535: "größe"}
+NAMES = {0: "", 7: "title", 65_535: "größe", 9: "words", 10: "terms"}
+SPARSE = [9, 10]
 U64_MAX = (1 << 64) - 1
 
 
@@ -38,7 +39,13 @@ class Stored:
         if payload:
             hit.payload = self.payload
         for number, vector, text in self.cells:
-            if vectors:
+            if vectors and number in SPARSE:
+                half = len(vector) // 2
+                sparse = hit.vectors[NAMES[number]].sparse
+                sparse.SetInParent()
+                sparse.indices.extend(struct.unpack(f"<{half // 4}I", vector[:half]))
+                sparse.values.extend(struct.unpack(f"<{half // 4}f", vector[half:]))
+            elif vectors:
                 hit.vectors[NAMES[number]].f32 = vector
             if texts and text:
                 hit.texts[NAMES[number]] = text
@@ -46,8 +53,21 @@ class Stored:
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 vectors = st.integers(0, 90).flatmap(lambda dim: st.binary(min_size=4 * dim, max_size=4 * dim))
+values = st.tuples(st.integers(0, 2**32 - 1), st.floats(width=32, allow_nan=False))
+sparse_vectors = st.lists(values, max_size=9).map(
+    lambda held: (
+        struct.pack(f"<{len(held)}I", *(index for index, _ in held))
+        + struct.pack(f"<{len(held)}f", *(value for _, value in held))
+    )
+)
+dense_names = st.sampled_from(sorted(NAMES.keys() - SPARSE))
 cells = st.lists(
-    st.tuples(st.sampled_from(sorted(NAMES)), vectors, words), unique_by=lambda c: c[0], max_size=3
+    st.one_of(
+        st.tuples(dense_names, vectors, words),
+        st.tuples(st.sampled_from(SPARSE), sparse_vectors, st.just("")),
+    ),
+    unique_by=lambda c: c[0],
+    max_size=4,
 )
 stored = st.builds(
     Stored,
@@ -80,6 +100,7 @@ def encode(
         bytes_max,
         *parts,
         NAMES,
+        SPARSE,
     )
 
 
@@ -165,9 +186,9 @@ def test_no_hit_is_begun_past_the_limit_of_bytes() -> None:
 
 def test_lists_of_unequal_length_are_refused() -> None:
     with pytest.raises(ValueError, match="equal lengths"):
-        kernel.encode_hits([1], [], [0.5], [0.5], 1, 1, True, False, False, {})
+        kernel.encode_hits([1], [], [0.5], [0.5], 1, 1, True, False, False, {}, [])
     with pytest.raises(TypeError):
-        kernel.encode_hits([1], ["text"], [0.5], [0.5], 1, 1, True, False, False, {})
+        kernel.encode_hits([1], ["text"], [0.5], [0.5], 1, 1, True, False, False, {}, [])
 
 
 def test_layouts_of_the_future_are_damaged() -> None:
@@ -175,3 +196,9 @@ def test_layouts_of_the_future_are_damaged() -> None:
     value = struct.pack("<BBHIQ", 2, 0, 0, 0, 1)
     point = Stored(5, "", b"", 1, [], 0.5, 0.5)
     assert encode([point], [codec.seal(b"points", key, value)]) == (b"", 0, [0])
+
+
+def test_a_sparse_cell_of_half_a_value_is_damaged() -> None:
+    point = Stored(1, "p", b"", 1, [(9, bytes(12), "")], 0.5, 0.5)
+    assert encode([point], parts=(False, True, False)) == (b"", 0, [0])
+    assert encode([point], parts=(True, False, False))[1] == 1

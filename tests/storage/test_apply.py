@@ -24,14 +24,27 @@ from vecdb.storage.command import (
     WriteCommand,
     decode_catalog_command,
 )
+from vecdb.storage.sparse import decode_sparse
 from vecdb.storage.store import UNKNOWN_SEQ, Store
 from vecdb.storage.writer import Writer
-from vecdb.types import Delete, Metric, Op, Put, Schema, Space, WriteOutcome
+from vecdb.types import (
+    Delete,
+    Metric,
+    Op,
+    Put,
+    Schema,
+    Space,
+    SparseSpace,
+    SparseVector,
+    WriteOutcome,
+)
 from vecdb.write.apply import apply
 from vecdb.write.prepare import prepare
 
 LIMITS = LimitsConfig()
-SCHEMA = Schema((Space("", 3, Metric.COSINE), Space("b", 2, Metric.DOT)))
+SCHEMA = Schema(
+    (Space("", 3, Metric.COSINE), Space("b", 2, Metric.DOT)), (SparseSpace("s"), SparseSpace("t"))
+)
 
 IDS = st.sampled_from(["a", "b", "c", "ü", "🙂"])
 CELLS = st.fixed_dictionaries(
@@ -41,9 +54,13 @@ CELLS = st.fixed_dictionaries(
         "b": st.sampled_from([b"\0" * 8, b"\0\0\x80\x3f" * 2]),
     },
 )
+SPARSE = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=3, unique=True).map(
+    lambda indices: SparseVector(np.array(indices, np.uint32), np.ones(len(indices), np.float32))
+)
+SPARSE_CELLS = st.fixed_dictionaries({}, optional={"s": SPARSE, "t": SPARSE})
 OPS = st.lists(
     st.one_of(
-        st.builds(Put, IDS, st.sampled_from([b"", b'{"x": 1}']), CELLS),
+        st.builds(Put, IDS, st.sampled_from([b"", b'{"x": 1}']), CELLS, sparse=SPARSE_CELLS),
         st.builds(Delete, IDS),
         st.builds(Put, st.just(""), st.just(b""), CELLS),  # refused: no id
     ),
@@ -120,6 +137,27 @@ def test_results_say_what_happened(
                 assert record is not None
                 assert record.id == name.decode()
                 assert record.version == points[record.id]
+    store.close()
+
+
+def test_sparse_vectors_are_stored_in_one_form(tmp_path: Path) -> None:
+    store = store_at(tmp_path / "store")
+    for at, indices in enumerate(([7, 3, 9], [9, 7, 3])):
+        held = dict(zip((3, 7, 9), (0.5, -2, 0), strict=True))
+        vector = SparseVector(
+            np.array(indices, np.uint32), np.array([held[i] for i in indices], np.float32)
+        )
+        run(store, prepare([Put(f"p{at}", b"", {}, sparse={"t": vector})], SCHEMA, LIMITS))
+    with store.read() as txn:
+        for slot in (0, 1):
+            record = txn.record(slot)
+            assert record is not None
+            cell = record.vector_bytes()[3]  # spaces are numbered, the dense ones first
+            assert cell == np.array([3, 7], "<u4").tobytes() + np.array([0.5, -2], "<f4").tobytes()
+            indices_read, values = decode_sparse(cell)
+            assert (indices_read.tolist(), values.tolist()) == ([3, 7], [0.5, -2])
+    with pytest.raises(Corrupt, match="12 bytes are no sparse vector"):
+        decode_sparse(bytes(12))
     store.close()
 
 

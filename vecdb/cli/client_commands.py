@@ -18,7 +18,16 @@ from rich.text import Text
 from vecdb.cli.screen import bytes_text, err, hits_table, out, progress_bar
 from vecdb.errors import InvalidArgument, NotFound, Unavailable
 from vecdb.segment.times import microseconds
-from vecdb_client import NO_RETRIES, Client, CollectionStats, DataLoss, DeadlineExceeded, F, Filter
+from vecdb_client import (
+    NO_RETRIES,
+    Client,
+    CollectionStats,
+    DataLoss,
+    DeadlineExceeded,
+    F,
+    Filter,
+    SparseSpace,
+)
 from vecdb_client import Unavailable as ServerUnavailable
 
 Address = Annotated[
@@ -105,15 +114,20 @@ def search(
         typer.Option("--where", "-w", metavar="FIELD=VALUE", help="Also != < <= > >=; repeatable."),
     ] = None,
     space: Annotated[str, typer.Option(help="The space to search in.")] = "",
+    keyword: Annotated[
+        bool, typer.Option("--keyword", help="By the words of the text fields, not by vector.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
-    """Find the points nearest to a text or a vector."""
+    """Find the points nearest to a text or a vector, or by their words."""
     with connect(address) as client:
         chosen = client.collection(the_collection(client, collection))
-        result = chosen.search(
-            _vector_or_text(query), k=k, space=space, filter=parse_where(where or [])
-        )
+        chosen_filter = parse_where(where or [])
+        if keyword:
+            result = chosen.search(keyword=query, k=k, filter=chosen_filter)
+        else:
+            result = chosen.search(_vector_or_text(query), k=k, space=space, filter=chosen_filter)
     if as_json:
         for hit in result:
             line = {"id": hit.id, "score": hit.score, "payload": hit.payload}
@@ -158,6 +172,9 @@ def get(
             line["texts"] = point.texts
         if vectors:
             line["vectors"] = {name: list(vector) for name, vector in point.vectors.items()}
+            line["vectors"] |= {
+                name: dict(zip(*one, strict=True)) for name, one in point.sparse.items()
+            }
         typer.echo(json.dumps(line, ensure_ascii=False))
     for name in found.missing:
         err.print(Text(f"missing: {name}", style="yellow"))
@@ -189,8 +206,9 @@ def info(address: Address = DEFAULT_ADDRESS) -> None:
 
 def _spaces(spaces: dict[str, Any]) -> str:
     return ", ".join(
-        f"{name or '(default)'} {space.dim} {space.metric}"
-        + (f" {space.model}" * bool(space.model))
+        f"{name or '(default)'} sparse"
+        if isinstance(space, SparseSpace)
+        else f"{name or '(default)'} {space.dim} {space.metric}" + f" {space.model}".rstrip()
         for name, space in spaces.items()
     )
 

@@ -145,7 +145,7 @@ def build(job: BuildJob, store: Store) -> Built:
         rows = Rows(schema.schema)
         with store.read() as txn:  # no longer than reading takes: it keeps pages from being reused
             as_of = txn.state.applied_seq
-            live = rows_of(txn.records(what.first, what.end), schema.names)
+            live = rows_of(txn.records(what.first, what.end), schema)
             rows.extend(live if base is None else _with_ended(base, live, schema.schema))
         described: dict[str, object] = {
             "collection": job.collection.name,

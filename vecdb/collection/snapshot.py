@@ -8,9 +8,10 @@ import hashlib
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TypeAlias
 
 import numpy as np
 
@@ -19,25 +20,33 @@ from vecdb.collection.part_rows import PartRows
 from vecdb.collection.view import View
 from vecdb.errors import Corrupt, InvalidArgument, LimitExceeded, NotFound, Unavailable
 from vecdb.query.filter import conditions, key_of_filter, matching
+from vecdb.query.keyword import best_matches, sought
 from vecdb.query.search import Candidates, Nearest, nearest
+from vecdb.query.sparse import nearest_sparse
 from vecdb.segment.bitmaps import rows_in
 from vecdb.segment.vectors import Effort, mixed, scores_and_distances
 from vecdb.storage.codec import NumberedSchema, RecordView
+from vecdb.storage.sparse import decode_sparse
 from vecdb.storage.store import Ranked, ReadTxn
 from vecdb.types import (
     F32,
     U64,
+    AnyQuery,
     Filter,
     HasId,
     HasSpace,
+    KeywordQuery,
     Metric,
     Point,
     Query,
     QueryResult,
     Space,
+    SparseQuery,
+    SparseVector,
     Wanted,
 )
-from vecdb.write.prepare import LENGTH_MAX, check_id, check_vector, unknown_space
+from vecdb.write.prepare import check_id, check_vector, unknown_space
+from vecdb.write.sparse import LENGTH_MAX
 
 SPARE = 8
 """Candidates past k, so that a damaged record costs its own place only."""
@@ -46,6 +55,9 @@ CHUNK = 1_000
 
 DRAWS = 50
 """Rows that are looked at for two that have a vector."""
+
+Search: TypeAlias = Callable[[Sequence[Candidates], int], Nearest]
+"""From candidates and k to the best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +130,14 @@ class Snapshot:
                 found.points.append(point)
         return found
 
-    def vector_of(self, name: str, space: str) -> F32:
+    def vector_of(self, name: str, space: str) -> F32 | SparseVector:
         """Return the stored vector of a point. Raises NotFound, Corrupt."""
         check_id(name, "point")
         record = self._record_of(name)
         if record is None:
             raise NotFound(f"no point {name!r} to search near to", id=name)
-        vector = self._vectors(record).get(space)
+        vectors, sparse = self._vectors(record)
+        vector = vectors.get(space, sparse.get(space))
         if vector is None:
             raise NotFound(f"point {name!r} has no vector in space {space!r}", id=name)
         return vector
@@ -192,7 +205,7 @@ class Snapshot:
             (part,) = chosen.choices(self._view.parts, rows)
             slot = int(part.part.slots[chosen.randrange(part.part.rows)])
             record = self._txn.record(slot)
-            vector = self._vectors(record).get(space.name) if record is not None else None
+            vector = self._vectors(record)[0].get(space.name) if record is not None else None
             if vector is not None:
                 pair.append(vector)
         if len(pair) < 2:
@@ -201,25 +214,21 @@ class Snapshot:
         return query
 
     def query(
-        self, query: Query, wanted: Wanted, bytes_max: int, ef_scale: float = 1.0
+        self, query: AnyQuery, wanted: Wanted, bytes_max: int, ef_scale: float = 1.0
     ) -> QueryResult:
-        """Return the k points nearest to a vector.
+        """Return the k points nearest to a vector, or that fit some words best.
 
         ef_scale: by how much more than was measured the queries of this space need as ef. Raises
         InvalidArgument for what is wrong, LimitExceeded once the hits have more than bytes_max
         bytes.
         """
         started = time.perf_counter_ns()
-        space = self._schema.schema.space(query.space)
-        if space is None:
-            raise unknown_space(query.space, self._schema.schema, "space")
-        vector = _comparable(query.vector, space)
+        search, metric = self._search_of(query, ef_scale)
         candidates = self._candidates(query.filter)
         filtered = time.perf_counter_ns()
-        effort = Effort(query.ef, query.exact, ef_scale)
-        found = nearest(candidates, space, vector, query.k + SPARE, effort)
+        found = search(candidates, query.k + SPARE)
         searched = time.perf_counter_ns()
-        ranked = Ranked(found.slots, *scores_and_distances(space.metric, found.scores))
+        ranked = Ranked(found.slots, *scores_and_distances(metric, found.scores))
         fetched = self._txn.encode_hits(ranked, query.k, bytes_max, wanted)
         if len(fetched.hits) > bytes_max:
             raise _too_large(bytes_max)
@@ -228,7 +237,7 @@ class Snapshot:
         return QueryResult(
             hits=fetched.hits,
             count=fetched.found,
-            plan=_plan(found),
+            plan=_plan(found, query),
             matched=self._matched(query.filter, candidates),
             commit_seq=self.seq,
             complete=not warnings,
@@ -254,6 +263,24 @@ class Snapshot:
         except Corrupt as error:
             return f"a point was left out: {error}"
 
+    def _search_of(self, query: AnyQuery, ef_scale: float) -> tuple[Search, Metric]:
+        """Return how a query ranks candidates, and as what its scores count. Raises its errors."""
+        schema = self._schema.schema
+        if isinstance(query, KeywordQuery):
+            asked = sought(query, schema)
+            return lambda candidates, k: best_matches(candidates, asked, k), Metric.DOT
+        if isinstance(query, SparseQuery):
+            if schema.sparse_space(query.space) is None:
+                raise unknown_space(query.space, schema, "space", sparse=True)
+            name, sparse = query.space, query.vector
+            return lambda candidates, k: nearest_sparse(candidates, name, sparse, k), Metric.DOT
+        space = schema.space(query.space)
+        if space is None:
+            raise unknown_space(query.space, schema, "space")
+        vector = _comparable(query.vector, space)
+        effort = Effort(query.ef, query.exact, ef_scale)
+        return lambda candidates, k: nearest(candidates, space, vector, k, effort), space.metric
+
     def _candidates(self, filter: Filter | None) -> list[Candidates]:
         key = b""
         if filter is not None:
@@ -263,11 +290,12 @@ class Snapshot:
         for live in self._view.parts:
             rows, mask = live.part.rows, live.alive
             if filter is None or not rows:
-                found.append(Candidates(live.part, mask, rows - live.dead))
+                found.append(Candidates(live.part, mask, rows - live.dead, mask))
                 continue
             matched = matching(filter, PartRows(live.part, self._txn, self._deadline), mask, key)
             mask = matched if mask is None else mask & matched
-            found.append(Candidates(live.part, mask, kernel.count_bits(mask, rows)))
+            count = kernel.count_bits(mask, rows)
+            found.append(Candidates(live.part, mask, count, live.alive))
         return found
 
     def _check_of_points(self, filter: Filter) -> None:
@@ -277,7 +305,7 @@ class Snapshot:
                 for name in condition.ids:
                     check_id(name, "filter")
             elif isinstance(condition, HasSpace):
-                if self._schema.schema.space(condition.space) is None:
+                if condition.space not in self._schema.numbers:
                     raise unknown_space(condition.space, self._schema.schema, "filter")
 
     def _allowed_slots(self, filter: Filter) -> U64:
@@ -305,25 +333,26 @@ class Snapshot:
                 if allow:
                     yield name, slot
 
-    def _vectors(self, record: RecordView) -> dict[str, F32]:
+    def _vectors(self, record: RecordView) -> tuple[dict[str, F32], dict[str, SparseVector]]:
         names = self._schema.names
-        return {
-            names[number]: np.frombuffer(cell, "<f4").astype(np.float32, copy=False)
-            for number, cell in record.vector_bytes().items()
-        }
+        dense: dict[str, F32] = {}
+        sparse: dict[str, SparseVector] = {}
+        for number, cell in record.vector_bytes().items():
+            name = names[number]
+            if self._schema.schema.space(name) is None:
+                sparse[name] = decode_sparse(cell)
+            else:
+                dense[name] = np.frombuffer(cell, "<f4").astype(np.float32, copy=False)
+        return dense, sparse
 
     def _point(self, record: RecordView, wanted: Wanted) -> Point:
         texts = {}
         if wanted.texts:
             names = self._schema.names
             texts = {names[number]: text for number, text in record.texts().items()}
-        return Point(
-            record.id,
-            record.payload if wanted.payload else b"",
-            record.version,
-            self._vectors(record) if wanted.vectors else {},
-            texts,
-        )
+        vectors, sparse = self._vectors(record) if wanted.vectors else ({}, {})
+        payload = record.payload if wanted.payload else b""
+        return Point(record.id, payload, record.version, vectors, texts, sparse)
 
     # A token is the last id seen, bound to the collection and the filter it goes on with.
 
@@ -357,8 +386,10 @@ def _comparable(vector: F32, space: Space) -> F32:
     return np.ascontiguousarray(vector)
 
 
-def _plan(found: Nearest) -> str:
+def _plan(found: Nearest, query: AnyQuery) -> str:
     """Return which way the parts were searched, in words."""
+    if not isinstance(query, Query):
+        return f"postings of {_parts(found.scanned)}"
     words: list[str] = []
     if found.efs:
         low, high = min(found.efs), max(found.efs)
@@ -377,6 +408,7 @@ def _spend(left: int, point: Point, bytes_max: int) -> int:
     """Return what is left of a reply's bytes after a point. Raises LimitExceeded."""
     left -= len(point.payload) + sum(vector.nbytes for vector in point.vectors.values())
     left -= sum(len(text) for text in point.texts.values())
+    left -= sum(8 * len(vector.indices) for vector in point.sparse.values())
     if left < 0:
         raise _too_large(bytes_max)
     return left

@@ -21,6 +21,7 @@ from vecdb.segment.bitmaps import all_rows, grown, pack, unpack
 from vecdb.segment.memory import MemoryRows, Row
 from vecdb.segment.segment import Segment
 from vecdb.storage.codec import Change, NumberedSchema, RecordView, SegmentEntry
+from vecdb.storage.sparse import decode_sparse
 from vecdb.storage.store import ReadTxn
 from vecdb.types import U64, Bitmap
 
@@ -70,21 +71,23 @@ class View:
         return (*self.segments, self.tail)
 
 
-def to_row(slot: int, record: RecordView, names: dict[int, str]) -> Row:
-    """Return a record as parts are made of it."""
-    vectors = {names[number]: cell for number, cell in record.vector_bytes().items()}
-    return Row(slot, record.payload, vectors)
-
-
 def rows_of(
-    records: Iterable[tuple[int, RecordView | Corrupt]], names: dict[int, str]
+    records: Iterable[tuple[int, RecordView | Corrupt]], schema: NumberedSchema
 ) -> Iterator[Row]:
     """Yield the rows of records; a damaged one is left out and logged."""
+    dense = {schema.numbers[space.name]: space.name for space in schema.schema.spaces}
+    sparse = {schema.numbers[space.name]: space.name for space in schema.schema.sparse_spaces}
     for slot, record in records:
         if isinstance(record, Corrupt):
             log.error("left out of search: %s", record)
+            continue
+        cells = record.vector_bytes()
+        vectors = {dense[number]: cell for number, cell in cells.items() if number in dense}
+        if len(vectors) == len(cells):
+            yield Row(slot, record.payload, vectors)
         else:
-            yield to_row(slot, record, names)
+            others = {sparse[n]: decode_sparse(cell) for n, cell in cells.items() if n in sparse}
+            yield Row(slot, record.payload, vectors, others)
 
 
 class ViewKeeper:
@@ -93,7 +96,6 @@ class ViewKeeper:
     def __init__(self, folder: Path, schema: NumberedSchema) -> None:
         self._folder = folder
         self._schema = schema
-        self._names = schema.names
         self._condemned: dict[int, str] = {}
 
     def condemn(self, number: int, reason: str) -> None:
@@ -130,7 +132,7 @@ class ViewKeeper:
             # What segments hold by now is not read into the tail only to be cut from it.
             first = max(first, entries[-1].end)
         # Slots that have ended since are not in the store any more, and so never appended.
-        fresh = tail.part.append(rows_of(txn.records(first, end), self._names))
+        fresh = tail.part.append(rows_of(txn.records(first, end), self._schema))
         alive = None if tail.alive is None else grown(tail.alive, fresh.rows)
         tail = Live(fresh, alive, tail.dead)
         segments = list(view.segments)
@@ -196,7 +198,7 @@ class ViewKeeper:
 
     def _in_memory(self, txn: ReadTxn, first: int, end: int) -> MemoryRows:
         records = txn.records(first, end)
-        return MemoryRows(self._schema.schema).append(rows_of(records, self._names))
+        return MemoryRows(self._schema.schema).append(rows_of(records, self._schema))
 
     def _open(self, entry: SegmentEntry, txn: ReadTxn, broken: dict[int, str]) -> Live:
         if not entry.rows:

@@ -33,6 +33,7 @@ def encode_hits(
     vectors: bool,
     texts: bool,
     spaces: dict[int, str],
+    sparse: list[int],
 ) -> tuple[bytes, int, list[int]]:
     """Return stored points as hits on the wire, how many, and the places of damaged records.
 
@@ -41,7 +42,7 @@ def encode_hits(
     the slots: at most k hits, and none is begun once there are more than bytes_max bytes. A record
     that fails its checksum, whose lengths do not add up, or with a vector in no space of `spaces`
     (number to name) is left out, and so is None. payload, vectors and texts say which parts of a
-    point are sent.
+    point are sent. sparse: numbers of the spaces whose cells are indices and values.
     """
 
 def quantize(vectors: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -232,4 +233,50 @@ def pick_bits(bits: NDArray[np.uint64], n: int, rows: NDArray[np.uint32]) -> NDA
     """Return the bitmap of len(rows) rows of which bit i is the bit of row rows[i] of n.
 
     A row past the last counts as not set. bits: at least ceil(n / 64) words.
+    """
+
+def search_text(
+    rows: NDArray[np.uint32],
+    counts: NDArray[np.uint32],
+    lengths: NDArray[np.uint32],
+    starts: NDArray[np.uint64],
+    stops: NDArray[np.uint64],
+    fields: NDArray[np.uint32],
+    weights: NDArray[np.float32],
+    norms: NDArray[np.float32],
+    k: int,
+    allowed: NDArray[np.uint64] | None,
+) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    """Return the rows and scores of the best k rows that are in a list, best first, by BM25.
+
+    A list holds the rows in which one word occurs: list i is rows[starts[i] : stops[i]], ascending,
+    and counts (as many as rows) says how often. lengths: (fields, n) words of each row. A row's
+    score is the sum over lists, in their order, of weight * (count / (count + (norm0 + norm1 *
+    length))), in float32, where fields[i] chooses length and norms (fields, 2) of list i. With
+    weight = (k1 + 1) * idf, norm0 = k1 * (1 - b) and norm1 = k1 * b / average length that is Okapi
+    BM25 (Robertson & Zaragoza 2009). Weights, counts and norms are not negative. The fewer lists
+    of high weight stand first, the more of the others can be passed over; the answer is the same.
+
+    rows, counts: (p,). starts, stops, fields, weights: (q,). Ties, k and allowed as in scan_f32. A
+    row that is not below n, or not above the one before it, is passed over or read, but at worst
+    gives a wrong answer: rows are distinct and allowed. Raises as scan_f32.
+    """
+
+def search_sparse(
+    n: int,
+    rows: NDArray[np.uint32],
+    values: NDArray[np.float32],
+    starts: NDArray[np.uint64],
+    stops: NDArray[np.uint64],
+    weights: NDArray[np.float32],
+    k: int,
+    allowed: NDArray[np.uint64] | None,
+) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    """Return the rows and scores of the best k rows that are in a list, best first, by dot product.
+
+    A list holds the rows with a value at one index: list i is rows[starts[i] : stops[i]],
+    ascending, and values stands beside rows. A row's score is the sum over lists, in their order,
+    of weight * value, in float32; both may be negative. Rows without a value at any index are not
+    found.
+    n: rows in all. Otherwise as search_text.
     """

@@ -16,7 +16,7 @@ from vecdb.errors import NotFound, VecdbError
 from vecdb.segment.segment import Segment
 from vecdb.segment.vectors import comparable
 from vecdb.storage.catalog import Catalog, CatalogEntry
-from vecdb.storage.codec import RecordView, SegmentEntry
+from vecdb.storage.codec import NumberedSchema, RecordView, SegmentEntry
 from vecdb.storage.store import ReadTxn, Store
 from vecdb.types import Space
 
@@ -88,8 +88,7 @@ def _check_points(txn: ReadTxn, store: Store, report: Report, seen: Seen) -> set
                 f"record points/{slot} of id {record.id!r}: the id names {held or 'nothing'}"
             )
         for number, cell in record.vector_bytes().items():
-            space = store.schema.schema.space(store.schema.names.get(number, "\0"))
-            if space is None or len(cell) != 4 * space.dim:
+            if not _fits(cell, number, store.schema):
                 report.add(f"record points/{slot}: a vector of space number {number} is not of it")
         if len(live) % _EVERY == 0:
             seen(report.name, len(live), txn.state.points)
@@ -97,6 +96,15 @@ def _check_points(txn: ReadTxn, store: Store, report: Report, seen: Seen) -> set
     if len(live) != txn.state.points:
         report.add(f"{len(live)} records, but the store counts {txn.state.points} points")
     return live
+
+
+def _fits(cell: bytes, number: int, schema: NumberedSchema) -> bool:
+    """Whether a vector of a record can be one of the space of that number."""
+    name = schema.names.get(number, "\0")
+    space = schema.schema.space(name)
+    if space is not None:
+        return len(cell) == 4 * space.dim
+    return schema.schema.sparse_space(name) is not None and len(cell) % 8 == 0
 
 
 def _check_ids(txn: ReadTxn, report: Report) -> None:

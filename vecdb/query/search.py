@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from vecdb.segment.fields import FieldSource
+from vecdb.segment.postings import SparseSource, TextSource
 from vecdb.segment.vectors import Answer, Effort
 from vecdb.types import F32, U64, Bitmap, Space
 
@@ -28,14 +29,24 @@ class Part(Protocol):
     ) -> Answer:
         """Return rows of the mask near to the query, best first: k, or all there are."""
 
+    def text(self) -> TextSource:
+        """Return the words of the text fields; only where the collection has some."""
+
+    def sparse(self, space: str) -> SparseSource:
+        """Return the vectors of a sparse space."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """A part and those of its rows that may be returned; None for all. count: how many they are."""
+    """A part and those of its rows that may be returned; None for all.
+
+    count: how many they are. alive: those that would be without a filter.
+    """
 
     part: Part
     mask: Bitmap | None
     count: int
+    alive: Bitmap | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +69,31 @@ def nearest(
 
     query: (dim,) float32 in comparable form. Equal scores are ordered by slot, older first.
     """
-    slots: list[U64] = []
-    scores: list[F32] = []
     efs: list[int] = []
-    scanned = 0
+    found: list[tuple[U64, F32]] = []
     for candidate in candidates:
         part = candidate.part
         if not candidate.count:
             continue
         answer = part.search(space, query, k, effort, candidate.mask)
-        slots.append(part.slots[answer.rows])
-        scores.append(answer.scores)
+        found.append((part.slots[answer.rows], answer.scores))
         if answer.ef:
             efs.append(answer.ef)
-        else:
-            scanned += 1
-    if not slots:
+    return merged(found, k, efs)
+
+
+def merged(found: Sequence[tuple[U64, F32]], k: int, efs: list[int]) -> Nearest:
+    """Return the best k slots and scores of all parts; of equal ones, older first.
+
+    efs: of the parts that were walked.
+    """
+    scanned = len(found) - len(efs)
+    if not found:
         return Nearest([], [], efs, scanned)
-    if len(slots) == 1:  # in order already: rows are by slot, and ties by row
-        return Nearest(slots[0].tolist(), scores[0].tolist(), efs, scanned)
-    all_slots, all_scores = np.concatenate(slots), np.concatenate(scores)
+    if len(found) == 1:  # in order already: rows are by slot, and ties by row
+        ((slots, scores),) = found
+        return Nearest(slots.tolist(), scores.tolist(), efs, scanned)
+    all_slots = np.concatenate([slots for slots, _ in found])
+    all_scores = np.concatenate([scores for _, scores in found])
     best = np.lexsort((all_slots, -all_scores))[:k]
     return Nearest(all_slots[best].tolist(), all_scores[best].tolist(), efs, scanned)

@@ -16,6 +16,8 @@ from vecdb.types import (
     Op,
     Point,
     Put,
+    SparseVector,
+    TextField,
 )
 
 # --- vectors
@@ -40,6 +42,12 @@ def vector_array(vector: common_pb2.Vector, field: str) -> F32:
             f"{field}: {len(raw)} bytes are no vector of float32", field=field, got=len(raw)
         )
     return np.frombuffer(raw, "<f4").astype(np.float32, copy=False)
+
+
+def sparse_vector(message: common_pb2.SparseVector) -> SparseVector:
+    """Return a sparse vector as it was sent."""
+    indices = np.fromiter(message.indices, np.uint32, len(message.indices))
+    return SparseVector(indices, np.fromiter(message.values, np.float32, len(message.values)))
 
 
 def vector_message(vector: F32) -> common_pb2.Vector:
@@ -74,6 +82,7 @@ def ops_of(messages: Iterable[points_pb2.WriteOp]) -> tuple[list[Op], dict[int, 
 def _put(point: common_pb2.Point) -> Put:
     vectors: dict[str, bytes] = {}
     texts: dict[str, str] = {}
+    sparse: dict[str, SparseVector] = {}
     for space, vector in point.vectors.items():
         kind = vector.WhichOneof("kind")
         if kind == "f32":
@@ -82,12 +91,14 @@ def _put(point: common_pb2.Point) -> Put:
             vectors[space] = floats_bytes(vector.floats)
         elif kind == "text":
             texts[space] = vector.text
+        elif kind == "sparse":
+            sparse[space] = sparse_vector(vector.sparse)
         else:
             raise InvalidArgument(
-                f"vector {space!r}: expected f32, floats or text, got {kind or 'nothing'}",
+                f"vector {space!r}: expected f32, floats, text or sparse, got {kind or 'nothing'}",
                 field=f"put.vectors[{space!r}]",
             )
-    return Put(point.id, point.payload, vectors, texts)
+    return Put(point.id, point.payload, vectors, texts, sparse)
 
 
 # --- points
@@ -100,6 +111,10 @@ def fill_point(message: common_pb2.Point | search_pb2.Hit, point: Point) -> None
     message.version = point.version
     for space, vector in point.vectors.items():
         message.vectors[space].CopyFrom(vector_message(vector))
+    for space, sparse in point.sparse.items():
+        held = message.vectors[space].sparse
+        held.indices.extend(sparse.indices.tolist())
+        held.values.extend(sparse.values.tolist())
     for space, text in point.texts.items():
         message.texts[space] = text
 
@@ -116,6 +131,12 @@ METRICS = {
 def metric_message(metric: Metric) -> collections_pb2.Metric:
     """Return a metric as the wire numbers it."""
     return next(number for number, known in METRICS.items() if known is metric)
+
+
+def text_field(message: collections_pb2.TextField) -> TextField:
+    """Return a text field; what is unset is as TextField has it."""
+    numbers = {name: getattr(message, name) for name in ("k1", "b") if message.HasField(name)}
+    return TextField(message.path, message.language, **numbers)
 
 
 def collection_message(info: CollectionInfo) -> collections_pb2.Collection:
@@ -136,4 +157,8 @@ def collection_message(info: CollectionInfo) -> collections_pb2.Collection:
         if space.model is not None:
             dense.model = space.model.name
             dense.model_fingerprint = space.model.fingerprint
+    for sparse in info.schema.sparse_spaces:
+        message.spaces[sparse.name].sparse.SetInParent()
+    for text in info.schema.text_fields:
+        message.text_fields.add(path=text.path, language=text.language, k1=text.k1, b=text.b)
     return message

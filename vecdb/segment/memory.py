@@ -6,17 +6,20 @@ buffers of the old; rows past its own count are another's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecdb.segment.bitmaps import pack
-from vecdb.segment.fields import FieldSource
+from vecdb.segment.fields import FieldSource, parse
 from vecdb.segment.fields_memory import MemoryFields, SharedFields
+from vecdb.segment.postings import GrowingSparse, GrowingText, GrownSparse, GrownText
 from vecdb.segment.vectors import Answer, Effort, comparable, scan_rows
-from vecdb.types import F32, U64, Bitmap, Schema, Space
+from vecdb.types import F32, U64, Bitmap, Schema, Space, SparseVector
 
 
 class Row(NamedTuple):
@@ -29,6 +32,7 @@ class Row(NamedTuple):
     slot: int
     payload: bytes
     vectors: dict[str, bytes]
+    sparse: Mapping[str, SparseVector] = MappingProxyType({})
     alive: bool = True
 
 
@@ -46,6 +50,11 @@ class _Buffers:
         }
         self.payloads: list[bytes] = []
         self.fields = SharedFields()
+        self.sparse_vectors: list[Mapping[str, SparseVector]] = []
+        # Postings are made when they are first asked for: most readers ask for neither.
+        self.postings_lock = threading.Lock()  # guards adding to text and sparse
+        self.text = GrowingText(schema.text_fields)
+        self.sparse = {space.name: GrowingSparse() for space in schema.sparse_spaces}
 
 
 class MemoryRows:
@@ -73,6 +82,7 @@ class MemoryRows:
         for space in self._schema.spaces:
             _fill(buffers, space, at, fresh)
         buffers.payloads.extend(row.payload for row in fresh)
+        buffers.sparse_vectors.extend(row.sparse for row in fresh)
         buffers.used = end
         return MemoryRows(self._schema, buffers, end)
 
@@ -93,12 +103,17 @@ class MemoryRows:
             buffers.vectors[name][at] = vectors[start : self.rows]
             buffers.has[name][at] = self._buffers.has[name][start : self.rows]
         buffers.payloads = self._buffers.payloads[start : self.rows]
+        buffers.sparse_vectors = self._buffers.sparse_vectors[start : self.rows]
         return buffers
 
     def having(self, space: str) -> Bitmap | None:
         """Return the rows that have a vector in a space; None for all."""
         if space not in self._having:
-            has = self._buffers.has[space][: self.rows]
+            if space in self._buffers.sparse:
+                held = self._buffers.sparse_vectors[: self.rows]
+                has = np.array([space in vectors for vectors in held], np.bool_)
+            else:
+                has = self._buffers.has[space][: self.rows]
             self._having[space] = None if has.all() else pack(has)
         return self._having[space]
 
@@ -112,6 +127,23 @@ class MemoryRows:
         vectors = self._buffers.vectors[space.name][: self.rows]
         rows, scores = scan_rows(space.metric, vectors, query, k, mask)
         return Answer(rows, scores, 0)
+
+    def text(self) -> GrownText:
+        """Return the words of the text fields."""
+        buffers = self._buffers
+        with buffers.postings_lock:
+            for row in range(buffers.text.rows, self.rows):
+                buffers.text.add(parse(buffers.payloads[row]))
+        return buffers.text.read(self.rows)
+
+    def sparse(self, space: str) -> GrownSparse:
+        """Return the vectors of a sparse space."""
+        buffers = self._buffers
+        growing = buffers.sparse[space]
+        with buffers.postings_lock:
+            for row in range(growing.rows, self.rows):
+                growing.add(buffers.sparse_vectors[row].get(space))
+        return growing.read(self.rows)
 
 
 def _fill(buffers: _Buffers, space: Space, at: slice, fresh: list[Row]) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from vecdb import kernel
 from vecdb.errors import Corrupt, Unavailable
+from vecdb.segment.array_file import save_array
 from vecdb.segment.fields import FieldSource, nodes, parse
 from vecdb.segment.fields_disk import FieldIndex, write_fields
 from vecdb.segment.fields_memory import CollectedFields
@@ -32,6 +33,7 @@ from vecdb.segment.graph import (
     measure_recall,
 )
 from vecdb.segment.memory import Row
+from vecdb.segment.postings_arrays import PostingsArrays, PostingsBuilder, SparseArrays, TextArrays
 from vecdb.segment.vectors import (
     KERNEL_METRIC,
     Answer,
@@ -80,6 +82,7 @@ class Segment:
                 self._manifest["fields"],
                 self._manifest["unindexed"],
             )
+            self._postings = PostingsArrays(self._open, schema, numbers, self._manifest)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise self._corrupt(f"does not hold together: {error!r}") from None
 
@@ -135,6 +138,8 @@ class Segment:
     def _open(self, name: str, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
         path = self.folder / f"{name}.npy"
         promised = self._manifest["arrays"][name]
+        if -1 in shape:
+            shape = tuple(promised["shape"])
         try:
             if path.stat().st_size != promised["bytes"]:
                 raise self._corrupt(
@@ -171,6 +176,15 @@ class Segment:
             if checksum != promised["crc32c"]:
                 raise self._corrupt(f"{name}.npy fails its checksum")
 
+    def text(self) -> TextArrays:
+        """Return the words of the text fields."""
+        assert self._postings.text is not None, "the collection has no text fields"
+        return self._postings.text
+
+    def sparse(self, space: str) -> SparseArrays:
+        """Return the vectors of a sparse space."""
+        return self._postings.sparse[space]
+
     def vectors(self, space: str) -> tuple[F32, U32 | None]:
         """Return the comparable vectors of a space, and the rows they belong to; None for all."""
         arrays = self._spaces[space]
@@ -187,6 +201,8 @@ class Segment:
 
     def having(self, space: str) -> Bitmap | None:
         """Return the rows that have a vector in a space; None for all."""
+        if space in self._postings.sparse:
+            return self._postings.sparse[space].having()
         rows = self._spaces[space].rows
         return None if rows is None else kernel.row_bits(rows, self.rows)
 
@@ -293,16 +309,19 @@ class Rows:
         self.cells = {space.name: bytearray() for space in schema.spaces}
         self.members: dict[str, list[int]] = {space.name: [] for space in schema.spaces}
         self.fields = CollectedFields()
+        self.postings = PostingsBuilder(schema)
 
     def extend(self, rows: Iterable[Row]) -> None:
         """Add rows."""
-        for slot, payload, vectors, alive in rows:
+        for row in rows:
             at = len(self.slots)
-            self.slots.append(slot)
-            if not alive:
+            self.slots.append(row.slot)
+            if not row.alive:
                 self.dead.append(at)
-            self.fields.add(nodes(parse(payload)))
-            for name, vector in vectors.items():
+            payload = parse(row.payload)
+            self.fields.add(nodes(payload))
+            self.postings.add(row, payload)
+            for name, vector in row.vectors.items():
                 self.cells[name] += vector
                 self.members[name].append(at)
 
@@ -323,7 +342,7 @@ def write_segment(
     described_graphs: dict[str, dict[str, object]] = {}
 
     def save(name: str, array: NDArray[Any]) -> None:
-        arrays[name] = _save(folder / f"{name}.npy", array)
+        arrays[name] = save_array(folder / f"{name}.npy", array)
 
     save("slots", np.array(rows.slots, "<u8"))
     if rows.dead:
@@ -358,6 +377,7 @@ def write_segment(
     save("fields", index)
     manifest = {
         **described,
+        **rows.postings.finish(save, numbers),
         "format": FORMAT_VERSION,
         "rows": len(rows.slots),
         "arrays": arrays,
@@ -378,45 +398,6 @@ def _matrix(cells: bytearray, space: Space) -> F32:
         part = matrix[start : start + _MATRIX_ROWS]
         part[:] = comparable(part, space.metric)
     return matrix
-
-
-class _Checked:
-    """A file that keeps the size and checksum of what is written to it."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("xb")
-        self.bytes = 0
-        self.crc32c = 0
-
-    def write(self, part: Any) -> int:  # noqa: ANN401 - any buffer
-        view = memoryview(part).cast("B")
-        self.crc32c = google_crc32c.extend(self.crc32c, bytes(view))
-        self.bytes += len(view)
-        return self._file.write(view)
-
-    def close(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-
-
-def _save(path: Path, array: NDArray[Any]) -> dict[str, object]:
-    file = _Checked(path)
-    try:
-        np.lib.format.write_array_header_1_0(
-            file, {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
-        )
-        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        for start in range(0, len(flat), _CHUNK):
-            file.write(flat[start : start + _CHUNK])
-    finally:
-        file.close()
-    return {
-        "dtype": array.dtype.str,
-        "shape": list(array.shape),
-        "bytes": file.bytes,
-        "crc32c": file.crc32c,
-    }
 
 
 def _write_synced(path: Path, content: bytes) -> None:

@@ -100,4 +100,5 @@ def scores_and_distances(
     if metric is Metric.COSINE:
         scores = [max(-1.0, min(1.0, score)) for score in kernel_scores]
         return scores, [1.0 - score for score in scores]
-    return kernel_scores, [-score for score in kernel_scores]
+    # 0, not -0, at a score of 0.
+    return kernel_scores, [0.0 - score for score in kernel_scores]

@@ -16,7 +16,17 @@ import google_crc32c
 import numpy as np
 
 from vecdb.errors import Corrupt
-from vecdb.types import Hnsw, ItemResult, Metric, ModelBinding, Schema, Space, WriteOutcome
+from vecdb.types import (
+    Hnsw,
+    ItemResult,
+    Metric,
+    ModelBinding,
+    Schema,
+    Space,
+    SparseSpace,
+    TextField,
+    WriteOutcome,
+)
 
 FORMAT_VERSION = 1
 
@@ -104,7 +114,7 @@ class RecordView:
     payload_bytes: int
     version: int
     directory: tuple[tuple[int, int, int], ...]
-    """(space number, dim, text bytes) of each vector."""
+    """(space number, numbers of four bytes, text bytes) of each vector."""
 
     @property
     def _body(self) -> int:
@@ -128,7 +138,7 @@ class RecordView:
         return self.value[start : start + self.payload_bytes]
 
     def vector_bytes(self) -> dict[int, bytes]:
-        """Return space number to little-endian float32 bytes."""
+        """Return space number to the vector: float32 bytes, or a sparse cell."""
         at = self._body + self.id_bytes + self.payload_bytes
         found: dict[int, bytes] = {}
         for number, dim, _ in self.directory:
@@ -336,12 +346,17 @@ class NumberedSchema:
     @classmethod
     def of(cls, schema: Schema) -> NumberedSchema:
         """Return a new schema's numbering."""
-        return cls(schema, {space.name: at for at, space in enumerate(schema.spaces)})
+        return cls(schema, {space.name: at for at, space in enumerate(schema.all_spaces)})
 
     @property
     def names(self) -> dict[int, str]:
         """Space number to name."""
         return {number: name for name, number in self.numbers.items()}
+
+    @property
+    def sparse_numbers(self) -> list[int]:
+        """The numbers of sparse spaces."""
+        return [self.numbers[space.name] for space in self.schema.sparse_spaces]
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as JSON's types."""
@@ -358,7 +373,15 @@ class NumberedSchema:
                     "target_recall": space.target_recall,
                 }
                 for space in self.schema.spaces
-            ]
+            ],
+            "sparse_spaces": [
+                {"number": self.numbers[space.name], "name": space.name}
+                for space in self.schema.sparse_spaces
+            ],
+            "text_fields": [
+                {"path": text.path, "language": text.language, "k1": text.k1, "b": text.b}
+                for text in self.schema.text_fields
+            ],
         }
 
     @classmethod
@@ -376,7 +399,12 @@ class NumberedSchema:
                 )
                 for item in plain["spaces"]
             )
-            return cls(Schema(spaces), {item["name"]: item["number"] for item in plain["spaces"]})
+            sparse = tuple(SparseSpace(item["name"]) for item in plain["sparse_spaces"])
+            texts = tuple(TextField(**item) for item in plain["text_fields"])
+            named = (*plain["spaces"], *plain["sparse_spaces"])
+            return cls(
+                Schema(spaces, sparse, texts), {item["name"]: item["number"] for item in named}
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise Corrupt(f"a schema cannot be read: {error!r}") from None
 

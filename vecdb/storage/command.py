@@ -26,6 +26,15 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class SparseColumn:
+    """The vectors of a run in one sparse space. rows: as in Column. cells: one a row."""
+
+    space: str
+    cells: tuple[bytes, ...]
+    rows: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Puts:
     """Points to store, by column. positions: the place of each in the client's request."""
 
@@ -33,6 +42,7 @@ class Puts:
     ids: tuple[str, ...]
     payloads: tuple[bytes, ...]
     columns: tuple[Column, ...]
+    sparse_columns: tuple[SparseColumn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +107,10 @@ class WriteCommand:
                     rows=column.rows or (),
                     vectors=column.vectors.astype("<f4", copy=False).tobytes(),
                     texts=column.texts,
+                )
+            for sparse in run.sparse_columns:
+                message.puts.sparse_columns.add(
+                    space=sparse.space, rows=sparse.rows or (), cells=sparse.cells
                 )
         return pb.Command(write=write).SerializeToString(deterministic=True)
 
@@ -174,4 +188,8 @@ def _run(run: pb.Run) -> Puts | Deletes:
         count = len(puts.ids) if rows is None else len(rows)
         vectors = np.frombuffer(column.vectors, "<f4").astype(np.float32, copy=False)
         columns.append(Column(column.space, vectors.reshape(count, -1), rows, tuple(column.texts)))
-    return Puts(tuple(run.positions), tuple(puts.ids), tuple(puts.payloads), tuple(columns))
+    sparse = tuple(
+        SparseColumn(column.space, tuple(column.cells), tuple(column.rows) or None)
+        for column in puts.sparse_columns
+    )
+    return Puts(tuple(run.positions), tuple(puts.ids), tuple(puts.payloads), tuple(columns), sparse)

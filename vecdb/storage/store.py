@@ -120,6 +120,7 @@ class ReadTxn:
         wanted: Wanted,
     ) -> EncodedHits:
         get, db = self._txn.get, self._db[b"points"]
+        schema = self._store.schema
         return EncodedHits(
             *kernel.encode_hits(
                 slots,
@@ -129,7 +130,8 @@ class ReadTxn:
                 k,
                 bytes_max,
                 *wanted,
-                self._store.schema.names if wanted.vectors or wanted.texts else {},
+                schema.names if wanted.vectors or wanted.texts else {},
+                schema.sparse_numbers if wanted.vectors else [],
             )
         )
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from vecdb.errors import InvalidArgument
 from vecdb.storage import codec
 from vecdb.storage.codec import Change, NumberedSchema
-from vecdb.storage.command import Column, Deletes, Puts, WriteCommand
+from vecdb.storage.command import Column, Deletes, Puts, SparseColumn, WriteCommand
 from vecdb.storage.store import ReadTxn, WriteTxn
 from vecdb.types import ItemResult, WriteOutcome
 
@@ -112,7 +112,10 @@ def _records(
     schema: NumberedSchema,
 ) -> list[tuple[bytes, bytes]]:
     """Return key and sealed record of each row, from slot `first` on."""
-    parts = [_Cells(column, schema.numbers[column.space]) for column in run.columns]
+    parts: list[_Cells | _SparseCells] = [
+        *(_Cells(column, schema.numbers[column.space]) for column in run.columns),
+        *(_SparseCells(column, schema.numbers[column.space]) for column in run.sparse_columns),
+    ]
     made: list[tuple[bytes, bytes]] = []
     for at, row in enumerate(rows):
         cells = [cell for part in parts if (cell := part.cell(row)) is not None]
@@ -138,6 +141,20 @@ class _Cells:
             return None
         text = self._texts[at].encode() if self._texts else b""
         return self._number, self._bytes[at * self._width : (at + 1) * self._width], text
+
+
+class _SparseCells:
+    """The vectors of a sparse column by row."""
+
+    def __init__(self, column: SparseColumn, number: int) -> None:
+        self._number = number
+        rows = range(len(column.cells)) if column.rows is None else column.rows
+        self._cells = {row: memoryview(cell) for row, cell in zip(rows, column.cells, strict=True)}
+
+    def cell(self, row: int) -> tuple[int, memoryview, bytes] | None:
+        """Return space number, vector bytes and no text of a row, or None without a vector."""
+        cell = self._cells.get(row)
+        return None if cell is None else (self._number, cell, b"")
 
 
 def _delete(

@@ -26,6 +26,7 @@ from vecdb.errors import (
 )
 from vecdb.storage.command import Column, Deletes, Puts, Refused, WriteCommand
 from vecdb.types import F32, Metric, Op, Put, Schema, Space
+from vecdb.write.sparse import LENGTH_MAX, checked_sparse, sparse_columns
 
 ID_BYTES_MAX = 256
 
@@ -34,9 +35,6 @@ PAYLOAD_DEPTH_MAX = 200
 
 # Possessive, and with strings that do not end: one pass over whatever was sent.
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)|[\[\]{}]', re.DOTALL)
-
-LENGTH_MAX = 1e18
-"""Euclidean length of a vector: its square, and that of a difference of two, fit float32."""
 
 
 def prepare(
@@ -131,11 +129,26 @@ def _check_put(put: Put, schema: Schema, limits: LimitsConfig) -> None:
             raise unknown_space(name, schema, f"put.vectors[{name!r}]")
         if len(vector) != 4 * space.dim:
             raise _dimension_mismatch(space, len(vector) / 4, f"put.vectors[{name!r}]")
+    for name, sparse in put.sparse.items():
+        if schema.sparse_space(name) is None:
+            raise unknown_space(name, schema, f"put.vectors[{name!r}]", sparse=True)
+        put.sparse[name] = checked_sparse(sparse, name, limits, f"put.vectors[{name!r}].sparse")
 
 
-def unknown_space(name: str, schema: Schema, field: str) -> InvalidArgument:
-    """Return the error for a space that a collection does not have."""
-    known = ", ".join(repr(space.name) for space in schema.spaces)
+def unknown_space(
+    name: str, schema: Schema, field: str, *, sparse: bool = False
+) -> InvalidArgument:
+    """Return the error for a space that a collection does not have, or has of the other kind."""
+    dense = schema.space(name)
+    if dense is not None and sparse:
+        return InvalidArgument(
+            f"space {name!r} is dense: it takes {dense.dim} numbers, not indices", field=field
+        )
+    if schema.sparse_space(name) is not None:
+        return InvalidArgument(
+            f"space {name!r} is sparse: it takes indices and values", field=field
+        )
+    known = ", ".join(repr(space.name) for space in schema.all_spaces)
     return InvalidArgument(
         f"unknown space {name!r}: the collection has {known}", field=field, expected=known, got=name
     )
@@ -244,7 +257,8 @@ def _runs(
         if kind is Put:
             puts: list[Put] = [ops[at] for at in positions]  # type: ignore[misc]
             payloads = tuple([put.payload for put in puts])
-            yield Puts(positions, ids, payloads, tuple(_columns(puts, positions, matrices)))
+            columns = tuple(_columns(puts, positions, matrices))
+            yield Puts(positions, ids, payloads, columns, tuple(sparse_columns(puts)))
         else:
             yield Deletes(positions, ids)
 

@@ -139,7 +139,7 @@ class Points(points_pb2_grpc.PointsServicer):
             if vector.WhichOneof("kind") == "text":
                 if len(vector.text) > 1_000_000 or "cut me" in vector.text:
                     result.truncated.append(space)
-            elif len(vector.f32) != 4 * DIM:
+            elif not vector.HasField("sparse") and len(vector.f32) != 4 * DIM:
                 got = len(vector.f32) // 4
                 return points_pb2.WriteResult(
                     code=3, reason="DIMENSION_MISMATCH", message=f"expected {DIM}, got {got}"

@@ -12,6 +12,7 @@ NB_MODULE(_native, module) {
              "Return the name of the instruction set that the loops run with.");
   vecdb::bindings::bind_scan(module);
   vecdb::bindings::bind_graph(module);
+  vecdb::bindings::bind_postings(module);
   vecdb::bindings::bind_query(module);
   vecdb::bindings::bind_bitmaps(module);
 }

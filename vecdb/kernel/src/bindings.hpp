@@ -158,6 +158,7 @@ class Table {
 // Each adds the functions of one topic to the module.
 void bind_scan(nb::module_& module);
 void bind_graph(nb::module_& module);
+void bind_postings(nb::module_& module);
 void bind_query(nb::module_& module);
 void bind_bitmaps(nb::module_& module);
 

@@ -38,7 +38,7 @@ class Bytes {
 
 nb::tuple encode_hits(const nb::list& slots, const nb::list& records, const nb::list& scores,
                       const nb::list& distances, std::size_t k, std::size_t bytes_max, bool payload,
-                      bool vectors, bool texts, const nb::dict& spaces) {
+                      bool vectors, bool texts, const nb::dict& spaces, const nb::list& sparse) {
   const std::size_t count = slots.size();
   if (records.size() != count || scores.size() != count || distances.size() != count) {
     throw nb::value_error("slots, records, scores and distances: expected equal lengths");
@@ -46,7 +46,13 @@ nb::tuple encode_hits(const nb::list& slots, const nb::list& records, const nb::
   vecdb::HitParts parts{payload, vectors, texts, {}};
   if (vectors || texts) {
     for (const auto& [number, name] : spaces) {
-      parts.spaces.emplace_back(nb::cast<std::uint16_t>(number), nb::cast<std::string>(name));
+      parts.spaces.push_back(
+          {nb::cast<std::uint16_t>(number), nb::cast<std::string>(name), false});
+    }
+    for (const nb::handle number : sparse) {
+      for (vecdb::HitSpace& space : parts.spaces) {
+        if (space.number == nb::cast<std::uint16_t>(number)) space.sparse = true;
+      }
     }
   }
   std::string out;
@@ -90,6 +96,7 @@ void bind_query(nb::module_& module) {
   module.def("encode_hits", &encode_hits, nb::arg("slots"), nb::arg("records"), nb::arg("scores"),
              nb::arg("distances"), nb::arg("k"), nb::arg("bytes_max"), nb::arg("payload"),
              nb::arg("vectors"), nb::arg("texts"), nb::arg("spaces"),
+             nb::arg("sparse"),
              "Return stored points as hits on the wire, how many, and which records are damaged.");
 }
 

@@ -25,6 +25,9 @@ constexpr char HIT_TEXTS = 7 << 3 | 2;
 constexpr char MAP_KEY = 1 << 3 | 2;
 constexpr char MAP_VALUE = 2 << 3 | 2;
 constexpr char VECTOR_F32 = 1 << 3 | 2;
+constexpr char VECTOR_SPARSE = 5 << 3 | 2;
+constexpr char SPARSE_INDICES = 1 << 3 | 2;
+constexpr char SPARSE_VALUES = 2 << 3 | 2;
 
 template <typename T>
 T read(std::string_view bytes, std::size_t at) {
@@ -122,26 +125,68 @@ void put_float(std::string& out, char tag, float value) {
 // proto3 leaves out what is zero, bit for bit: -0.0 is sent.
 bool is_sent(float value) { return std::bit_cast<std::uint32_t>(value) != 0; }
 
-const std::string* name_of(const HitParts& parts, std::uint16_t space) {
-  for (const auto& [number, name] : parts.spaces) {
-    if (number == space) return &name;
+const HitSpace* space_of(const HitParts& parts, std::uint16_t number) {
+  for (const HitSpace& space : parts.spaces) {
+    if (space.number == number) return &space;
   }
   return nullptr;
 }
 
+// The cell of a sparse vector: half of it indices, as packed varints on the wire, half values.
+class SparseCell {
+ public:
+  explicit SparseCell(std::string_view cell) : cell_(cell), half_(cell.size() / 2) {
+    for (std::size_t at = 0; at < half_; at += 4) {
+      index_bytes_ += varint_size(read<std::uint32_t>(cell_, at));
+    }
+  }
+
+  // Return the bytes of the message; a vector without values is an empty one.
+  std::size_t size() const {
+    return half_ == 0 ? 0 : field_size(index_bytes_) + field_size(half_);
+  }
+
+  void put(std::string& out) const {
+    if (half_ == 0) return;
+    put_length(out, SPARSE_INDICES, index_bytes_);
+    for (std::size_t at = 0; at < half_; at += 4) put_varint(out, read<std::uint32_t>(cell_, at));
+    put_bytes(out, SPARSE_VALUES, cell_.substr(half_));
+  }
+
+ private:
+  std::string_view cell_;
+  std::size_t half_;
+  std::size_t index_bytes_ = 0;
+};
+
+// Append a Vector message; only count its bytes when out is null.
+std::size_t put_vector(const HitSpace& space, std::string_view cell, std::string* out) {
+  if (!space.sparse) {
+    if (out != nullptr) put_bytes(*out, VECTOR_F32, cell);
+    return field_size(cell.size());
+  }
+  const SparseCell sparse(cell);
+  if (out != nullptr) {
+    put_length(*out, VECTOR_SPARSE, sparse.size());
+    sparse.put(*out);
+  }
+  return field_size(sparse.size());
+}
+
 // Append what a hit carries of a vector; only count its bytes when out is null.
-std::size_t put_cell(const HitParts& parts, const Cell& cell, const std::string& name,
+std::size_t put_cell(const HitParts& parts, const Cell& cell, const HitSpace& space,
                      std::string* out) {
+  const std::string& name = space.name;
   std::size_t size = 0;
   if (parts.vectors) {
-    const std::size_t vector = field_size(cell.vector.size());
+    const std::size_t vector = put_vector(space, cell.vector, nullptr);
     const std::size_t entry = field_size(name.size()) + field_size(vector);
     size += field_size(entry);
     if (out != nullptr) {
       put_length(*out, HIT_VECTORS, entry);
       put_bytes(*out, MAP_KEY, name);
       put_length(*out, MAP_VALUE, vector);
-      put_bytes(*out, VECTOR_F32, cell.vector);
+      put_vector(space, cell.vector, out);
     }
   }
   if (parts.texts && !cell.text.empty()) {
@@ -172,9 +217,9 @@ bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float 
   if (with_payload) size += field_size(record->payload.size());
   if (record->version != 0) size += 1 + varint_size(record->version);
   for (const Cell& cell : record->cells) {
-    const std::string* name = name_of(parts, cell.space);
-    if (name == nullptr) return false;
-    size += put_cell(parts, cell, *name, nullptr);
+    const HitSpace* space = space_of(parts, cell.space);
+    if (space == nullptr || (space->sparse && cell.vector.size() % 8 != 0)) return false;
+    size += put_cell(parts, cell, *space, nullptr);
   }
   put_length(out, RESPONSE_HIT, size);
   if (!record->id.empty()) put_bytes(out, HIT_ID, record->id);
@@ -185,7 +230,7 @@ bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float 
     out.push_back(HIT_VERSION);
     put_varint(out, record->version);
   }
-  for (const Cell& cell : record->cells) put_cell(parts, cell, *name_of(parts, cell.space), &out);
+  for (const Cell& cell : record->cells) put_cell(parts, cell, *space_of(parts, cell.space), &out);
   return true;
 }
 

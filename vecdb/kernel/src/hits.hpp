@@ -11,13 +11,19 @@
 
 namespace vecdb {
 
+struct HitSpace {
+  std::uint16_t number;
+  std::string name;
+  bool sparse;
+};
+
 // Which parts of a point a hit carries besides id and version.
 struct HitParts {
   bool payload;
   bool vectors;
   bool texts;
-  // Number and name of each space. Read for vectors and texts alone.
-  std::vector<std::pair<std::uint16_t, std::string>> spaces;
+  // The spaces by number. Read for vectors and texts alone.
+  std::vector<HitSpace> spaces;
 };
 
 // Append field 1 of a QueryResponse, a Hit, for the point that a sealed record of a slot holds.

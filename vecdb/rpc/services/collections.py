@@ -7,10 +7,10 @@ import grpc
 from vecdb.database import Database
 from vecdb.embed.client import Encoders
 from vecdb.errors import DimensionMismatch, InvalidArgument, NotFound
-from vecdb.rpc.convert import METRICS, collection_message
+from vecdb.rpc.convert import METRICS, collection_message, text_field
 from vecdb.rpc.pb import collections_pb2 as pb
 from vecdb.rpc.pb import collections_pb2_grpc
-from vecdb.types import DEFAULT_TARGET_RECALL, Hnsw, ModelBinding, Schema, Space
+from vecdb.types import DEFAULT_TARGET_RECALL, Hnsw, ModelBinding, Schema, Space, SparseSpace
 
 M_BOUNDS = (4, 128)
 EF_CONSTRUCTION_BOUNDS = (8, 2_000)
@@ -28,12 +28,15 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
         self, request: pb.CreateCollectionRequest, context: grpc.ServicerContext
     ) -> pb.CreateCollectionResponse:
         """Return the collection made, or the one that was there."""
-        spaces = tuple(
-            self._space(name, message)
-            for name, message in sorted(request.collection.spaces.items())
+        named = sorted(request.collection.spaces.items())
+        is_sparse = {name: one.WhichOneof("kind") == "sparse" for name, one in named}
+        schema = Schema(
+            tuple(self._space(name, one) for name, one in named if not is_sparse[name]),
+            tuple(SparseSpace(name) for name, _ in named if is_sparse[name]),
+            tuple(map(text_field, request.collection.text_fields)),
         )
         info, created = self._database.create(
-            request.collection.name, Schema(spaces), if_not_exists=request.if_not_exists
+            request.collection.name, schema, if_not_exists=request.if_not_exists
         )
         return pb.CreateCollectionResponse(collection=collection_message(info), created=created)
 
@@ -107,7 +110,7 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
     def _space(self, name: str, message: pb.Space) -> Space:
         field = f"collection.spaces[{name!r}].dense"
         if message.WhichOneof("kind") != "dense":
-            raise InvalidArgument(f"space {name!r}: expected dense", field=field)
+            raise InvalidArgument(f"space {name!r}: expected dense or sparse", field=field)
         dense = message.dense
         metric = METRICS.get(dense.metric)
         unset = dense.metric == pb.METRIC_UNSPECIFIED

@@ -61,14 +61,16 @@ class Run(_message.Message):
     def __init__(self, positions: _Optional[_Iterable[int]] = ..., puts: _Optional[_Union[Puts, _Mapping]] = ..., deletes: _Optional[_Union[Deletes, _Mapping]] = ...) -> None: ...
 
 class Puts(_message.Message):
-    __slots__ = ("ids", "payloads", "columns")
+    __slots__ = ("ids", "payloads", "columns", "sparse_columns")
     IDS_FIELD_NUMBER: _ClassVar[int]
     PAYLOADS_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    SPARSE_COLUMNS_FIELD_NUMBER: _ClassVar[int]
     ids: _containers.RepeatedScalarFieldContainer[str]
     payloads: _containers.RepeatedScalarFieldContainer[bytes]
     columns: _containers.RepeatedCompositeFieldContainer[Column]
-    def __init__(self, ids: _Optional[_Iterable[str]] = ..., payloads: _Optional[_Iterable[bytes]] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ...) -> None: ...
+    sparse_columns: _containers.RepeatedCompositeFieldContainer[SparseColumn]
+    def __init__(self, ids: _Optional[_Iterable[str]] = ..., payloads: _Optional[_Iterable[bytes]] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., sparse_columns: _Optional[_Iterable[_Union[SparseColumn, _Mapping]]] = ...) -> None: ...
 
 class Column(_message.Message):
     __slots__ = ("space", "rows", "vectors", "texts")
@@ -81,6 +83,16 @@ class Column(_message.Message):
     vectors: bytes
     texts: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, space: _Optional[str] = ..., rows: _Optional[_Iterable[int]] = ..., vectors: _Optional[bytes] = ..., texts: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class SparseColumn(_message.Message):
+    __slots__ = ("space", "rows", "cells")
+    SPACE_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    CELLS_FIELD_NUMBER: _ClassVar[int]
+    space: str
+    rows: _containers.RepeatedScalarFieldContainer[int]
+    cells: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, space: _Optional[str] = ..., rows: _Optional[_Iterable[int]] = ..., cells: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Deletes(_message.Message):
     __slots__ = ("ids",)

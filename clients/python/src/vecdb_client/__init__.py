@@ -46,11 +46,14 @@ from vecdb_client.types import (
     SearchResult,
     SegmentStats,
     Space,
+    SparseSpace,
     StoredPoint,
+    TextField,
     Timings,
     TruncatedText,
     WriteReport,
 )
+from vecdb_client.vectors import Sparse
 from vecdb_client.version import VERSION as __version__
 
 __all__ = [
@@ -91,8 +94,11 @@ __all__ = [
     "SearchResult",
     "SegmentStats",
     "Space",
+    "Sparse",
+    "SparseSpace",
     "StorageFull",
     "StoredPoint",
+    "TextField",
     "Timings",
     "TruncatedText",
     "Unauthenticated",

@@ -16,7 +16,7 @@ from vecdb_client.payloads import Payload, payload_bytes
 from vecdb_client.pb import points_pb2 as pb
 from vecdb_client.requests import checked_text
 from vecdb_client.types import ItemFailure, Point
-from vecdb_client.vectors import VectorLike, f32_bytes, matrix_rows
+from vecdb_client.vectors import Numbers, Sparse, VectorLike, f32_bytes, matrix_rows, sparse_of
 
 _POINT_KEYS: Final = frozenset(("id", "vector", "payload", "text", "vectors"))
 _EMBEDDED_MAX: Final = 128
@@ -27,12 +27,15 @@ BATCH_BYTES: Final = 7 << 19
 default, so that proxies let it through."""
 
 
+Content: TypeAlias = bytes | str | Sparse
+
+
 class Put(NamedTuple):
-    """A point, encoded. vectors: per space float32 bytes, or the text to encode."""
+    """A point, encoded. vectors: per space float32 bytes, the text to encode, or sparse."""
 
     id: str
     payload: bytes
-    vectors: dict[str, bytes | str]
+    vectors: dict[str, Content]
 
     def size(self) -> tuple[int, int]:
         """Return the most bytes that the operation takes on the wire, and how many texts it has."""
@@ -40,7 +43,9 @@ class Put(NamedTuple):
         texts = 0
         for space, value in self.vectors.items():
             size += 4 * len(space) + len(value) + 48
-            if isinstance(value, str):
+            if isinstance(value, Sparse):
+                size += 9 * len(value.indices) + 16
+            elif isinstance(value, str):
                 texts += 1
                 if not value.isascii():
                     size += len(value.encode()) - len(value)
@@ -55,6 +60,9 @@ class Put(NamedTuple):
         for space, value in self.vectors.items():
             if isinstance(value, str):
                 put.vectors[space].text = value
+            elif isinstance(value, Sparse):
+                put.vectors[space].sparse.indices.extend(value.indices)
+                put.vectors[space].sparse.values.extend(value.values)
             else:
                 put.vectors[space].f32 = value
 
@@ -178,7 +186,7 @@ def column_ops(
         raise InvalidArgument("ids is a list of ids, got one text")
     columns: list[Iterable[Any]] = [ids]
     lengths = {"ids": _length(ids), "payloads": _length(payloads)}
-    contents: list[tuple[str, Callable[[Any], bytes | str]]] = []
+    contents: list[tuple[str, Callable[[Any], Content]]] = []
     named = vectors if isinstance(vectors, Mapping) else {"": vectors}
     for space, column in named.items():
         if column is not None:
@@ -225,8 +233,12 @@ def _column(column: object) -> Iterable[Any]:
     return column
 
 
-def _content(value: VectorLike) -> bytes | str:
-    return _text(value) if isinstance(value, str) else f32_bytes(value)
+def _content(value: VectorLike) -> Content:
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, (dict, tuple)) and (sparse := sparse_of(value)) is not None:
+        return sparse
+    return f32_bytes(cast(Numbers, value))
 
 
 def _text(value: str) -> str:
@@ -254,7 +266,7 @@ def _put(point: Point | Mapping[str, Any]) -> Put:
         raise _bad(f"it is a {type(point).__name__}, not a dict or a Point")
     if type(id) is not str or not id.isascii():
         checked_text(id, "an id")
-    vectors: dict[str, bytes | str] = {}
+    vectors: dict[str, Content] = {}
     if vector is not None:
         vectors[""] = _content(vector)
     if text is not None:
@@ -266,7 +278,7 @@ def _put(point: Point | Mapping[str, Any]) -> Put:
     return Put(id, b"" if payload is None else payload_bytes(payload), vectors)
 
 
-def _add_named(vectors: dict[str, bytes | str], named: Mapping[str, VectorLike]) -> None:
+def _add_named(vectors: dict[str, Content], named: Mapping[str, VectorLike]) -> None:
     if not isinstance(named, Mapping):
         raise _bad('vectors is a dict of space names, such as {"title": [...]}')
     for space, value in named.items():

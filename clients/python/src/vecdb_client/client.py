@@ -29,7 +29,16 @@ from vecdb_client.protocol import (
 from vecdb_client.retry import RETRIES, Retries
 from vecdb_client.status import over_limit
 from vecdb_client.transport import Transport
-from vecdb_client.types import CollectionInfo, Embeddings, Metric, ModelInfo, Role, Space
+from vecdb_client.types import (
+    CollectionInfo,
+    Embeddings,
+    Metric,
+    ModelInfo,
+    Role,
+    Space,
+    SparseSpace,
+    TextField,
+)
 
 MESSAGE_BYTES_DEFAULT: Final = 64 << 20
 MESSAGE_BYTES_MIN: Final = 64 << 10
@@ -125,7 +134,8 @@ class Client:
         dim: int | None = None,
         metric: Metric | None = None,
         model: str | None = None,
-        spaces: Mapping[str, Space] | None = None,
+        spaces: Mapping[str, Space | SparseSpace] | None = None,
+        text_fields: Iterable[TextField] = (),
         if_not_exists: bool = False,
         timeout_s: float | None = None,
     ) -> Collection:
@@ -134,6 +144,8 @@ class Client:
         dim, metric: of the default space; None takes the model's own, cosine without a model.
         model: a name of list_models(), which then encodes the texts of writes and searches.
         spaces: several spaces by name, in place of these three.
+        text_fields: payload paths whose words search(keyword=...) finds; with them alone, the
+        collection has no space.
         if_not_exists: an existing collection of the same schema is as good.
 
         Raises AlreadyExists, FailedPrecondition (SCHEMA_MISMATCH, NO_MODEL), InvalidArgument. With
@@ -145,6 +157,7 @@ class Client:
             metric=metric,
             model=model,
             spaces=spaces,
+            text_fields=text_fields,
             if_not_exists=if_not_exists,
         )
         self._transport.call(CREATE, request, timeout_s=timeout_s, retry=if_not_exists)

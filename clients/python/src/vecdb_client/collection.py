@@ -35,6 +35,7 @@ from vecdb_client.types import (
     CollectionInfo,
     CollectionStats,
     GetResult,
+    Match,
     OnError,
     Page,
     Point,
@@ -44,7 +45,7 @@ from vecdb_client.types import (
     StoredPoint,
     WriteReport,
 )
-from vecdb_client.vectors import Numbers, SupportsArray, VectorLike
+from vecdb_client.vectors import Numbers, SparseLike, SupportsArray, VectorLike
 
 PARALLEL_DEFAULT: Final = 2
 IDS_PER_GET: Final = 1_000
@@ -330,8 +331,12 @@ class Collection:
 
     def search(
         self,
-        query: Numbers | str | PointId,
+        query: Numbers | str | PointId | None = None,
         *,
+        keyword: str | None = None,
+        match: Match = "any",
+        fields: Iterable[str] = (),
+        sparse: SparseLike | None = None,
         k: int = 10,
         space: str = "",
         filter: Filter | None = None,
@@ -346,7 +351,10 @@ class Collection:
         """Return the k points nearest to the query, best first: all that match, when fewer do.
 
         query: numbers (dim,), a text that the space's model encodes, or the PointId of a stored
-        point. min_commit_seq: answer from a state at least this new, a write report's commit_seq.
+        point. Or, in its place: sparse, a vector for a sparse space, which finds the points that
+        share an index with it; or keyword, a text whose words are searched in the text fields, any,
+        all, or as a phrase by match, in the fields of these paths or, without, in all.
+        min_commit_seq: answer from a state at least this new, a write report's commit_seq.
         ef: points that a walk over a graph keeps in sight; None for what the space's target_recall
         needs. exact: judge every point instead, which finds the true neighbours.
         Raises NotFound, InvalidArgument (DIMENSION_MISMATCH, BAD_FILTER ...), FailedPrecondition
@@ -355,6 +363,10 @@ class Collection:
         request = requests.query_request(
             self.name,
             query,
+            keyword=keyword,
+            match=match,
+            fields=fields,
+            sparse=sparse,
             k=k,
             space=space,
             filter=filter,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -30,13 +31,16 @@ from vecdb_client.types import (
     SearchResult,
     SegmentStats,
     Space,
+    SparseSpace,
     StoredPoint,
+    TextField,
     Timings,
 )
-from vecdb_client.vectors import floats_of
+from vecdb_client.vectors import Sparse, floats_of
 
 _METRIC_NAMES: Final = {number: cast(Metric, name) for name, number in METRICS.items()}
 _NO_BYTES: Final[Mapping[str, bytes]] = MappingProxyType({})
+_NO_SPARSE: Final[Mapping[str, Sparse]] = MappingProxyType({})
 _NO_TEXTS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -44,21 +48,28 @@ def collection_info(message: collections_pb2.Collection) -> CollectionInfo:
     """Return a collection's description."""
     return CollectionInfo(
         name=message.name,
-        spaces={
-            name: Space(
-                dim=space.dense.dim,
-                metric=_METRIC_NAMES.get(space.dense.metric),
-                model=space.dense.model,
-                model_fingerprint=space.dense.model_fingerprint,
-                m=space.dense.hnsw.m or None,
-                ef_construction=space.dense.hnsw.ef_construction or None,
-                target_recall=space.dense.target_recall or None,
-            )
-            for name, space in message.spaces.items()
-        },
+        spaces={name: _space(space) for name, space in message.spaces.items()},
         created_at=datetime.fromtimestamp(message.created_at_ms / 1e3, UTC),
         quarantined=message.quarantined,
         quarantine_reason=message.quarantine_reason,
+        text_fields=tuple(
+            TextField(text.path, text.language, text.k1, text.b) for text in message.text_fields
+        ),
+    )
+
+
+def _space(message: collections_pb2.Space) -> Space | SparseSpace:
+    if message.WhichOneof("kind") == "sparse":
+        return SparseSpace()
+    dense = message.dense
+    return Space(
+        dim=dense.dim,
+        metric=_METRIC_NAMES.get(dense.metric),
+        model=dense.model,
+        model_fingerprint=dense.model_fingerprint,
+        m=dense.hnsw.m or None,
+        ef_construction=dense.hnsw.ef_construction or None,
+        target_recall=dense.target_recall or None,
     )
 
 
@@ -112,6 +123,7 @@ def stored_point(message: common_pb2.Point) -> StoredPoint:
         message.version,
         _vector_bytes(message.vectors),
         dict(message.texts) or _NO_TEXTS,
+        _sparse(message.vectors),
     )
 
 
@@ -136,6 +148,7 @@ def search_result(reply: search_pb2.QueryResponse) -> SearchResult:
                 hit.version,
                 _vector_bytes(hit.vectors),
                 dict(hit.texts) or _NO_TEXTS,
+                _sparse(hit.vectors),
                 hit.score,
                 hit.distance,
             )
@@ -179,4 +192,14 @@ def embedding(message: models_pb2.Embedding) -> Embedding:
 def _vector_bytes(vectors: Mapping[str, common_pb2.Vector]) -> Mapping[str, bytes]:
     if not vectors:
         return _NO_BYTES
-    return {name: vector.f32 for name, vector in vectors.items()}
+    return {name: vector.f32 for name, vector in vectors.items() if vector.f32}
+
+
+def _sparse(vectors: Mapping[str, common_pb2.Vector]) -> Mapping[str, Sparse]:
+    if not vectors:
+        return _NO_SPARSE
+    return {
+        name: Sparse(array("I", vector.sparse.indices), array("f", vector.sparse.values))
+        for name, vector in vectors.items()
+        if not vector.f32
+    }

@@ -7,13 +7,13 @@ limits and names are the server's to judge.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, cast
 
 from vecdb_client.errors import InvalidArgument
 from vecdb_client.filters import Filter, filter_message
 from vecdb_client.pb import collections_pb2, models_pb2, points_pb2, search_pb2
-from vecdb_client.types import Metric, PointId, Role, Space
-from vecdb_client.vectors import Numbers, f32_bytes
+from vecdb_client.types import Match, Metric, PointId, Role, Space, SparseSpace, TextField
+from vecdb_client.vectors import Numbers, SparseLike, f32_bytes, sparse_of
 
 METRICS: Final[dict[str, collections_pb2.Metric]] = {
     "cosine": collections_pb2.METRIC_COSINE,
@@ -24,6 +24,11 @@ _ROLES: Final[dict[str, models_pb2.EmbedRole]] = {
     "document": models_pb2.EMBED_ROLE_DOCUMENT,
     "query": models_pb2.EMBED_ROLE_QUERY,
 }
+_MODES: Final[dict[str, search_pb2.KeywordMode]] = {
+    "any": search_pb2.KEYWORD_MODE_ANY,
+    "all": search_pb2.KEYWORD_MODE_ALL,
+    "phrase": search_pb2.KEYWORD_MODE_PHRASE,
+}
 _UINT32_MAX: Final = (1 << 32) - 1
 
 
@@ -33,18 +38,36 @@ def create_request(
     dim: int | None,
     metric: Metric | None,
     model: str | None,
-    spaces: Mapping[str, Space] | None,
+    spaces: Mapping[str, Space | SparseSpace] | None,
+    text_fields: Iterable[TextField],
     if_not_exists: bool,
 ) -> collections_pb2.CreateCollectionRequest:
-    """Return the request for a collection of one default space, or of the spaces given."""
+    """Return the request for a collection of one default space, or of the spaces given.
+
+    Where nothing is said of spaces but there are text fields, it has none.
+    """
+    texts = list(text_fields)
     if spaces is None:
-        spaces = {"": Space(dim, metric, model or "")}
+        none = texts and dim is None and metric is None and model is None
+        spaces = {} if none else {"": Space(dim, metric, model or "")}
     elif dim is not None or metric is not None or model is not None:
         raise InvalidArgument("give either dim, metric and model, or spaces, which have their own")
     request = collections_pb2.CreateCollectionRequest(if_not_exists=if_not_exists)
     request.collection.name = checked_text(name, "a collection's name")
     for space_name, space in spaces.items():
-        request.collection.spaces[space_name].dense.CopyFrom(_dense(space_name, space))
+        if isinstance(space, SparseSpace):
+            request.collection.spaces[space_name].sparse.SetInParent()
+        else:
+            request.collection.spaces[space_name].dense.CopyFrom(_dense(space_name, space))
+    for text in texts:
+        if not isinstance(text, TextField):
+            raise InvalidArgument(f"text_fields holds TextField(path=...), got {text!r}")
+        request.collection.text_fields.add(
+            path=checked_text(text.path, "a text field's path"),
+            language=text.language,
+            k1=text.k1,
+            b=text.b,
+        )
     return request
 
 
@@ -113,8 +136,12 @@ def list_request(
 
 def query_request(
     collection: str,
-    query: Numbers | str | PointId,
+    query: Numbers | str | PointId | None,
     *,
+    keyword: str | None = None,
+    match: Match = "any",
+    fields: Iterable[str] = (),
+    sparse: SparseLike | None = None,
     k: int,
     space: str,
     filter: Filter | None,
@@ -125,7 +152,9 @@ def query_request(
     ef: int | None = None,
     exact: bool = False,
 ) -> search_pb2.QueryRequest:
-    """Return the request for the k points nearest to numbers, a text or a stored point."""
+    """Return the request for the k points nearest to a vector, or that fit a keyword's words."""
+    if sum(given is not None for given in (query, keyword, sparse)) != 1:
+        raise InvalidArgument("search takes one of query, keyword and sparse")
     request = search_pb2.QueryRequest(
         collection=collection,
         k=_count(k, "k"),
@@ -135,18 +164,37 @@ def query_request(
         without_payload=not with_payload,
         min_commit_seq=min_commit_seq,
     )
+    if keyword is not None:
+        _fill_keyword(request.legs.add().keyword, keyword, match, fields)
+        return request
     leg = request.legs.add(exact=exact)
     if ef is not None:
         leg.ef = _count(ef, "ef")
     near = leg.near
     near.space = space
-    if isinstance(query, str):
+    if sparse is not None:
+        asked = sparse_of(sparse)
+        if asked is None:
+            raise InvalidArgument(
+                "sparse is a dict of index to value, or indices and values", reason="BAD_VECTOR"
+            )
+        near.vector.sparse.indices.extend(asked.indices)
+        near.vector.sparse.values.extend(asked.values)
+    elif isinstance(query, str):
         near.vector.text = checked_text(query, "a query")
     elif isinstance(query, PointId):
         near.vector.point = checked_text(query.id, "a point id")
     else:
-        near.vector.f32 = f32_bytes(query)
+        near.vector.f32 = f32_bytes(cast(Numbers, query))
     return request
+
+
+def _fill_keyword(leg: search_pb2.Keyword, text: str, match: Match, fields: Iterable[str]) -> None:
+    if match not in _MODES:
+        raise InvalidArgument(f"match is one of {', '.join(_MODES)}; got {match!r}")
+    leg.text = checked_text(text, "a keyword query")
+    leg.fields.extend(text_list(fields, "a field"))
+    leg.mode = _MODES[match]
 
 
 def embed_request(texts: list[str], model: str, role: Role) -> models_pb2.EmbedRequest:

@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias, overload
 
 from vecdb_client.payloads import Payload, payload_of
-from vecdb_client.vectors import VectorLike, floats_of
+from vecdb_client.vectors import Sparse, VectorLike, floats_of
 
 Metric: TypeAlias = Literal["cosine", "dot", "euclid"]
 Role: TypeAlias = Literal["document", "query"]
+Match: TypeAlias = Literal["any", "all", "phrase"]
 OnError: TypeAlias = Literal["raise", "collect"]
 
 
@@ -36,10 +37,30 @@ class Space:
 
 
 @dataclass(frozen=True, slots=True)
+class SparseSpace:
+    """A field of sparse vectors, compared by dot product."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextField:
+    """A payload path whose words are searched, by BM25.
+
+    language: such as "english", whose words are reduced to their stems; "" for none. k1: how soon
+    a repeated word counts no more. b: how much a long text is marked down.
+    """
+
+    path: str
+    language: str = ""
+    k1: float = 1.2
+    b: float = 0.75
+
+
+@dataclass(frozen=True, slots=True)
 class Point:
     """A point to store. A dict with the same keys does as well.
 
-    vector: numbers (dim,), or a text that the space's model encodes, for the default space.
+    vector: numbers (dim,), a text that the space's model encodes, or a sparse vector, for the
+    default space.
     text: the same as a vector that is a text. vectors: by space name, for other spaces too.
     payload: a JSON object as dict, text or bytes.
     """
@@ -62,10 +83,20 @@ class StoredPoint:
     """A point as the server has it.
 
     version: the commit_seq of the write that stored it. Payload and vectors are read from their
-    bytes at first use; payload is {} and vectors empty where they were not asked for.
+    bytes at first use; payload is {} and vectors empty where they were not asked for. sparse: the
+    vectors of sparse spaces, by name.
     """
 
-    __slots__ = ("_payload", "_vector_bytes", "_vectors", "id", "payload_bytes", "texts", "version")
+    __slots__ = (
+        "_payload",
+        "_vector_bytes",
+        "_vectors",
+        "id",
+        "payload_bytes",
+        "sparse",
+        "texts",
+        "version",
+    )
 
     def __init__(
         self,
@@ -74,11 +105,13 @@ class StoredPoint:
         version: int,
         vectors: Mapping[str, bytes],
         texts: Mapping[str, str],
+        sparse: Mapping[str, Sparse],
     ) -> None:
         self.id = id
         self.payload_bytes = payload_bytes
         self.version = version
         self.texts = texts
+        self.sparse = sparse
         self._vector_bytes = vectors
         self._payload: dict[str, Any] | None = None
         self._vectors: dict[str, array[float]] | None = None
@@ -92,7 +125,7 @@ class StoredPoint:
 
     @property
     def vectors(self) -> dict[str, array[float]]:
-        """Space name to numbers, array('f') of (dim,)."""
+        """Name of a dense space to numbers, array('f') of (dim,)."""
         if self._vectors is None:
             self._vectors = {name: floats_of(data) for name, data in self._vector_bytes.items()}
         return self._vectors
@@ -121,10 +154,11 @@ class Hit(StoredPoint):
         version: int,
         vectors: Mapping[str, bytes],
         texts: Mapping[str, str],
+        sparse: Mapping[str, Sparse],
         score: float,
         distance: float,
     ) -> None:
-        super().__init__(id, payload_bytes, version, vectors, texts)
+        super().__init__(id, payload_bytes, version, vectors, texts, sparse)
         self.score = score
         self.distance = distance
 
@@ -247,10 +281,11 @@ class CollectionInfo:
     """A collection as the server describes it. A quarantined one answers DataLoss."""
 
     name: str
-    spaces: dict[str, Space]
+    spaces: dict[str, Space | SparseSpace]
     created_at: datetime
     quarantined: bool
     quarantine_reason: str
+    text_fields: tuple[TextField, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import index
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from vecdb_client.errors import InvalidArgument
 
@@ -26,8 +27,22 @@ class SupportsArray(Protocol):
 Numbers: TypeAlias = "Sequence[float] | array[float] | Buffer | SupportsArray"
 """One vector's numbers, shape (dim,)."""
 
-VectorLike: TypeAlias = "Numbers | str"
-"""A vector to store: numbers, or a text that the space's model encodes."""
+
+class Sparse(NamedTuple):
+    """A sparse vector: values (m,) at indices (m,), in any order, no index twice.
+
+    Where one is to be stored or searched, a plain tuple of the two, or a dict of index to value,
+    does as well. A reply has array('I') and array('f').
+    """
+
+    indices: Sequence[int]
+    values: Sequence[float]
+
+
+SparseLike: TypeAlias = "Sparse | Mapping[int, float] | tuple[Sequence[int], Sequence[float]]"
+
+VectorLike: TypeAlias = "Numbers | str | SparseLike"
+"""A vector to store: numbers, a text that the space's model encodes, or a sparse vector."""
 
 Floats: TypeAlias = "array[float]"
 """Numbers of a reply: ``array('f')``, a sequence and a buffer; ``np.asarray(v)`` copies nothing."""
@@ -65,6 +80,28 @@ def floats_of(data: bytes) -> Floats:
     if _SWAP:
         values.byteswap()
     return values
+
+
+def sparse_of(value: object) -> Sparse | None:
+    """Return a sparse vector as lists, or None when the value is none.
+
+    A tuple of two sequences is one; a list of two numbers, or a tuple of them, is a dense vector.
+    Raises InvalidArgument (BAD_VECTOR) for what cannot be one.
+    """
+    pair: tuple[Any, Any]
+    if isinstance(value, Mapping):
+        pair = tuple(value.keys()), tuple(value.values())
+    elif isinstance(value, tuple) and len(value) == 2 and all(hasattr(v, "__len__") for v in value):
+        pair = value
+    else:
+        return None
+    try:
+        indices, values = array("I", map(index, pair[0])), array("f", pair[1])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _bad(f"a sparse vector is indices (0 to 2**32 - 1) and values: {error}") from None
+    if len(indices) != len(values):
+        raise _bad(f"{len(indices)} indices and {len(values)} values")
+    return Sparse(indices, values)
 
 
 def matrix_rows(vectors: object) -> Iterator[bytes] | None:

@@ -42,14 +42,20 @@ class Hnsw(_message.Message):
     ef_construction: int
     def __init__(self, m: _Optional[int] = ..., ef_construction: _Optional[int] = ...) -> None: ...
 
+class Sparse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class Space(_message.Message):
-    __slots__ = ("dense",)
+    __slots__ = ("dense", "sparse")
     DENSE_FIELD_NUMBER: _ClassVar[int]
+    SPARSE_FIELD_NUMBER: _ClassVar[int]
     dense: Dense
-    def __init__(self, dense: _Optional[_Union[Dense, _Mapping]] = ...) -> None: ...
+    sparse: Sparse
+    def __init__(self, dense: _Optional[_Union[Dense, _Mapping]] = ..., sparse: _Optional[_Union[Sparse, _Mapping]] = ...) -> None: ...
 
 class Collection(_message.Message):
-    __slots__ = ("name", "spaces", "created_at_ms", "quarantined", "quarantine_reason")
+    __slots__ = ("name", "spaces", "created_at_ms", "quarantined", "quarantine_reason", "text_fields")
     class SpacesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -62,12 +68,26 @@ class Collection(_message.Message):
     CREATED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     QUARANTINED_FIELD_NUMBER: _ClassVar[int]
     QUARANTINE_REASON_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELDS_FIELD_NUMBER: _ClassVar[int]
     name: str
     spaces: _containers.MessageMap[str, Space]
     created_at_ms: int
     quarantined: bool
     quarantine_reason: str
-    def __init__(self, name: _Optional[str] = ..., spaces: _Optional[_Mapping[str, Space]] = ..., created_at_ms: _Optional[int] = ..., quarantined: bool = ..., quarantine_reason: _Optional[str] = ...) -> None: ...
+    text_fields: _containers.RepeatedCompositeFieldContainer[TextField]
+    def __init__(self, name: _Optional[str] = ..., spaces: _Optional[_Mapping[str, Space]] = ..., created_at_ms: _Optional[int] = ..., quarantined: bool = ..., quarantine_reason: _Optional[str] = ..., text_fields: _Optional[_Iterable[_Union[TextField, _Mapping]]] = ...) -> None: ...
+
+class TextField(_message.Message):
+    __slots__ = ("path", "language", "k1", "b")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    K1_FIELD_NUMBER: _ClassVar[int]
+    B_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    language: str
+    k1: float
+    b: float
+    def __init__(self, path: _Optional[str] = ..., language: _Optional[str] = ..., k1: _Optional[float] = ..., b: _Optional[float] = ...) -> None: ...
 
 class CreateCollectionRequest(_message.Message):
     __slots__ = ("collection", "if_not_exists")

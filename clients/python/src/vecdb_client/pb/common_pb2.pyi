@@ -7,16 +7,26 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Vector(_message.Message):
-    __slots__ = ("f32", "floats", "text", "point")
+    __slots__ = ("f32", "floats", "text", "point", "sparse")
     F32_FIELD_NUMBER: _ClassVar[int]
     FLOATS_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     POINT_FIELD_NUMBER: _ClassVar[int]
+    SPARSE_FIELD_NUMBER: _ClassVar[int]
     f32: bytes
     floats: Floats
     text: str
     point: str
-    def __init__(self, f32: _Optional[bytes] = ..., floats: _Optional[_Union[Floats, _Mapping]] = ..., text: _Optional[str] = ..., point: _Optional[str] = ...) -> None: ...
+    sparse: SparseVector
+    def __init__(self, f32: _Optional[bytes] = ..., floats: _Optional[_Union[Floats, _Mapping]] = ..., text: _Optional[str] = ..., point: _Optional[str] = ..., sparse: _Optional[_Union[SparseVector, _Mapping]] = ...) -> None: ...
+
+class SparseVector(_message.Message):
+    __slots__ = ("indices", "values")
+    INDICES_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    indices: _containers.RepeatedScalarFieldContainer[int]
+    values: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, indices: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Floats(_message.Message):
     __slots__ = ("values",)

@@ -1,11 +1,23 @@
 from . import common_pb2 as _common_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class KeywordMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    KEYWORD_MODE_UNSPECIFIED: _ClassVar[KeywordMode]
+    KEYWORD_MODE_ANY: _ClassVar[KeywordMode]
+    KEYWORD_MODE_ALL: _ClassVar[KeywordMode]
+    KEYWORD_MODE_PHRASE: _ClassVar[KeywordMode]
+KEYWORD_MODE_UNSPECIFIED: KeywordMode
+KEYWORD_MODE_ANY: KeywordMode
+KEYWORD_MODE_ALL: KeywordMode
+KEYWORD_MODE_PHRASE: KeywordMode
 
 class Near(_message.Message):
     __slots__ = ("vector", "space")
@@ -15,15 +27,27 @@ class Near(_message.Message):
     space: str
     def __init__(self, vector: _Optional[_Union[_common_pb2.Vector, _Mapping]] = ..., space: _Optional[str] = ...) -> None: ...
 
+class Keyword(_message.Message):
+    __slots__ = ("text", "fields", "mode")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    fields: _containers.RepeatedScalarFieldContainer[str]
+    mode: KeywordMode
+    def __init__(self, text: _Optional[str] = ..., fields: _Optional[_Iterable[str]] = ..., mode: _Optional[_Union[KeywordMode, str]] = ...) -> None: ...
+
 class Leg(_message.Message):
-    __slots__ = ("near", "ef", "exact")
+    __slots__ = ("near", "keyword", "ef", "exact")
     NEAR_FIELD_NUMBER: _ClassVar[int]
+    KEYWORD_FIELD_NUMBER: _ClassVar[int]
     EF_FIELD_NUMBER: _ClassVar[int]
     EXACT_FIELD_NUMBER: _ClassVar[int]
     near: Near
+    keyword: Keyword
     ef: int
     exact: bool
-    def __init__(self, near: _Optional[_Union[Near, _Mapping]] = ..., ef: _Optional[int] = ..., exact: bool = ...) -> None: ...
+    def __init__(self, near: _Optional[_Union[Near, _Mapping]] = ..., keyword: _Optional[_Union[Keyword, _Mapping]] = ..., ef: _Optional[int] = ..., exact: bool = ...) -> None: ...
 
 class QueryRequest(_message.Message):
     __slots__ = ("collection", "legs", "k", "filter", "with_vectors", "with_texts", "without_payload", "min_commit_seq")

@@ -1,0 +1,67 @@
+"""What a collection's schema may be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vecdb.config import LimitsConfig
+from vecdb.errors import DimensionMismatch, InvalidArgument, LimitExceeded
+from vecdb.segment.analysis import LANGUAGES
+from vecdb.segment.fields import PATH_CHARACTERS_MAX
+from vecdb.types import Schema, TextField
+
+K1_MAX = 100.0
+
+
+def check_schema(schema: Schema, limits: LimitsConfig) -> None:
+    """Raise InvalidArgument, LimitExceeded or DimensionMismatch unless a collection may have it."""
+    least = 0 if schema.text_fields else 1
+    if not least <= len(schema.all_spaces) <= limits.spaces:
+        raise LimitExceeded(
+            f"a collection has {least} to {limits.spaces} spaces, got {len(schema.all_spaces)}",
+            field="collection.spaces",
+        )
+    _check_text_fields(schema.text_fields, limits)
+    for one in schema.all_spaces:
+        if len(one.name.encode()) > 128 or "\0" in one.name:
+            raise InvalidArgument(
+                f"space name {one.name!r}: at most 128 bytes without NUL",
+                field="collection.spaces",
+            )
+    for space in schema.spaces:
+        if not 1 <= space.dim <= limits.dim:
+            wrong = DimensionMismatch if space.dim < 1 else LimitExceeded
+            raise wrong(
+                f"space {space.name!r}: dim is 1 to {limits.dim}, got {space.dim}",
+                field=f"collection.spaces[{space.name!r}].dense.dim",
+            )
+
+
+def _check_text_fields(fields: Sequence[TextField], limits: LimitsConfig) -> None:
+    """Raise InvalidArgument or LimitExceeded unless a collection may have these text fields."""
+    where = "collection.text_fields"
+    if len(fields) > limits.text_fields:
+        raise LimitExceeded(
+            f"a collection has up to {limits.text_fields} text fields, got {len(fields)}",
+            field=where,
+        )
+    paths = [field.path for field in fields]
+    for at, field in enumerate(fields):
+        if not 1 <= len(field.path) <= PATH_CHARACTERS_MAX or paths.index(field.path) != at:
+            raise InvalidArgument(
+                f"text field {field.path[:40]!r}: paths have 1 to {PATH_CHARACTERS_MAX} "
+                "characters, and none comes twice",
+                field=where,
+            )
+        if field.language and field.language not in LANGUAGES:
+            raise InvalidArgument(
+                f"text field {field.path!r}: no language {field.language!r}; there are "
+                f"{', '.join(sorted(LANGUAGES))}, and '' for none",
+                field=where,
+            )
+        if not (0 <= field.k1 <= K1_MAX and 0 <= field.b <= 1):
+            raise InvalidArgument(
+                f"text field {field.path!r}: k1 is 0 to {K1_MAX} and b 0 to 1, "
+                f"got {field.k1} and {field.b}",
+                field=where,
+            )
