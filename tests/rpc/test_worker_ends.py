@@ -22,7 +22,7 @@ from tests.rpc.nodes import (
     whole,
 )
 from vecdb.rpc.pb import points_pb2, points_pb2_grpc
-from vecdb_client import NO_RETRIES, NotFound, Unavailable, VecdbError
+from vecdb_client import NO_RETRIES, NotFound, Retries, Unavailable, VecdbError
 
 DIM = 4
 
@@ -193,7 +193,7 @@ def test_a_client_that_retries_outlasts_a_restart(node: LiveServer) -> None:
         failed: list[VecdbError] = []
 
         def run() -> None:
-            with node.client() as mine:
+            with node.client(retries=Retries(attempts_max=40), timeout_s=120) as mine:
                 number = 0
                 while not stop.is_set():
                     try:
