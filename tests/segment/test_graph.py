@@ -7,6 +7,7 @@ import pytest
 
 from vecdb import kernel
 from vecdb.segment import graph as graphs
+from vecdb.segment.bitmaps import pack
 from vecdb.segment.graph import Graph, build_graph
 from vecdb.segment.vectors import KERNEL_METRIC, comparable
 from vecdb.types import F32, Hnsw, Metric
@@ -58,7 +59,7 @@ def test_recall(metric: Metric) -> None:
     vectors, queries = clustered(rng, N, metric), clustered(rng, 100, metric)
     graph = build_graph(vectors, metric, Hnsw(), 2, None, silent)
     assert recall(vectors, queries, metric, graph, 64) >= 0.95
-    assert graph.links0.shape == (N, 32)
+    assert graph.links0.shape == (N, 48 if metric is Metric.DOT else 32)
     links = graph.links0[graph.links0 != kernel.NO_LINK]
     assert links.max() < N
 
@@ -89,6 +90,24 @@ def test_state_is_put_back_as_it_was_taken_out() -> None:
     for name in ("links0", "upper_offsets", "upper_rows", "upper_links", "entry"):
         np.testing.assert_array_equal(getattr(taken, name), getattr(back, name))
     np.testing.assert_array_equal(again.get_items(np.arange(1_000)), vectors)
+
+
+def test_products_of_long_and_short_rows_under_filters_against_length() -> None:
+    rng = np.random.default_rng(6)
+    vectors, queries = clustered(rng, N, Metric.DOT), clustered(rng, 100, Metric.DOT)
+    graph = build_graph(vectors, Metric.DOT, Hnsw(), 2, None, silent)
+    lengths = np.linalg.norm(vectors, axis=1)
+    codes, bounds = kernel.quantize(vectors)
+    for share in (0.95, 0.9, 0.7, 0.3):
+        allowed = pack(lengths <= np.quantile(lengths, share))
+        found = 0
+        for query in queries:
+            true = kernel.scan_f32(kernel.DOT, vectors, query, K, allowed)[1]
+            arrays = (*graph, codes, bounds, vectors)
+            scores = kernel.search(kernel.DOT, *arrays, query, K, 32, allowed)[1]
+            assert len(scores) == K
+            found += int((scores >= true[-1]).sum())
+        assert found / (K * len(queries)) >= 0.95, share
 
 
 @pytest.mark.parametrize("n", [1, 2, 17])

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecdb import kernel
-from vecdb.segment.vectors import KERNEL_METRIC, mixed
+from vecdb.segment.vectors import KERNEL_METRIC, comparable, mixed
 from vecdb.types import F32, U32, U64, Hnsw, Metric
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ ROWS_MIN = 256
 """Vectors below which a graph is not worth its files: a scan of them takes microseconds."""
 ALPHA = 1.2
 """How much farther a refined link's row must be than the row that occludes it."""
+ALIKE = 1.05
+"""How much longer the longest row may be for inner products to be searched like cosines."""
 CHUNK = 2_000
 """Rows inserted between two words of progress."""
 SEED = 1
@@ -64,22 +66,7 @@ def build_graph(
     graph = _take_out(index)
     del index  # as large as the vectors, and not needed for what follows
     progress("refine", 0, len(vectors))
-    return _refined(graph, _placed(vectors, metric), hnsw, threads)
-
-
-def _placed(vectors: F32, metric: Metric) -> F32:
-    """Return the vectors so that euclidean neighbours are those that the metric calls near.
-
-    For inner products a coordinate is added that brings all to one length (Bachrach et al., RecSys
-    2014): with a query whose own is 0, the order by distance is the order by product. Only what
-    refines needs it. To insert by such distances is far worse than by products, which lead a walk
-    to the long rows, where the answers are (4,000 rows of log-normal length, recall 0.54 to 0.99).
-    """
-    if metric is not Metric.DOT:
-        return vectors
-    norms2 = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    added = np.sqrt(np.maximum(norms2.max() - norms2, 0.0)).astype(np.float32)
-    return np.concatenate([vectors, added[:, None]], axis=1)
+    return _refined(graph, vectors, metric, hnsw, threads)
 
 
 def _index(vectors: F32, metric: Metric, hnsw: Hnsw, base: Graph | None) -> hnswlib.Index:
@@ -126,14 +113,32 @@ def ef_for(target: float, measured: Sequence[tuple[int, float]]) -> int:
     return next((ef for ef, recall in measured if recall >= target), measured[-1][0])
 
 
-def _refined(graph: Graph, placed: F32, hnsw: Hnsw, threads: int) -> Graph:
-    if placed.shape[1] > kernel.DIM_MAX:
-        return graph
-    codes, bounds = kernel.quantize(placed)
-    links = kernel.refine_links(
-        graph.links0, graph.entry, codes, bounds, 2 * hnsw.m, ALPHA, threads
-    )
-    return Graph(links, graph.upper_offsets, graph.upper_rows, graph.upper_links, graph.entry)
+def _refined(graph: Graph, vectors: F32, metric: Metric, hnsw: Hnsw, threads: int) -> Graph:
+    """Return a graph with better links on level 0.
+
+    Where inner products of rows of different length are searched, links by product lead to the long
+    rows, where the answers are. They are kept, and m more are added by angle, without which a
+    filter that excludes the long rows leaves no way (20,000 rows of log-normal length, ef 64:
+    recall@10 0.99 without a filter and 0.98 without the longest tenth; by product alone 0.97 and
+    0.30, by distance in the space that makes lengths equal 0.26).
+    """
+    if metric is not Metric.DOT or _alike(vectors):
+        codes, bounds = kernel.quantize(vectors)
+        links = kernel.refine_links(
+            graph.links0, graph.entry, codes, bounds, 2 * hnsw.m, ALPHA, threads
+        )
+        return graph._replace(links0=links)
+    codes, bounds = kernel.quantize(comparable(vectors, Metric.COSINE))
+    added = kernel.refine_links(graph.links0, graph.entry, codes, bounds, hnsw.m, ALPHA, threads)
+    wide = np.concatenate([graph.links0, added], axis=1)
+    links = np.take_along_axis(wide, np.argsort(wide == kernel.NO_LINK, 1, kind="stable"), 1)
+    return graph._replace(links0=links)
+
+
+def _alike(vectors: F32) -> bool:
+    """Return whether all rows have about the same length."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    return bool(lengths.max() <= ALIKE * lengths.min())
 
 
 # --- hnswlib's state. level0 is an array of cells, one a row in the order of insertion: the links
@@ -180,7 +185,8 @@ def _put_in(graph: Graph, vectors: F32, state: dict[str, Any]) -> None:
         state["offset_level0"],
         state["offset_data"],
     )
-    cells[:, links_at : links_at + 4 + 4 * width0] = _to_cells(graph.links0)
+    # Links by angle, where there are any, stand behind those that hnswlib made.
+    cells[:, links_at : links_at + 4 + 4 * width0] = _to_cells(graph.links0[:, :width0])
     cells[:, data_at : data_at + 4 * vectors.shape[1]] = vectors[:n].view(np.uint8)
     labels = np.arange(n, dtype=np.uint64)
     cells[:, label_at : label_at + 8] = labels[:, None].view(np.uint8)
