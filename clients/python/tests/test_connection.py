@@ -54,7 +54,7 @@ def test_outlasts_a_restart():
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_readme(example, server, capsys):
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6
     code = example.replace('Client("127.0.0.1:6363"', f'Client("{server.address}"')
     code = code.replace("Client()", f'Client("{server.address}")')
     with Client(server.address) as db:
