@@ -87,7 +87,7 @@ class StorageConfig:
         2_048, "points searched in memory before a segment is built", 16, 65_536
     )
     graph_points: int = setting(
-        10_000, "points from which on a segment is searched by a graph", 64, 1 << 24
+        5_000, "points from which on a segment is searched by a graph", 64, 1 << 24
     )
     segment_points: int = setting(
         1 << 20, "points of the largest segment; a build takes twice their bytes", 1_024, 1 << 27

@@ -25,10 +25,10 @@ class Simulated:
         self.ended: dict[int, int] = {}
         self.inserted = 0  # rows put into a graph, each time
 
-    def settle(self) -> int:
+    def settle(self, *, idle: bool = False) -> int:
         builds = 0
         while True:
-            due = next_build(self.entries, self.state, self.ended, set(), self.config)
+            due = next_build(self.entries, self.state, self.ended, set(), self.config, idle=idle)
             if due is None:
                 return builds
             self.build(due)
@@ -75,6 +75,22 @@ def test_points_trickle_in() -> None:
     for larger, smaller in pairwise(graphs):
         assert smaller < larger / 2
     assert simulated.inserted <= 5 * n, "each row is inserted O(log n) times"
+
+
+def test_what_is_left_when_nothing_is_written_goes_into_the_graph() -> None:
+    simulated = Simulated()
+    simulated.add(20_000)
+    simulated.settle()
+    simulated.add(99)
+    simulated.settle()
+    simulated.add(300)
+    simulated.settle()
+    assert [e.graph for e in simulated.entries] == [True, False]
+    simulated.settle(idle=True)
+    (entry,) = simulated.entries
+    assert (entry.rows, entry.graph) == (20_399, True)
+    simulated.add(99)
+    assert simulated.settle(idle=True) == 0, "too few to be worth it"
 
 
 def test_large_load_is_one_graph() -> None:
@@ -143,6 +159,7 @@ def test_it_always_ends(steps: list[tuple[int, float]]) -> None:
             e.number: int(share * (e.rows - e.dead)) for e in simulated.entries if e.rows
         }
         simulated.settle()
+        simulated.settle(idle=True)
         first = 0
         for entry in simulated.entries:
             assert entry.first == first

@@ -17,6 +17,10 @@ from vecdb.storage.codec import SegmentEntry, State
 FANIN = 8
 GROWTH = 0.25
 DEAD_SHARE_MAX = 0.2
+IDLE_POINTS = 256
+IDLE_GROWTH = 64
+"""When nothing is written: points that are worth a build, and how many times as many a graph may
+have that is to grow by them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +48,37 @@ def next_build(
     broken: set[int],
     config: StorageConfig,
     busy: Build | None = None,
+    *,
+    idle: bool = False,
 ) -> Build | None:
     """Return the next segment to build, or None when all is well.
 
     ended: tombstones inside each segment, by its number. broken: numbers of segments that cannot be
-    read. busy: a build under way, whose slots are not looked at.
+    read. busy: a build under way, whose slots are not looked at. idle: nothing was written for a
+    while, so that what is scanned may go into a graph before there is as much as would pay else.
     """
     tail = entries[-1].end if entries else 0
-    if state.next_slot - tail >= config.tail_points:
+    if state.next_slot - tail >= (IDLE_POINTS if idle else config.tail_points):
         return Build(tail, min(state.next_slot, tail + config.segment_points), "tail")
     for run in _free_runs(entries, busy):
         due = _due(run, ended, broken, config)
         if due is not None:
             return due
-    return None
+    return _absorbing(entries, ended, config) if idle and busy is None else None
+
+
+def _absorbing(
+    entries: Sequence[SegmentEntry], ended: dict[int, int], config: StorageConfig
+) -> Build | None:
+    """Return the build that takes what lies behind the last graph into it, if that is worth it."""
+    last = max((at for at, entry in enumerate(entries) if entry.graph), default=None)
+    if last is None:
+        return None
+    group = next(_groups(entries[last:], ended, config.segment_points))
+    scanned = sum(_live(entry, ended) for entry in group[1:])
+    if scanned < max(IDLE_POINTS, _live(group[0], ended) / IDLE_GROWTH):
+        return None
+    return _merged(group, ended, "idle", config)
 
 
 def compacting_builds(

@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 RETIRE_S = 30.0
 """Seconds that the files of a replaced segment stay, for readers that are just opening them."""
 
+IDLE_S = 10.0
+"""Seconds without a write after which what is left is put into graphs."""
+
 RETRY_S = 0.5
 RETRY_S_MAX = 60.0
 """Seconds until upkeep that failed is tried again: doubled each time, up to this."""
@@ -90,7 +93,8 @@ class Upkeep:
         self._lock = threading.Lock()
         self._retired: list[tuple[float, Path]] = []
         self._retry_at, self._retry_s = 0.0, RETRY_S
-        self._maintained: tuple[int, int, set[int]] | None = None
+        self._maintained: tuple[int, int, set[int], bool] | None = None
+        self._last_seq, self._quiet_since = -1, 0.0
         self._verify_due = True
         self._under_way: _UnderWay | None = None
         self._number = 0  # the last that a build got
@@ -170,18 +174,26 @@ class Upkeep:
         broken = set(self._reader.broken)
         with self._store.read() as txn:
             state = txn.state
-            seen = (state.applied_seq, state.epoch, broken)
+            idle = self._is_idle(state.applied_seq)
+            seen = (state.applied_seq, state.epoch, broken, idle)
             if seen == self._maintained:
                 return None
             entries = txn.segments()
             ended = {e.number: txn.count_tombstones(e.first, e.end) for e in entries}
         busy = self._under_way.job.build if self._under_way else None
-        due = next_build(entries, state, ended, broken, self._config, busy)
+        due = next_build(entries, state, ended, broken, self._config, busy, idle=idle)
         # Beside a graph's build, and what else a compaction has planned, the tail is still seen to.
         if due is None or (due.why != "tail" and (busy is not None or self.compacting)):
             self._maintained = seen
             return None
         return due
+
+    def _is_idle(self, seq: int) -> bool:
+        """Return whether nothing was written for a while."""
+        now = time.monotonic()
+        if seq != self._last_seq:
+            self._last_seq, self._quiet_since = seq, now
+        return now - self._quiet_since >= IDLE_S
 
     def _compact(self, builders: Builders | None) -> None:
         """Do the next step of a compaction; no graph is being built."""

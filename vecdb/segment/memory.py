@@ -14,11 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vecdb import kernel
 from vecdb.segment.bitmaps import pack
 from vecdb.segment.fields import FieldSource, parse
 from vecdb.segment.fields_memory import MemoryFields, SharedFields
 from vecdb.segment.postings import GrowingSparse, GrowingText, GrownSparse, GrownText
-from vecdb.segment.vectors import Answer, Effort, comparable, scan_rows
+from vecdb.segment.vectors import KERNEL_METRIC, Answer, Effort, comparable
 from vecdb.types import F32, U64, Bitmap, Schema, Space, SparseVector
 
 
@@ -36,18 +37,30 @@ class Row(NamedTuple):
     alive: bool = True
 
 
+class _Cells:
+    """The vectors of a space, with the codes of each: a row without a vector is of zeros."""
+
+    def __init__(self, capacity: int, dim: int) -> None:
+        self.vectors: F32 = np.empty((capacity, dim), np.float32)
+        self.codes: NDArray[np.uint8] = np.empty((capacity, dim), np.uint8)
+        self.bounds: F32 = np.empty((capacity, 3), np.float32)
+        self.has: NDArray[np.bool_] = np.empty(capacity, np.bool_)
+
+    def copy(self, at: slice, other: _Cells, rows: slice) -> None:
+        """Take over some rows of another."""
+        self.vectors[at] = other.vectors[rows]
+        self.codes[at] = other.codes[rows]
+        self.bounds[at] = other.bounds[rows]
+        self.has[at] = other.has[rows]
+
+
 class _Buffers:
     """Growing arrays. Filled up to `used`; what is filled never changes."""
 
     def __init__(self, schema: Schema, capacity: int) -> None:
         self.used = 0
         self.slots: U64 = np.empty(capacity, np.uint64)
-        self.vectors: dict[str, F32] = {
-            space.name: np.empty((capacity, space.dim), np.float32) for space in schema.spaces
-        }
-        self.has: dict[str, NDArray[np.bool_]] = {
-            space.name: np.empty(capacity, np.bool_) for space in schema.spaces
-        }
+        self.spaces = {space.name: _Cells(capacity, space.dim) for space in schema.spaces}
         self.payloads: list[bytes] = []
         self.fields = SharedFields()
         self.sparse_vectors: list[Mapping[str, SparseVector]] = []
@@ -99,9 +112,8 @@ class MemoryRows:
         buffers.used = self.rows - start
         at = slice(0, buffers.used)
         buffers.slots[at] = self.slots[start:]
-        for name, vectors in self._buffers.vectors.items():
-            buffers.vectors[name][at] = vectors[start : self.rows]
-            buffers.has[name][at] = self._buffers.has[name][start : self.rows]
+        for name, cells in self._buffers.spaces.items():
+            buffers.spaces[name].copy(at, cells, slice(start, self.rows))
         buffers.payloads = self._buffers.payloads[start : self.rows]
         buffers.sparse_vectors = self._buffers.sparse_vectors[start : self.rows]
         return buffers
@@ -113,7 +125,7 @@ class MemoryRows:
                 held = self._buffers.sparse_vectors[: self.rows]
                 has = np.array([space in vectors for vectors in held], np.bool_)
             else:
-                has = self._buffers.has[space][: self.rows]
+                has = self._buffers.spaces[space].has[: self.rows]
             self._having[space] = None if has.all() else pack(has)
         return self._having[space]
 
@@ -124,8 +136,9 @@ class MemoryRows:
         having = self.having(space.name)
         if having is not None:
             mask = having if mask is None else having & mask
-        vectors = self._buffers.vectors[space.name][: self.rows]
-        rows, scores = scan_rows(space.metric, vectors, query, k, mask)
+        cells = self._buffers.spaces[space.name]
+        arrays = cells.codes[: self.rows], cells.bounds[: self.rows], cells.vectors[: self.rows]
+        rows, scores = kernel.scan_i8(KERNEL_METRIC[space.metric], *arrays, query, k, mask)
         return Answer(rows, scores, 0)
 
     def text(self) -> GrownText:
@@ -150,5 +163,8 @@ def _fill(buffers: _Buffers, space: Space, at: slice, fresh: list[Row]) -> None:
     empty = bytes(4 * space.dim)
     cells = [row.vectors.get(space.name, empty) for row in fresh]
     matrix = np.frombuffer(b"".join(cells), "<f4").reshape(len(fresh), space.dim)
-    buffers.vectors[space.name][at] = comparable(matrix.astype(np.float32), space.metric)
-    buffers.has[space.name][at] = [space.name in row.vectors for row in fresh]
+    compared = comparable(matrix.astype(np.float32), space.metric)
+    into = buffers.spaces[space.name]
+    into.vectors[at] = compared
+    into.codes[at], into.bounds[at] = kernel.quantize(compared)
+    into.has[at] = [space.name in row.vectors for row in fresh]

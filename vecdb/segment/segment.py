@@ -39,7 +39,6 @@ from vecdb.segment.vectors import (
     Answer,
     Effort,
     comparable,
-    scan_codes,
 )
 from vecdb.types import F32, U32, U64, Bitmap, Schema, Space
 
@@ -220,15 +219,16 @@ class Segment:
         n = len(arrays.codes)
         count = n if mask is None else kernel.count_bits(mask, n)
         allowed = None if count == n else mask
+        metric = KERNEL_METRIC[space.metric]
         if arrays.graph is None or effort.exact:
-            rows, scores = scan_codes(
-                space.metric, arrays.codes, arrays.bounds, arrays.vectors, query, k, allowed
+            rows, scores = kernel.scan_i8(
+                metric, arrays.codes, arrays.bounds, arrays.vectors, query, k, allowed
             )
             scanned = True
         else:
             ef = effort.ef_of(ef_for(space.target_recall, arrays.recalls), k)
             rows, scores, _, scanned = kernel.search(
-                KERNEL_METRIC[space.metric],
+                metric,
                 *arrays.graph,
                 arrays.codes,
                 arrays.bounds,

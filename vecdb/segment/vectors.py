@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vecdb import kernel
-from vecdb.types import F32, U32, Bitmap, Metric
+from vecdb.types import F32, U32, Metric
 
 KERNEL_METRIC = {
     Metric.COSINE: kernel.DOT,
@@ -68,26 +68,6 @@ def mixed(vectors: F32, others: F32, metric: Metric) -> F32:
     """
     made = (vectors + MIX * others) / (1 + MIX)
     return comparable(made.astype(np.float32), metric)
-
-
-def scan_rows(
-    metric: Metric, vectors: F32, query: F32, k: int, allowed: Bitmap | None
-) -> tuple[U32, F32]:
-    """Return the k allowed rows nearest to the query, best first, and the kernel's scores."""
-    return kernel.scan_f32(KERNEL_METRIC[metric], vectors, query, k, allowed)
-
-
-def scan_codes(
-    metric: Metric,
-    codes: np.ndarray,
-    bounds: F32,
-    vectors: F32,
-    query: F32,
-    k: int,
-    allowed: Bitmap | None,
-) -> tuple[U32, F32]:
-    """Return the same as scan_rows, reading the 8-bit codes first and few of the vectors."""
-    return kernel.scan_i8(KERNEL_METRIC[metric], codes, bounds, vectors, query, k, allowed)
 
 
 def scores_and_distances(
