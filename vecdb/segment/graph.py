@@ -31,7 +31,7 @@ CHUNK = 2_000
 SEED = 1
 K = 10
 EFS = (10, 16, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024)
-SAMPLES = 200
+SAMPLES = 1_000
 RECALL_ENOUGH = 0.9995
 
 Progress = Callable[[str, int, int], None]
@@ -94,9 +94,7 @@ def measure_recall(
     queries = mixed(vectors[pairs[0]], vectors[pairs[1]], metric)
     kernel_metric = KERNEL_METRIC[metric]
     arrays = (codes, bounds, vectors)
-    least = np.array(
-        [kernel.scan_i8(kernel_metric, *arrays, query, K, None)[1][-1] for query in queries]
-    )
+    least = kernel.scan_many(kernel_metric, *arrays, queries, K, None, threads)[1][:, -1]
     measured: list[tuple[int, float]] = []
     for ef in EFS:
         scores = kernel.search_many(kernel_metric, *graph, *arrays, queries, K, ef, None, threads)[
