@@ -15,7 +15,6 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +71,21 @@ class _Open:
         self.users = 0
         self.opening = threading.Lock()  # guards collection, while it is None
         self.collection: Collection | None = None
+
+
+class _Use:
+    """A block in which a collection is kept open. No generator: every call passes it."""
+
+    def __init__(self, database: Database, entry: CatalogEntry) -> None:
+        self._database = database
+        self._entry = entry
+
+    def __enter__(self) -> Collection:
+        self._opened, collection = self._database._enter(self._entry)
+        return collection
+
+    def __exit__(self, *raised: object) -> None:
+        self._database._leave(self._entry.uuid, self._opened)
 
 
 class Database:
@@ -226,25 +240,28 @@ class Database:
 
     # --- use
 
-    @contextmanager
-    def collection(self, name: str) -> Iterator[Collection]:
-        """Yield the collection of that name, open for as long as the block lasts.
+    def collection(self, name: str) -> _Use:
+        """Return a block's collection of that name, open for as long as the block lasts.
 
         Raises NotFound, and Corrupt when its store cannot be opened; others are not affected.
         """
-        entry = self._entry(name)
+        return _Use(self, self._entry(name))
+
+    def _enter(self, entry: CatalogEntry) -> tuple[_Open, Collection]:
         with self._lock:
-            opened = self._open.setdefault(entry.uuid, _Open(entry.name))
+            opened = self._open.get(entry.uuid)
+            if opened is None:
+                opened = self._open[entry.uuid] = _Open(entry.name)
             self._open.move_to_end(entry.uuid)
             opened.users += 1
         try:
             with opened.opening:  # of this one alone: the others go on
                 if opened.collection is None:
                     opened.collection = self._open_collection(entry)
-                collection = opened.collection
-            yield collection
-        finally:
+                return opened, opened.collection
+        except BaseException:
             self._leave(entry.uuid, opened)
+            raise
 
     def _leave(self, key: str, opened: _Open) -> None:
         with self._lock:

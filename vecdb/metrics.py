@@ -7,25 +7,16 @@ collection name or anything else that a client chooses.
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from vecdb import __version__
-
-_SECONDS = (
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-)  # fmt: skip
-
-FRESH_MAX = 512
-"""Durations of a series that wait until they are sorted into buckets."""
+from vecdb.quick_metrics import SECONDS, Durations, Queries, Tally
 
 QUERY_STAGES = ("embed", "snapshot", "filter", "search", "fetch")
 
@@ -37,60 +28,6 @@ Family = list[Any]
 """A metric as JSON takes it: name, type, meaning, [[sample's name, {label: value}, value], ...]."""
 
 
-class _Series:
-    """The durations of one set of label values."""
-
-    def __init__(self) -> None:
-        self._fresh: deque[float] = deque()
-        self._sorting = threading.Lock()  # guards the two below
-        self._counts = np.zeros(len(_SECONDS) + 1, np.int64)
-        self._sum = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Add a duration."""
-        self._fresh.append(seconds)
-        if len(self._fresh) >= FRESH_MAX:
-            self.sort()
-
-    def sort(self) -> tuple[list[int], float]:
-        """Return how many are up to each bound, the last of them infinite, and their sum."""
-        with self._sorting:
-            fresh = np.array([self._fresh.popleft() for _ in range(len(self._fresh))])
-            places = np.searchsorted(_SECONDS, fresh)
-            self._counts += np.bincount(places, minlength=len(self._counts))
-            self._sum += float(fresh.sum())
-            return np.cumsum(self._counts).tolist(), self._sum
-
-
-class Durations:
-    """A histogram of seconds that costs a call next to nothing.
-
-    Durations wait in a list until they are scraped, or some hundred have come, and then are sorted
-    into buckets at once. prometheus_client's own takes a lock and walks the buckets for each.
-    """
-
-    def __init__(self, name: str, help_text: str, labels: tuple[str, ...]) -> None:
-        self._name, self._help, self._labels = name, help_text, labels
-        self._series: dict[tuple[str, ...], _Series] = {}
-
-    def labels(self, *values: str) -> _Series:
-        """Return the series of some label values."""
-        return self._series.setdefault(values, _Series())
-
-    def describe(self) -> Iterable[Metric]:
-        """Return the name, so that registering does not read."""
-        return [HistogramMetricFamily(self._name, self._help, labels=self._labels)]
-
-    def collect(self) -> Iterable[Metric]:
-        """Return the buckets now."""
-        family = HistogramMetricFamily(self._name, self._help, labels=self._labels)
-        bounds = [*(repr(bound) for bound in _SECONDS), "+Inf"]
-        for values, series in list(self._series.items()):
-            counts, total = series.sort()
-            family.add_metric(values, list(zip(bounds, counts, strict=True)), total)
-        return [family]
-
-
 class Metrics:
     """The counters of one server process."""
 
@@ -100,14 +37,11 @@ class Metrics:
         self._process = ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         call = ("grpc_type", "grpc_service", "grpc_method")
-        self.started = Counter(
-            "grpc_server_started", "Calls started on the server.", call, registry=self.registry
-        )
-        self.handled = Counter(
+        self.started = Tally("grpc_server_started", "Calls started on the server.", call)
+        self.handled = Tally(
             "grpc_server_handled",
             "Calls completed on the server, whatever their status.",
             (*call, "grpc_code"),
-            registry=self.registry,
         )
         self.handling = Durations(
             "grpc_server_handling_seconds", "Time that a call took on the server.", call
@@ -118,15 +52,9 @@ class Metrics:
             ("kind", "result"),
             registry=self.registry,
         )
-        self.query_stage = Durations(
-            "vecdb_query_stage_seconds",
-            f"Time of a query's stages: {', '.join(QUERY_STAGES)}.",
-            ("stage",),
-        )
-        self.registry.register(self.handling)
-        self.registry.register(self.query_stage)
-        self._stages = [(name, self.query_stage.labels(name).observe) for name in QUERY_STAGES]
-        self.hits = Counter("vecdb_query_hits", "Hits returned.", registry=self.registry)
+        self.queries = Queries(QUERY_STAGES)
+        for collector in (self.started, self.handled, self.handling, self.queries):
+            self.registry.register(collector)
         self.incomplete = Counter(
             "vecdb_query_incomplete",
             "Queries that left a damaged point out.",
@@ -147,21 +75,19 @@ class Metrics:
         self.embed_queue = Histogram(
             "vecdb_embed_queue_seconds",
             "Time that texts waited for the model.",
-            buckets=_SECONDS,
+            buckets=SECONDS,
             registry=self.registry,
         )
         self.embed_inference = Histogram(
             "vecdb_embed_inference_seconds",
             "Time that the model ran for a call.",
-            buckets=_SECONDS,
+            buckets=SECONDS,
             registry=self.registry,
         )
 
     def count_query(self, timings_us: dict[str, int], hits: int, *, complete: bool) -> None:
         """Count a query that was answered. timings_us: of each stage in QUERY_STAGES."""
-        for stage, observe in self._stages:
-            observe(timings_us[stage] / 1e6)
-        self.hits.inc(hits)
+        self.queries.count(timings_us, hits)
         if not complete:
             self.incomplete.inc()
 
@@ -186,7 +112,7 @@ class Metrics:
         ]
 
 
-_COUNTED = (Counter, Histogram, Durations)
+_COUNTED = (Counter, Histogram, Durations, Queries, Tally)
 
 
 class _Gauges:

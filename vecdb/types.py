@@ -408,21 +408,20 @@ class Wanted(NamedTuple):
     texts: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class QueryResult:
+class QueryResult(NamedTuple):
     """What a query found, and how.
 
-    hits: count of them, best first, as the wire has them: see kernel.encode_hits.
+    hits: as many as were found, best first, as the wire has them: see kernel.encode_hits.
     plan: which way each segment was searched, such as ``exact(segments=3, tail=120)``.
     matched: points that the filter lets through (all points without one).
     complete: False when a damaged record had to be left out; warnings then says which.
     """
 
     hits: bytes
-    count: int
+    found: int
     plan: str
     matched: int
     commit_seq: int
     complete: bool = True
     warnings: tuple[str, ...] = ()
-    timings_us: dict[str, int] = field(default_factory=dict)
+    timings_us: dict[str, int] = {}  # noqa: RUF012 - never changed

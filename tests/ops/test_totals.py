@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from vecdb.metrics import Metrics
+from vecdb.metrics import QUERY_STAGES, Metrics
 from vecdb.ops.totals import Totals
 
 
@@ -21,7 +21,8 @@ def values(totals: Totals) -> dict[str, float]:
 
 def test_one_process_is_itself() -> None:
     metrics = Metrics()
-    metrics.started.labels("unary", "s", "m").inc(3)
+    for _ in range(3):
+        metrics.started.labels("unary", "s", "m").inc()
     metrics.handling.labels("unary", "s", "m").observe(0.2)
     totals = Totals()
     totals.tell("a", metrics.families(gauges=False))
@@ -74,7 +75,7 @@ def test_sums_never_go_back_and_lose_only_what_was_not_told(events) -> None:
     untold = dict.fromkeys("abc", 0)
     for name, event in events:
         if event == "count":
-            living[name].hits.inc()
+            living[name].queries.count(dict.fromkeys(QUERY_STAGES, 5), 1)
             untold[name] += 1
         elif event == "tell":
             totals.tell(name, living[name].families(gauges=False))

@@ -9,7 +9,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import TypeAlias
 
@@ -49,7 +49,7 @@ from vecdb.write.prepare import check_id, check_vector, unknown_space
 from vecdb.write.sparse import LENGTH_MAX
 
 SPARE = 8
-"""Candidates past k, so that a damaged record costs its own place only."""
+"""Candidates past k and the damaged records met, so that those cost nobody else's place."""
 
 CHUNK = 1_000
 
@@ -192,8 +192,7 @@ class Snapshot:
         if space is None:
             raise unknown_space(query.space, self._schema.schema, "space")
         vector = _comparable(query.vector, space)
-        found = nearest(self._candidates(query.filter), space, vector, query.k + SPARE, effort)
-        return replace(found, slots=found.slots[: query.k], scores=found.scores[: query.k])
+        return nearest(self._candidates(query.filter), space, vector, query.k, effort)
 
     def mixed_vector(self, space: Space, chosen: random.Random) -> F32 | None:
         """Return a query made of two stored vectors, or None where there are too few."""
@@ -226,17 +225,21 @@ class Snapshot:
         search, metric = self._search_of(query, ef_scale)
         candidates = self._candidates(query.filter)
         filtered = time.perf_counter_ns()
-        found = search(candidates, query.k + SPARE)
+        found = search(candidates, query.k)
         searched = time.perf_counter_ns()
         ranked = Ranked(found.slots, *scores_and_distances(metric, found.scores))
         fetched = self._txn.encode_hits(ranked, query.k, bytes_max, wanted)
+        if fetched.damaged:  # others take their places
+            found = search(candidates, query.k + len(fetched.damaged) + SPARE)
+            ranked = Ranked(found.slots, *scores_and_distances(metric, found.scores))
+            fetched = self._txn.encode_hits(ranked, query.k, bytes_max, wanted)
         if len(fetched.hits) > bytes_max:
             raise _too_large(bytes_max)
         warnings = tuple([self._ailment(found.slots[at]) for at in fetched.damaged])
         ended = time.perf_counter_ns()
         return QueryResult(
             hits=fetched.hits,
-            count=fetched.found,
+            found=fetched.found,
             plan=_plan(found, query),
             matched=self._matched(query.filter, candidates),
             commit_seq=self.seq,

@@ -71,7 +71,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
             raise
         reply = _encode(result, timings, started)
         check_reply(len(reply), self._limits)
-        self._metrics.count_query(timings, result.count, complete=result.complete)
+        self._metrics.count_query(timings, result.found, complete=result.complete)
         return reply
 
     def _query(
