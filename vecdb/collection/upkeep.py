@@ -28,7 +28,7 @@ from vecdb.collection.build import (
 from vecdb.collection.plan import Build, compacting_builds, next_build
 from vecdb.collection.reader import Reader
 from vecdb.config import StorageConfig
-from vecdb.errors import Corrupt
+from vecdb.errors import Corrupt, Overloaded, StorageFull
 from vecdb.segment.segment import Segment
 from vecdb.storage.environment import disk_full, free_bytes
 from vecdb.storage.store import Store, WriteTxn
@@ -229,24 +229,34 @@ class Upkeep:
         self._number = max(self._next_number(), self._number + 1)
         job = BuildJob(self._folder, self._number, due, self._config.build_threads)
         started = time.perf_counter()
-        if builders is None:
-            self._publish(job, build(job, self._store), started)
-        elif due.graph:
+        if builders is not None and due.graph:
             built = builders.graph.submit(build_elsewhere, job)
             self._under_way = _UnderWay(job, built, started)
-        else:
-            self._publish(job, builders.flat.submit(build_elsewhere, job).result(), started)
+            return
+        try:
+            if builders is None:
+                self._publish(job, build(job, self._store), started)
+            else:
+                self._publish(job, builders.flat.submit(build_elsewhere, job).result(), started)
+        except BaseException:
+            self._discard(job)
+            raise
 
     def _finish_under_way(self) -> None:
         assert self._under_way is not None
-        done, self._under_way = self._under_way, None
+        done = self._under_way
         self._maintained = None
         try:
             self._publish(done.job, done.built.result(), done.started)
+        except (Overloaded, StorageFull):
+            raise  # nothing is wrong with what was built, only with the moment
         except BaseException:
+            self._under_way = None
+            self._discard(done.job)
             if done.job.build.why == "compact" and self._compaction is not None:
                 self._compaction.appendleft(done.job.build)
             raise
+        self._under_way = None
 
     def _publish(self, job: BuildJob, built: Built, started: float) -> None:
         broken = set(self._reader.broken)
@@ -273,6 +283,13 @@ class Upkeep:
             took_s,
         )
         self._reader.refresh()
+
+    def _discard(self, job: BuildJob) -> None:
+        """Remove what a build that failed has left under its number, unless it is published."""
+        with self._store.read() as txn:
+            published = any(entry.number == job.number for entry in txn.segments())
+        if not published:
+            shutil.rmtree(self._segment_folder(job.number), ignore_errors=True)
 
     def suspect(self, number: int) -> None:
         """Have a segment read through again: another process could not use its files."""

@@ -1,0 +1,156 @@
+"""Upkeep of one collection, step by step: what fails is undone, tried again, and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vecdb.collection.build import BuildJob, Built, build
+from vecdb.collection.collection import Collection
+from vecdb.collection.upkeep import Upkeep
+from vecdb.config import LimitsConfig, StorageConfig
+from vecdb.errors import Overloaded
+from vecdb.storage.codec import NumberedSchema
+from vecdb.storage.store import Store
+from vecdb.storage.writer import Writer
+from vecdb.types import Delete, Metric, Op, Put, Schema, Space
+from vecdb.write.prepare import prepare
+
+LIMITS = LimitsConfig()
+SCHEMA = Schema((Space("", 4, Metric.EUCLID),))
+CONFIG = StorageConfig(map_bytes=1 << 20, tail_points=100, graph_points=300, segment_points=1_024)
+
+
+@pytest.fixture
+def writer() -> Iterator[Writer]:
+    made = Writer(queue_jobs_max=8)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def collection(tmp_path: Path, writer: Writer) -> Iterator[Collection]:
+    Store.create(tmp_path / "c" / "store", NumberedSchema.of(SCHEMA), map_bytes=1 << 20)
+    made = Collection(tmp_path / "c", CONFIG, writer, set())
+    yield made
+    made.close()
+
+
+def write(collection: Collection, ops: list[Op]) -> None:
+    collection.write(prepare(ops, SCHEMA, LIMITS)).result()
+
+
+def put(collection: Collection, first: int, end: int) -> None:
+    rows = np.random.default_rng(first).normal(size=(end - first, 4)).astype("<f4")
+    write(
+        collection, [Put(f"p{first + i}", b"", {"": row.tobytes()}) for i, row in enumerate(rows)]
+    )
+
+
+def delete(collection: Collection, first: int, end: int) -> None:
+    write(collection, [Delete(f"p{i}") for i in range(first, end)])
+
+
+def count(collection: Collection) -> int:
+    with collection.snapshot() as snapshot:
+        return snapshot.count(None)
+
+
+def folders(collection: Collection) -> set[str]:
+    return {path.name for path in (collection.folder / "segments").iterdir()}
+
+
+def listed(collection: Collection) -> set[str]:
+    return {str(segment.number) for segment in collection.stats().segments}
+
+
+def upkeep_of(collection: Collection) -> Upkeep:
+    assert collection._upkeep is not None
+    return collection._upkeep
+
+
+def now(collection: Collection) -> None:
+    """Let what failed be tried again at once."""
+    upkeep_of(collection)._retry_at = 0.0
+
+
+def replaced(collection: Collection) -> set[str]:
+    """Return the folders that wait for their removal."""
+    return {folder.name for _, folder in upkeep_of(collection)._retired}
+
+
+class InThisThread:
+    """Stands for both builder processes."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._store = collection._store
+        self.flat = self.graph = self
+        self.killed: tuple[bool, ...] = ()
+        self.graphs = 0
+
+    def submit(self, _work: object, job: BuildJob) -> Future[Built]:
+        done: Future[Built] = Future()
+        made = build(job, self._store)
+        self.graphs += job.build.graph
+        if job.build.graph in self.killed:  # after it had given the folder its name
+            done.set_exception(OSError("the process died"))
+        else:
+            done.set_result(made)
+        return done
+
+
+def settle(collection: Collection, builders: Any) -> None:
+    """Do all that is due."""
+    while collection.maintain(builders):
+        pass
+
+
+def test_a_graph_that_cannot_be_published_now_is_published_later(
+    collection: Collection, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(collection, 0, 99)
+    put(collection, 99, 400)
+    builders: Any = InThisThread(collection)
+    settle(collection, builders)
+    put(collection, 400, 1_000)
+
+    def refuse(*_: object) -> None:
+        raise Overloaded("too many writes wait")
+
+    with monkeypatch.context() as patched:
+        for _ in ("flush the tail", "begin the graph"):
+            assert collection.maintain(builders)
+        assert collection.building
+        patched.setattr(writer, "submit", refuse)
+        for _ in range(3):
+            now(collection)
+            with pytest.raises(Overloaded):
+                collection.maintain(builders)
+    begun = builders.graphs
+    now(collection)
+    settle(collection, builders)
+    assert builders.graphs == begun, "it was not built again"
+    assert any(segment.graph for segment in collection.stats().segments)
+    assert not collection.building
+    assert count(collection) == 1_000
+
+
+@pytest.mark.parametrize("graph", [False, True], ids=["flat", "graph"])
+def test_a_builder_that_died_late_leaves_no_folder(collection: Collection, graph: bool) -> None:
+    put(collection, 0, 400)
+    builders: Any = InThisThread(collection)
+    builders.killed = (graph,)
+    for _ in range(3):
+        with pytest.raises(OSError, match="died"):
+            settle(collection, builders)
+        assert folders(collection) <= listed(collection) | replaced(collection)
+        now(collection)
+    builders.killed = ()
+    settle(collection, builders)
+    assert listed(collection) <= folders(collection)
+    assert count(collection) == 400
