@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import re
 import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.conftest import MakeServer
 from tests.live import wait_until
+from vecdb import types
+from vecdb.collection import judge
 from vecdb.collection.recall import SCALES, WINDOW, Judgement, RecallMonitor, _follow
-from vecdb.types import Query
+from vecdb.config import LimitsConfig, StorageConfig
+from vecdb.database import Database
+from vecdb.errors import DeadlineExceeded
+from vecdb.rpc.pb.admin_pb2 import EstimateRecallRequest
+from vecdb.rpc.services.admin import AdminService
+from vecdb.types import Metric, Put, Query, Schema
+from vecdb.write.prepare import prepare
 from vecdb_client import F, InvalidArgument, NotFound, Space
 
 DIM = 48
@@ -95,3 +105,47 @@ def test_what_says_its_own_ef_is_not_judged() -> None:
     monitor.saw(Query(np.zeros(3, np.float32), 10, ef=12))
     monitor.saw(Query(np.zeros(3, np.float32), 10, exact=True))
     assert not monitor.waiting
+
+
+SCHEMA = Schema((types.Space("", 2, Metric.EUCLID),))
+
+
+@pytest.fixture
+def judged_at(tmp_path: Path) -> Iterator[tuple[Database, list[float]]]:
+    told: list[float] = []
+    database = Database(tmp_path / "data", StorageConfig(), LimitsConfig(), judged=told.append)
+    database.create("c", SCHEMA)
+    with database.collection("c") as opened:
+        put = Put("p", b"", {"": np.ones(2, "<f4").tobytes()})
+        opened.write(prepare([put], SCHEMA, LimitsConfig())).result()
+    yield database, told
+    if not database._closing.is_set():
+        database.close()
+
+
+def test_a_judgement_that_takes_long_is_given_up(
+    judged_at: tuple[Database, list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, told = judged_at
+    query = Query(np.ones(2, np.float32), 1)
+    with database.collection("c") as opened:
+        opened.recall.saw(query)
+        wait_until(lambda: told == [1.0])
+        monkeypatch.setattr(judge, "PATIENCE_S", -1.0)
+        wait_until(lambda: opened.recall.saw(query) or opened.recall.waiting)
+        wait_until(lambda: not opened.recall.waiting)
+    database.close()  # which waits for the judgement under way
+    assert told == [1.0]
+
+
+def test_an_estimate_ends_with_its_caller(judged_at: tuple[Database, list[float]]) -> None:
+    class Late:
+        def time_remaining(self) -> float:
+            return 0.0
+
+    database, _ = judged_at
+    with pytest.raises(DeadlineExceeded):
+        AdminService(database, LimitsConfig()).EstimateRecall(
+            EstimateRecallRequest(collection="c"),
+            Late(),  # type: ignore[arg-type]
+        )

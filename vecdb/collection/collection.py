@@ -155,9 +155,9 @@ class Collection:
         """
         return self._reader.snapshot(deadline)
 
-    def look(self) -> Snapshot:
+    def look(self, deadline: float = math.inf) -> Snapshot:
         """Return what snapshot() returns, to upkeep: it does not count as use."""
-        return self._reader.look()
+        return self._reader.look(deadline)
 
     def stats(self) -> CollectionStats:
         """Return sizes and state."""

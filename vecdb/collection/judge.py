@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 0.5
 SHARE = 0.02
 """Seconds between judgements, and the most of the time that they may take."""
+PATIENCE_S = 0.5
+"""Seconds after which a judgement is given up: its filter may read every payload there is."""
 
 
 Judged = Callable[[float], object]
@@ -56,7 +58,7 @@ class RecallJudge:
             if not collection.recall.waiting:
                 continue
             try:
-                with collection.look() as snapshot:
+                with collection.look(time.monotonic() + PATIENCE_S) as snapshot:
                     one = collection.recall.judge_one(snapshot)
                 if one.wanted:
                     self._judged(one.found / one.wanted)

@@ -18,7 +18,14 @@ import numpy as np
 from vecdb import kernel
 from vecdb.collection.part_rows import PartRows
 from vecdb.collection.view import View
-from vecdb.errors import Corrupt, InvalidArgument, LimitExceeded, NotFound, Unavailable
+from vecdb.errors import (
+    Corrupt,
+    DeadlineExceeded,
+    InvalidArgument,
+    LimitExceeded,
+    NotFound,
+    Unavailable,
+)
 from vecdb.query.filter import conditions, key_of_filter, matching
 from vecdb.query.keyword import best_matches, sought
 from vecdb.query.search import Candidates, Nearest, nearest
@@ -187,7 +194,12 @@ class Snapshot:
         return self._schema.schema.space(name)
 
     def rank(self, query: Query, effort: Effort) -> Nearest:
-        """Return what query() finds with some effort, not fetched. Raises InvalidArgument."""
+        """Return what query() finds with some effort, not fetched.
+
+        Raises InvalidArgument, DeadlineExceeded.
+        """
+        if time.monotonic() > self._deadline:
+            raise DeadlineExceeded("the deadline passed while recall was measured")
         space = self._schema.schema.space(query.space)
         if space is None:
             raise unknown_space(query.space, self._schema.schema, "space")

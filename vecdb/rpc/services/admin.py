@@ -8,6 +8,7 @@ from vecdb.collection.recall import Estimate, estimate, sample
 from vecdb.config import LimitsConfig
 from vecdb.database import Database
 from vecdb.errors import LimitExceeded
+from vecdb.rpc.deadline import deadline_of
 from vecdb.rpc.pb import admin_pb2 as pb
 from vecdb.rpc.pb import admin_pb2_grpc
 from vecdb.segment.vectors import Effort
@@ -33,7 +34,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         self._check(request, k, count)
         with self._database.collection(request.collection) as collection:
             monitor = collection.recall
-            with collection.snapshot() as snapshot:
+            with collection.snapshot(deadline_of(context)) as snapshot:
                 space = snapshot.space(request.space)
                 if space is None:
                     raise unknown_space(request.space, collection.schema, "space")
