@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -10,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vecdb.collection.build import BuildJob, Built, build
+from tests.live import alive, wait_until
+from vecdb.collection.build import BuilderProcess, BuildJob, Built, build
 from vecdb.collection.collection import Collection
 from vecdb.collection.upkeep import Upkeep
 from vecdb.config import LimitsConfig, StorageConfig
@@ -154,3 +161,35 @@ def test_a_builder_that_died_late_leaves_no_folder(collection: Collection, graph
     settle(collection, builders)
     assert listed(collection) <= folders(collection)
     assert count(collection) == 400
+
+
+def test_a_builder_that_hangs_does_not_keep_the_server_from_stopping() -> None:
+    builder = BuilderProcess()
+    pid = builder.submit(os.getpid).result(60)
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: ") T " in Path(f"/proc/{pid}/stat").read_text())
+    stopping = threading.Thread(target=builder.close, daemon=True)
+    stopping.start()
+    stopping.join(20)
+    try:
+        assert not stopping.is_alive()
+        assert not alive(pid)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_a_pid_that_is_another_process_by_now_is_not_killed() -> None:
+    builder = BuilderProcess()
+    pid = builder.submit(os.getpid).result(60)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not alive(pid))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        reused: Future[int] = Future()
+        reused.set_result(other.pid)
+        builder._pid = reused
+        builder.close()
+        assert other.stdin is not None
+        other.stdin.write(b"\n")
+        other.stdin.close()
+        assert other.wait(30) == 0

@@ -73,7 +73,11 @@ class BuilderProcess:
             if self._pool is None or self._pid is None:
                 return
             with suppress(BrokenProcessPool, ProcessLookupError, CancelledError):
-                os.kill(self._pid.result(), signal.SIGTERM)
+                pid = self._pid.result()
+                # It may have died long ago, and its number be another's. Not SIGTERM: one that is
+                # stopped would never take it.
+                if pid in {child.pid for child in multiprocessing.active_children()}:
+                    os.kill(pid, signal.SIGKILL)
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
