@@ -22,7 +22,7 @@ from vecdb.collection.collection import Collection
 from vecdb.collection.upkeep import Upkeep
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.errors import Overloaded
-from vecdb.storage.codec import NumberedSchema
+from vecdb.storage.codec import NumberedSchema, slot_key
 from vecdb.storage.store import Store
 from vecdb.storage.writer import Writer
 from vecdb.types import Delete, Metric, Op, Put, Schema, Space
@@ -193,3 +193,22 @@ def test_a_pid_that_is_another_process_by_now_is_not_killed() -> None:
         other.stdin.write(b"\n")
         other.stdin.close()
         assert other.wait(30) == 0
+
+
+def test_damaged_tombstones_do_not_have_a_segment_built_for_ever(collection: Collection) -> None:
+    put(collection, 0, 200)
+    settle(collection, None)
+    delete(collection, 0, 60)
+    environment = collection._store.environment
+    with environment.begin(write=True) as txn:
+        for slot in range(61):  # one of them by its key: it names a slot that lives
+            txn.put(slot_key(slot), b"damaged", db=environment.databases[b"tombstones"])
+    for _ in range(20):
+        if not collection.maintain(None):
+            break
+    else:
+        pytest.fail("a segment is built again and again")
+    (segment,) = collection.stats().segments
+    assert (segment.rows, segment.dead) == (140, 0)
+    assert collection.stats().tail_points == 0
+    assert count(collection) == 140

@@ -31,7 +31,7 @@ from vecdb.config import StorageConfig
 from vecdb.errors import Corrupt, Overloaded, StorageFull
 from vecdb.segment.segment import Segment
 from vecdb.storage.environment import disk_full, free_bytes
-from vecdb.storage.store import Store, WriteTxn
+from vecdb.storage.store import UNKNOWN_SEQ, Store, WriteTxn
 from vecdb.storage.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -375,5 +375,7 @@ def _swap_in(built: Built, txn: WriteTxn) -> list[int]:
     # Slots that had ended when the segment was made are in no segment any more, or dead in it.
     ended = txn.tombstones(entry.first, entry.end)
     txn.forget_tombstones(slot for slot, seq in ended if seq <= built.as_of)
+    # A damaged one would be kept, and counted, for ever.
+    txn.renew_tombstones(slot for slot, seq in ended if seq == UNKNOWN_SEQ)
     txn.state.next_segment = max(txn.state.next_segment, entry.number + 1)
     return [e.number for e in inside]

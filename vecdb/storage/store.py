@@ -146,7 +146,7 @@ class ReadTxn:
     def tombstones(self, first: int, end: int) -> list[tuple[int, int]]:
         """Return the ended slots of [first, end) that a segment may hold, and when each ended.
 
-        A damaged one says when it ended no more, and is kept for ever: UNKNOWN_SEQ.
+        A damaged one says when it ended no more: UNKNOWN_SEQ.
         """
         found: list[tuple[int, int]] = []
         for slot, sealed in self._slots(b"tombstones", first, end):
@@ -276,6 +276,19 @@ class WriteTxn(ReadTxn):
         with self._told():
             for slot in slots:
                 self._txn.delete(slot_key(slot), db=self._db[b"tombstones"])
+
+    def renew_tombstones(self, slots: Iterable[int]) -> None:
+        """Write damaged tombstones again: their slots ended by now, at the latest.
+
+        That of a slot which has a record goes: it was another's, until its key was damaged.
+        """
+        with self._told():
+            value, db = codec.u64(self.state.applied_seq), self._db[b"tombstones"]
+            for key in map(slot_key, slots):
+                if self._txn.get(key, db=self._db[b"points"]) is None:
+                    self._txn.put(key, codec.seal(b"tombstones", key, value), db=db)
+                else:
+                    self._txn.delete(key, db=db)
 
     def put_state(self) -> None:
         """Store the counters; the last thing that a transaction does."""
