@@ -236,7 +236,7 @@ def test_damage_is_noticed_again_after_the_collection_was_closed(tmp_path: Path)
     writer = Writer(queue_jobs_max=8)
     for _ in range(2):  # closed before the segment could be built again
         collection = StoredCollection(folder, config, writer, verified)
-        collection._upkeep._verify_opened()
+        collection._upkeep._verify_next()
         with collection.snapshot():
             assert [s.quarantined for s in collection.stats().segments] != [""]
         collection.close()

@@ -22,6 +22,7 @@ from vecdb.collection.collection import Collection
 from vecdb.collection.upkeep import Upkeep
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.errors import Overloaded
+from vecdb.segment.segment import Segment
 from vecdb.storage.codec import NumberedSchema, slot_key
 from vecdb.storage.store import Store
 from vecdb.storage.writer import Writer
@@ -212,3 +213,30 @@ def test_damaged_tombstones_do_not_have_a_segment_built_for_ever(collection: Col
     assert (segment.rows, segment.dead) == (140, 0)
     assert collection.stats().tail_points == 0
     assert count(collection) == 140
+
+
+def test_segments_are_read_through_one_at_a_time_and_the_tail_does_not_wait(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for first in (0, 120, 240):
+        put(collection, first, first + 120)
+        collection.maintain(None)
+    there = listed(collection)
+    assert len(there) == 3
+    put(collection, 360, 480)
+    read: list[str] = []
+    verify = Segment.verify
+
+    def noted(segment: Segment) -> None:
+        read.append(segment.folder.name)
+        verify(segment)
+
+    monkeypatch.setattr(Segment, "verify", noted)
+    upkeep_of(collection)._verified.clear()
+    upkeep_of(collection)._verify_due = True
+    assert collection.maintain(None)
+    assert len(read) == 1
+    assert collection.stats().tail_points == 0
+    settle(collection, None)
+    assert upkeep_of(collection)._verified
+    assert not upkeep_of(collection)._verify_due

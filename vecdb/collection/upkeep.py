@@ -151,13 +151,7 @@ class Upkeep:
 
     def _maintain(self, builders: Builders | None) -> bool:
         self._remove_retired(time.monotonic())
-        if self._verify_due:
-            self._verify_due = False  # before: another process may suspect one meanwhile
-            try:
-                self._verify_opened()
-            except BaseException:
-                self._verify_due = True
-                raise
+        verified = self._verify_due and self._verify_next()
         if self._under_way is not None and self._under_way.built.done():
             self._finish_under_way()
             return True
@@ -166,7 +160,7 @@ class Upkeep:
             return True
         due = self._next()
         if due is None:
-            return False
+            return verified
         self._start(due, builders)
         return True
 
@@ -296,8 +290,23 @@ class Upkeep:
         self._verified.discard((self._uuid, number))
         self._verify_due = True
 
-    def _verify_opened(self) -> None:
-        """Read all segment files that were not read yet; condemn those that fail."""
+    def _verify_next(self) -> bool:
+        """Return whether there was a segment to read through; it is condemned if it is damaged.
+
+        One at a time: hundreds of gigabytes take long, and what else is due, or a stop, does not
+        wait for them.
+        """
+        self._verify_due = False  # before: another process may suspect one meanwhile
+        try:
+            found = self._verify_one()
+        except BaseException:
+            self._verify_due = True
+            raise
+        if found:
+            self._verify_due = True
+        return found
+
+    def _verify_one(self) -> bool:
         with self._reader.look():
             view = self._reader.view
         assert view is not None
@@ -311,8 +320,10 @@ class Upkeep:
             except Corrupt as error:
                 log.error("%s: quarantined: %s", self._uuid, error)
                 self._reader.condemn(entry.number, error.message)
-        with self._reader.look():
-            pass
+                with self._reader.look():
+                    pass
+            return True
+        return False
 
     # --- folders
 
