@@ -240,3 +240,21 @@ def test_segments_are_read_through_one_at_a_time_and_the_tail_does_not_wait(
     settle(collection, None)
     assert upkeep_of(collection)._verified
     assert not upkeep_of(collection)._verify_due
+
+
+def test_a_condemned_segment_is_forgotten_once_it_is_replaced(collection: Collection) -> None:
+    put(collection, 0, 200)
+    settle(collection, None)
+    (number,) = listed(collection)
+    with (collection.folder / "segments" / number / "codes-0.npy").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\xa5")
+    collection.suspect(int(number))
+    upkeep_of(collection)._verified.clear()
+    settle(collection, None)
+    assert listed(collection) != {number}
+    with collection.snapshot(), collection._store.read() as txn:
+        view = collection._reader.view
+        assert view is not None
+        assert collection._reader._keeper.is_current(view, txn)
+    assert count(collection) == 200

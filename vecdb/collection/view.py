@@ -174,6 +174,9 @@ class ViewKeeper:
             elif view is not None and entry.number in view.broken:
                 broken[entry.number] = view.broken[entry.number]
             segments.append(live)
+        # Numbers are used once. While any is condemned, every reader takes the long way.
+        numbers = {entry.number for entry in entries}
+        self._condemned = {n: why for n, why in self._condemned.items() if n in numbers}
         first = entries[-1].end if entries else 0
         return View(
             txn.state.applied_seq,
