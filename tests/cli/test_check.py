@@ -6,13 +6,19 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.live import LiveServer
+from tests.live import LiveServer, wait_until
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
+from vecdb.storage import codec
+from vecdb.storage.store import Store
+from vecdb.types import Delete, Metric, Op, Put, Schema, Space
+from vecdb.write.prepare import prepare
 
 MARK = "payload-of-%05d-here"
 POINTS = 60
@@ -187,3 +193,55 @@ def test_a_catalog_beside_the_server_stays_usable(data: Path) -> None:
     database = Database(data, StorageConfig(), LimitsConfig())
     assert [info.name for info in database.infos()] == ["books", "empty"]
     database.close()
+
+
+@pytest.fixture
+def grown(tmp_path: Path) -> Path:
+    """A data directory with a graph that grew and holds rows that have ended."""
+    storage = StorageConfig(tail_points=100, graph_points=300)
+    schema = Schema((Space("", 4, Metric.DOT),))
+    database = Database(tmp_path / "data", storage, LimitsConfig())
+    database.create("books", schema)
+
+    def write(ops: list[Op]) -> None:
+        opened.write(prepare(ops, schema, LimitsConfig())).result()
+
+    with database.collection("books") as opened:
+        vectors = np.random.default_rng(1).normal(size=(600, 4)).astype("<f4")
+        puts: list[Op] = [Put(f"p{n}", b"", {"": row.tobytes()}) for n, row in enumerate(vectors)]
+        write(puts[:400])
+        wait_until(lambda: any(segment.graph for segment in opened.stats().segments))
+        write([Delete(f"p{n}") for n in range(10)])
+        write(puts[400:])
+        wait_until(lambda: [s.rows for s in opened.stats().segments] == [600])
+        assert opened.stats().segments[0].dead == 10
+    database.close()
+    return tmp_path / "data"
+
+
+def test_a_graph_that_grew_over_ended_rows(grown: Path) -> None:
+    status, said, complaints = check(grown)
+    assert (status, said) == (0, "nothing wrong in 590 points"), complaints
+
+
+def test_a_record_that_no_search_finds_is_named(grown: Path) -> None:
+    (path,) = grown.glob("collections/*/store")
+    store = Store(path, read_only=False, map_bytes=1 << 20)
+    with store.environment.begin(write=True) as txn:
+        sealed = codec.seal(b"tombstones", codec.slot_key(77), codec.u64(1))
+        txn.put(codec.slot_key(77), sealed, db=store.environment.databases[b"tombstones"])
+    store.close()
+    status, _, complaints = check(grown)
+    assert status == 1
+    assert "takes slot 77 for ended, which has a record" in complaints
+
+
+def test_a_list_of_segments_that_is_not_theirs_is_named(grown: Path) -> None:
+    (path,) = grown.glob("collections/*/store")
+    store = Store(path, read_only=False, map_bytes=1 << 20)
+    with store.write() as txn:
+        txn.put_segments([replace(entry, dead=9) for entry in txn.segments()])
+    store.close()
+    status, _, complaints = check(grown)
+    assert status == 1
+    assert "other slots, rows or dead rows than the store lists" in complaints

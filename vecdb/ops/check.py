@@ -150,6 +150,15 @@ def _check_segment(
     schema, numbers = store.schema.schema, store.schema.numbers
     segment = Segment(folder / str(entry.number), entry.seal, schema, numbers)
     segment.verify()
+    if (segment.first, segment.end, segment.rows, len(segment.dead)) != (
+        entry.first,
+        entry.end,
+        entry.rows,
+        entry.dead,
+    ):
+        report.add(
+            f"segment {entry.number} has other slots, rows or dead rows than the store lists"
+        )
     ended = {slot for slot, _ in txn.tombstones(entry.first, entry.end)}
     ended.update(segment.slots[segment.dead].tolist())
     held = set(segment.slots.tolist())
@@ -157,8 +166,19 @@ def _check_segment(
         report.add(f"segment {entry.number} holds slot {slot}, which is gone without a tombstone")
     for slot in sorted(live - held)[:3]:
         report.add(f"segment {entry.number} lacks slot {slot}")
+    hidden = [slot for slot in sorted(live & held & ended) if _is_sound(txn, slot)]
+    for slot in hidden[:3]:
+        report.add(f"segment {entry.number} takes slot {slot} for ended, which has a record")
     for space in schema.spaces:
         _check_vectors(segment, space, numbers[space.name], txn, live, report)
+
+
+def _is_sound(txn: ReadTxn, slot: int) -> bool:
+    """Whether a record can be read: a graph that grows takes those that cannot for ended."""
+    try:
+        return txn.record(slot) is not None
+    except VecdbError:
+        return False
 
 
 def _check_vectors(
