@@ -258,3 +258,27 @@ def test_a_condemned_segment_is_forgotten_once_it_is_replaced(collection: Collec
         assert view is not None
         assert collection._reader._keeper.is_current(view, txn)
     assert count(collection) == 200
+
+
+def test_a_record_that_can_be_read_again_is_found_in_a_graph_that_grows(
+    collection: Collection,
+) -> None:
+    put(collection, 0, 400)
+    environment = collection._store.environment
+    key, points = slot_key(395), environment.databases[b"points"]
+    with environment.begin(write=True) as txn:
+        sound = bytes(txn.get(key, db=points))
+        txn.put(key, b"not readable now", db=points)
+    settle(collection, None)
+    (segment,) = collection.stats().segments
+    assert (segment.rows, segment.graph) == (399, True)
+    with environment.begin(write=True) as txn:
+        txn.put(key, sound, db=points)
+    put(collection, 400, 600)
+    settle(collection, None)
+    (segment,) = collection.stats().segments
+    assert (segment.rows, segment.dead, segment.graph) == (600, 0, True)
+    assert count(collection) == 600
+    with collection.snapshot() as snapshot:
+        slots = snapshot._view.segments[0].part.slots
+    assert slots.tolist() == sorted(set(slots.tolist()))

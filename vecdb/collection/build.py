@@ -25,7 +25,7 @@ from vecdb.errors import Corrupt, Unavailable
 from vecdb.segment.memory import Row
 from vecdb.segment.segment import GraphBuild, Rows, Segment, sync_folder, write_segment
 from vecdb.storage.codec import NumberedSchema, SegmentEntry
-from vecdb.storage.store import Store
+from vecdb.storage.store import ReadTxn, Store
 from vecdb.types import Schema
 
 log = logging.getLogger(__name__)
@@ -146,11 +146,13 @@ def build(job: BuildJob, store: Store) -> Built:
     progress = _ProgressFile(temporary / PROGRESS)
     try:
         base = _sound(what.base, parent, schema) if what.base else None
-        rows = Rows(schema.schema)
         with store.read() as txn:  # no longer than reading takes: it keeps pages from being reused
             as_of = txn.state.applied_seq
-            live = rows_of(txn.records(what.first, what.end), schema)
-            rows.extend(live if base is None else _with_ended(base, live, schema.schema))
+            rows = _rows(txn, what, schema, base)
+            if rows is None:
+                base = None
+                rows = _rows(txn, what, schema, None)
+            assert rows is not None
         described: dict[str, object] = {
             "collection": job.collection.name,
             "number": job.number,
@@ -192,8 +194,27 @@ def _sound(entry: SegmentEntry, parent: Path, schema: NumberedSchema) -> Segment
     return segment
 
 
+def _rows(txn: ReadTxn, what: Build, schema: NumberedSchema, base: Segment | None) -> Rows | None:
+    """Return the rows of a range, those of a base first, or None where the base lacks one."""
+    rows = Rows(schema.schema)
+    live = rows_of(txn.records(what.first, what.end), schema)
+    try:
+        rows.extend(live if base is None else _with_ended(base, live, schema.schema))
+    except _NotOfBase:
+        log.warning("a graph is built from its vectors: its base lacks a row of its slots")
+        return None
+    return rows
+
+
+class _NotOfBase(Exception):
+    """A live row stands between those of a base, which was made when it could not be read."""
+
+
 def _with_ended(base: Segment, live: Iterator[Row], schema: Schema) -> Iterator[Row]:
-    """Yield all rows of a base, those that have ended too, and then the rest of the live ones."""
+    """Yield all rows of a base, those that have ended too, and then the rest of the live ones.
+
+    Raises _NotOfBase.
+    """
     at = {space.name: 0 for space in schema.spaces}
     parts = {space.name: base.vectors(space.name) for space in schema.spaces}
     ahead = next(live, None)
@@ -204,6 +225,8 @@ def _with_ended(base: Segment, live: Iterator[Row], schema: Schema) -> Iterator[
             if place < len(vectors) and (rows is None or rows[place] == row):
                 ended[name] = vectors[place].tobytes()
                 at[name] += 1
+        if ahead is not None and ahead.slot < slot:
+            raise _NotOfBase
         if ahead is not None and ahead.slot == slot:
             yield ahead
             ahead = next(live, None)
