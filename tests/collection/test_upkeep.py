@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 
 from tests.live import alive, wait_until
+from vecdb.collection import upkeep
 from vecdb.collection.build import BuilderProcess, BuildJob, Built, build
 from vecdb.collection.collection import Collection
 from vecdb.collection.upkeep import Upkeep
 from vecdb.config import LimitsConfig, StorageConfig
-from vecdb.errors import Overloaded
+from vecdb.errors import Overloaded, StorageFull
 from vecdb.segment.segment import Segment
 from vecdb.storage.codec import NumberedSchema, slot_key
 from vecdb.storage.store import Store
@@ -282,3 +283,32 @@ def test_a_record_that_can_be_read_again_is_found_in_a_graph_that_grows(
     with collection.snapshot() as snapshot:
         slots = snapshot._view.segments[0].part.slots
     assert slots.tolist() == sorted(set(slots.tolist()))
+
+
+def test_a_build_leaves_the_reserve_of_disk_to_deletes(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(collection, 0, 200)
+    settle(collection, None)
+    put(collection, 200, 400)
+    assert collection.maintain(None)
+    size = sum(segment.bytes for segment in collection.stats().segments)
+    left = [CONFIG.disk_reserve_bytes + size // 2]
+    monkeypatch.setattr(upkeep, "free_bytes", lambda _: left[0])
+    with pytest.raises(StorageFull):
+        settle(collection, None)
+    assert len(listed(collection)) == 2
+    # What has ended needs no room: space comes back on a disk that is all but full.
+    delete(collection, 0, 150)
+    delete(collection, 200, 350)
+    now(collection)
+    settle(collection, None)
+    assert sum(segment.rows for segment in collection.stats().segments) == 100
+    put(collection, 400, 3_400)
+    left[0] = CONFIG.disk_reserve_bytes + 1_000
+    with pytest.raises(StorageFull):
+        settle(collection, None)
+    left[0] = CONFIG.disk_reserve_bytes + (1 << 20)
+    now(collection)
+    settle(collection, None)
+    assert count(collection) == 3_100

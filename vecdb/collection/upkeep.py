@@ -30,6 +30,7 @@ from vecdb.collection.reader import Reader
 from vecdb.config import StorageConfig
 from vecdb.errors import Corrupt, Overloaded, StorageFull
 from vecdb.segment.segment import Segment
+from vecdb.storage.codec import SegmentEntry
 from vecdb.storage.environment import disk_full, free_bytes
 from vecdb.storage.store import UNKNOWN_SEQ, Store, WriteTxn
 from vecdb.storage.writer import Writer
@@ -217,7 +218,7 @@ class Upkeep:
 
     def _start(self, due: Build, builders: Builders | None) -> None:
         """Build and publish; a graph is only begun, where there is a process for it."""
-        if free_bytes(self._folder) < self._config.disk_reserve_bytes:
+        if free_bytes(self._folder) < self._config.disk_reserve_bytes + self._bytes_of(due):
             raise disk_full()
         self._sweep_temporary()  # a builder that was killed left its own
         self._number = max(self._next_number(), self._number + 1)
@@ -235,6 +236,26 @@ class Upkeep:
         except BaseException:
             self._discard(job)
             raise
+
+    def _bytes_of(self, due: Build) -> int:
+        """Return about how many bytes a segment will have."""
+        with self._store.read() as txn:
+            entries = txn.segments()
+            found = [
+                (entry, entry.rows - entry.dead - txn.count_tombstones(entry.first, entry.end))
+                for entry in entries
+                if entry.rows and due.overlaps(entry)
+            ]
+        size = sum(self._segment_bytes(entry) * max(0, live) // entry.rows for entry, live in found)
+        tail = due.end - max(due.first, entries[-1].end if entries else 0)
+        each = sum(space.dim for space in self._store.schema.schema.spaces)
+        return size + max(0, tail) * each * 5  # a float32 and a byte
+
+    def _segment_bytes(self, entry: SegmentEntry) -> int:
+        try:
+            return sum(file.stat().st_size for file in self._segment_folder(entry.number).iterdir())
+        except OSError:  # damaged
+            return 0
 
     def _finish_under_way(self) -> None:
         assert self._under_way is not None
