@@ -24,8 +24,8 @@ from vecdb.collection.upkeep import Upkeep
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.errors import Overloaded, StorageFull
 from vecdb.segment.segment import Segment
-from vecdb.storage.codec import NumberedSchema, slot_key
-from vecdb.storage.store import Store
+from vecdb.storage.codec import NumberedSchema, SegmentEntry, slot_key
+from vecdb.storage.store import ReadTxn, Store
 from vecdb.storage.writer import Writer
 from vecdb.types import Delete, Metric, Op, Put, Schema, Space
 from vecdb.write.prepare import prepare
@@ -312,3 +312,42 @@ def test_a_build_leaves_the_reserve_of_disk_to_deletes(
     now(collection)
     settle(collection, None)
     assert count(collection) == 3_100
+
+
+def test_ended_rows_are_counted_once_and_then_kept_up(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    count_tombstones = ReadTxn.count_tombstones
+
+    def noted(txn: ReadTxn, first: int, end: int) -> int:
+        counted.append(first)
+        return count_tombstones(txn, first, end)
+
+    def true() -> dict[int, int]:
+        with collection._store.read() as txn:
+            return {e.number: count_tombstones(txn, e.first, e.end) for e in txn.segments()}
+
+    monkeypatch.setattr(ReadTxn, "count_tombstones", noted)
+    rng = np.random.default_rng(1)
+    for first in range(0, 1_500, 100):
+        put(collection, first, first + 100)
+        settle(collection, None)
+        collection.stats()
+        counted.clear()
+        for at in rng.integers(0, first + 100, 5).tolist():
+            put(collection, at, at + 1)  # ends a slot of a segment, or of the tail
+            assert {s.number: s.dead for s in collection.stats().segments} == {
+                e.number: e.dead + true()[e.number] for e in entries_of(collection)
+            }
+        assert not counted
+    with collection._store.read() as old:
+        known = collection._ended.count(old)
+        delete(collection, 100, 110)
+        collection.stats()
+        assert collection._ended.count(old) == known
+
+
+def entries_of(collection: Collection) -> tuple[SegmentEntry, ...]:
+    with collection._store.read() as txn:
+        return txn.segments()

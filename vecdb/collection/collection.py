@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from vecdb.collection.build import Builders, BuildProgress, builds_under_way
+from vecdb.collection.ended import EndedRows
 from vecdb.collection.reader import Reader
 from vecdb.collection.recall import RecallMonitor
 from vecdb.collection.snapshot import Snapshot
@@ -86,6 +87,7 @@ class Collection:
         self._store = Store(folder / "store", read_only=writer is None, map_bytes=config.map_bytes)
         self._reader = Reader(folder / "segments", self.uuid, self._store)
         self.recall = RecallMonitor()
+        self._ended = EndedRows()
         self._upkeep = (
             None
             if writer is None
@@ -95,6 +97,7 @@ class Collection:
                 self._store,
                 writer,
                 self._reader,
+                self._ended,
                 verified,
                 built or BuildTotals(),
             )
@@ -164,7 +167,7 @@ class Collection:
         with self._store.read() as txn:
             entries = txn.segments()
             state = txn.state
-            dead = {e.number: txn.count_tombstones(e.first, e.end) for e in entries}
+            dead = self._ended.count(txn)
         broken = self._reader.broken
         return CollectionStats(
             points=state.points,

@@ -25,6 +25,7 @@ from vecdb.collection.build import (
     build,
     build_elsewhere,
 )
+from vecdb.collection.ended import EndedRows
 from vecdb.collection.plan import Build, compacting_builds, next_build
 from vecdb.collection.reader import Reader
 from vecdb.config import StorageConfig
@@ -75,6 +76,7 @@ class Upkeep:
         store: Store,
         writer: Writer,
         reader: Reader,
+        ended: EndedRows,
         verified: set[tuple[str, int]],
         totals: BuildTotals,
     ) -> None:
@@ -89,6 +91,7 @@ class Upkeep:
         self._store = store
         self._writer = writer
         self._reader = reader
+        self._ended = ended
         self._verified = verified
         self._totals = totals
         self._lock = threading.Lock()
@@ -174,7 +177,7 @@ class Upkeep:
             if seen == self._maintained:
                 return None
             entries = txn.segments()
-            ended = {e.number: txn.count_tombstones(e.first, e.end) for e in entries}
+            ended = self._ended.count(txn)
         busy = self._under_way.job.build if self._under_way else None
         due = next_build(entries, state, ended, broken, self._config, busy, idle=idle)
         # Beside a graph's build, and what else a compaction has planned, the tail is still seen to.
@@ -196,7 +199,7 @@ class Upkeep:
             self._flush_tail(builders)
             with self._store.read() as txn:
                 entries = txn.segments()
-                ended = {e.number: txn.count_tombstones(e.first, e.end) for e in entries}
+                ended = self._ended.count(txn)
             self._compact_asked = False
             self._compaction = deque(compacting_builds(entries, ended, self._config))
         elif self._compaction:
@@ -240,9 +243,9 @@ class Upkeep:
     def _bytes_of(self, due: Build) -> int:
         """Return about how many bytes a segment will have."""
         with self._store.read() as txn:
-            entries = txn.segments()
+            entries, ended = txn.segments(), self._ended.count(txn)
             found = [
-                (entry, entry.rows - entry.dead - txn.count_tombstones(entry.first, entry.end))
+                (entry, entry.rows - entry.dead - ended[entry.number])
                 for entry in entries
                 if entry.rows and due.overlaps(entry)
             ]
