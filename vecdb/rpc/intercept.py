@@ -114,12 +114,13 @@ class CallInterceptor(grpc.ServerInterceptor):
         started = self._metrics.started.labels(*labels)
         handling = self._metrics.handling.labels(*labels)
         handled_ok = self._metrics.handled.labels(*labels, "OK")
+        is_ours = labels[1].startswith(OURS)  # health goes on saying that nothing serves
 
         def call(request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401
             started.inc()
             begun = time.perf_counter()
             try:
-                if self._draining.is_set():
+                if is_ours and self._draining.is_set():
                     raise Unavailable("the server is stopping", retry_after_s=1.0)
                 reply = work(request, context)
             except Exception as error:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-import uuid
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from vecdb.config import Config
@@ -16,6 +15,7 @@ from vecdb.errors import Unavailable
 from vecdb.metrics import Metrics
 from vecdb.rpc.dispatch import Dispatcher
 from vecdb.rpc.forward import Forwarder
+from vecdb.rpc.health import Health
 from vecdb.rpc.intercept import CallInterceptor
 from vecdb.rpc.pb import (
     admin_pb2,
@@ -47,7 +47,6 @@ _SERVICES = {
 }
 STREAM_BYTES = 4 << 20
 NOTICE_S = 0.5
-WORKER, WORKERS = "vecdb-worker", "vecdb-workers"
 
 
 class RpcServer:
@@ -91,7 +90,11 @@ class RpcServer:
         models_pb2_grpc.add_ModelsServicer_to_server(
             ModelsService(encoders, encoder, limits), self._server
         )
-        self._health = _Health(forwarder is not None, config.server.workers)
+        self._health = Health(
+            is_worker=forwarder is not None,
+            workers=config.server.workers,
+            watches_max=config.server.calls // 2,
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = [name for group in _SERVICES.values() for name in group]
         reflection.enable_server_reflection(
@@ -114,10 +117,8 @@ class RpcServer:
 
     def set_health(self, group: str, *, serving: bool) -> None:
         """Say whether a group of services serves: "data", which "" follows, "search", "models"."""
-        status = health_pb2.HealthCheckResponse.ServingStatus
-        value = status.SERVING if serving else status.NOT_SERVING
         for name in (*_SERVICES[group], *([""] if group == "data" else [])):
-            self._health.set(name, value)
+            self._health.set(name, serving=serving)
 
     def start(self) -> None:
         """Begin to take calls."""
@@ -125,7 +126,7 @@ class RpcServer:
 
     def stop(self, grace_s: float) -> None:
         """Refuse new calls, give those under way some time, and end."""
-        self._health.enter_graceful_shutdown()
+        self._health.stop()
         # gRPC cancels a call that arrives between its shutdown and its GOAWAY. Those who are about
         # to call hear UNAVAILABLE first, which says to go elsewhere or to come back.
         self._calls.drain()
@@ -149,24 +150,3 @@ def _options(message_bytes: int, *, shared: bool) -> list[tuple[str, int]]:
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
     ]
-
-
-class _Health(health.HealthServicer):  # type: ignore[misc]  # it has no types
-    """The standard service, of which a worker's answer says which worker it is, of how many.
-
-    Trailers: `vecdb-worker`, a name that no other process has, and `vecdb-workers`, how many listen
-    here. With them a client knows whether its connections reach them all.
-    """
-
-    def __init__(self, is_worker: bool, workers: int) -> None:
-        super().__init__()
-        self._trailer = ((WORKER, uuid.uuid4().hex[:12]), (WORKERS, str(workers)))
-        self._is_worker = is_worker
-
-    def Check(
-        self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
-    ) -> health_pb2.HealthCheckResponse:
-        """Return the state of a service."""
-        if self._is_worker:
-            context.set_trailing_metadata(self._trailer)
-        return super().Check(request, context)
