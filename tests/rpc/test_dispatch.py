@@ -9,10 +9,13 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
+from vecdb.metrics import Metrics
 from vecdb.rpc import dispatch
 from vecdb.rpc.dispatch import Dispatcher, never_quick, quick_when
+from vecdb.rpc.intercept import CallInterceptor
 
 SECONDS = 10.0
+SERVICE = "vecdb.Tested"
 
 
 class Service:
@@ -28,7 +31,7 @@ class Service:
             raise ValueError("no reply")
         if request == b"wait":
             self.begun.release()
-            self.go_on.wait(SECONDS)
+            self.go_on.wait(3 * SECONDS)  # longer than any call waits
         return threading.current_thread().name.encode()
 
     def other(self, request: bytes, context: grpc.ServicerContext) -> bytes:
@@ -42,13 +45,19 @@ def refuse_bad(message: bytes) -> bytes:
 
 
 @contextmanager
-def served(service: Service, threads: int = 2) -> Iterator[tuple[grpc.Server, grpc.Channel]]:
-    server = grpc.server(Dispatcher(16, threads), maximum_concurrent_rpcs=16)
+def served(
+    service: Service, threads: int = 2, *, intercepted: bool = False
+) -> Iterator[tuple[grpc.Server, grpc.Channel]]:
+    server = grpc.server(
+        Dispatcher(16, threads),
+        maximum_concurrent_rpcs=16,
+        interceptors=[CallInterceptor(Metrics(), threads)] if intercepted else [],
+    )
     handlers = {
         "Ours": grpc.unary_unary_rpc_method_handler(service.ours, refuse_bad),
         "Other": grpc.unary_unary_rpc_method_handler(service.other),
     }
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("s", handlers),))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
@@ -60,7 +69,7 @@ def served(service: Service, threads: int = 2) -> Iterator[tuple[grpc.Server, gr
 
 
 def ask(channel: grpc.Channel, request: bytes, method: str = "Ours") -> bytes:
-    reply: bytes = channel.unary_unary(f"/s/{method}")(request, timeout=SECONDS)
+    reply: bytes = channel.unary_unary(f"/{SERVICE}/{method}")(request, timeout=SECONDS)
     return reply
 
 
@@ -78,13 +87,23 @@ def test_each_call_goes_to_threads_of_its_kind() -> None:
 def test_calls_that_wait_keep_neither_quick_ones_nor_others_waiting() -> None:
     service = Service()
     with served(service, threads=1) as (_, channel):
-        calls = [channel.unary_unary("/s/Ours").future(b"wait") for _ in range(3)]
+        calls = [channel.unary_unary(f"/{SERVICE}/Ours").future(b"wait") for _ in range(3)]
         assert service.begun.acquire(timeout=SECONDS)
         assert ask(channel, b"quick").startswith(b"vecdb-quick")
         assert ask(channel, b"any", "Other").startswith(b"vecdb-rpc")
         assert not service.begun.acquire(blocking=False), "one thread, one call at a time"
         service.go_on.set()
         assert [call.result(SECONDS) for call in calls] == [b"vecdb-call_0"] * 3
+
+
+def test_quick_calls_wait_for_no_turn_that_others_have_taken() -> None:
+    service = Service()
+    with served(service, threads=1, intercepted=True) as (_, channel):
+        waiting = channel.unary_unary(f"/{SERVICE}/Ours").future(b"wait")
+        assert service.begun.acquire(timeout=SECONDS)
+        assert ask(channel, b"quick").startswith(b"vecdb-quick")
+        service.go_on.set()
+        assert waiting.result(SECONDS) == b"vecdb-call_0"
 
 
 def test_calls_whose_message_never_comes_hold_no_thread() -> None:
@@ -95,7 +114,7 @@ def test_calls_whose_message_never_comes_hold_no_thread() -> None:
         yield from ()
 
     with served(Service(), threads=1) as (_, channel):
-        calls = [channel.stream_unary("/s/Ours").future(nothing()) for _ in range(8)]
+        calls = [channel.stream_unary(f"/{SERVICE}/Ours").future(nothing()) for _ in range(8)]
         assert ask(channel, b"slow").startswith(b"vecdb-call")
         go_on.set()
         for call in calls:
@@ -107,7 +126,7 @@ def test_calls_whose_message_never_comes_hold_no_thread() -> None:
 def test_cancelled_calls_leave_nothing_behind() -> None:
     service = Service()
     with served(service, threads=1) as (_, channel):
-        calls = [channel.unary_unary("/s/Ours").future(b"wait") for _ in range(10)]
+        calls = [channel.unary_unary(f"/{SERVICE}/Ours").future(b"wait") for _ in range(10)]
         assert service.begun.acquire(timeout=SECONDS)
         for call in calls:
             call.cancel()
@@ -131,12 +150,33 @@ def test_what_fails_fails_as_grpcio_has_it(request_bytes: bytes, status: grpc.St
 def test_calls_under_way_are_finished_when_the_server_stops() -> None:
     service = Service()
     with served(service, threads=1) as (server, channel):
-        calls = [channel.unary_unary("/s/Ours").future(b"wait") for _ in range(2)]
+        calls = [channel.unary_unary(f"/{SERVICE}/Ours").future(b"wait") for _ in range(2)]
         assert service.begun.acquire(timeout=SECONDS)
         stopped = server.stop(SECONDS)
         service.go_on.set()
         assert stopped.wait(SECONDS)
         assert [call.result(SECONDS) for call in calls] == [b"vecdb-call_0"] * 2
+
+
+def test_where_no_thread_can_be_started_those_that_are_there_do_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("vecdb-"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    service = Service()
+    with served(service) as (_, channel):
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        calls = [channel.unary_unary(f"/{SERVICE}/Ours").future(b"wait") for _ in range(3)]
+        others = [channel.unary_unary(f"/{SERVICE}/Other").future(b"") for _ in range(3)]
+        assert [call.result(SECONDS) for call in others] == [b"vecdb-rpc_0"] * 3
+        assert [ask(channel, b"quick") for _ in range(3)] == [b"vecdb-quick_0"] * 3
+        service.go_on.set()
+        assert [call.result(SECONDS) for call in calls] == [b"vecdb-call_0"] * 3
 
 
 def test_without_those_names_calls_go_grpcio_s_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ names of its private module are used, and where one is missing its own way is ta
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,8 @@ try:
     KNOWN = True
 except ImportError:
     KNOWN = False
+
+log = logging.getLogger(__name__)
 
 Made = TypeVar("Made", bound=Callable[..., Any])
 
@@ -44,7 +47,28 @@ def never_quick(request: Any) -> bool:  # noqa: ANN401
     return False
 
 
-class Dispatcher(ThreadPoolExecutor):
+class _Pool(ThreadPoolExecutor):
+    """Threads that are started as they are needed, the first of them at once.
+
+    Where the machine has no room for one more, those that are there do the work: an error would end
+    gRPC's one thread, and with it the server.
+    """
+
+    def __init__(self, threads: int, name: str) -> None:
+        """Start the first. Raises RuntimeError when the machine has no room for it."""
+        super().__init__(threads, thread_name_prefix=name)
+        ThreadPoolExecutor.submit(self, int)
+
+    def _adjust_thread_count(self) -> None:
+        try:
+            super()._adjust_thread_count()  # private; if renamed, no longer called
+        except RuntimeError as error:
+            if not self._threads:
+                raise
+            log.warning("%s: %d threads do the work", error, len(self._threads))
+
+
+class Dispatcher(_Pool):
     """The executor that a gRPC server gives its calls to.
 
     Behaviours with an `is_quick` are given a thread with their message: quick ones one of a few
@@ -54,10 +78,9 @@ class Dispatcher(ThreadPoolExecutor):
     """
 
     def __init__(self, calls: int, threads: int) -> None:
-        super().__init__(calls, thread_name_prefix="vecdb-rpc")
-        quick = len(os.sched_getaffinity(0)) + 1
-        self._quick = ThreadPoolExecutor(quick, thread_name_prefix="vecdb-quick")
-        self._slow = ThreadPoolExecutor(threads, thread_name_prefix="vecdb-call")
+        super().__init__(calls, "vecdb-rpc")
+        self._quick = _Pool(len(os.sched_getaffinity(0)) + 1, "vecdb-quick")
+        self._slow = _Pool(threads, "vecdb-call")
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End all threads, once what was begun is done."""

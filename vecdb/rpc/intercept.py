@@ -18,7 +18,7 @@ import grpc
 
 from vecdb.errors import DeadlineExceeded, Unavailable, VecdbError
 from vecdb.metrics import Metrics
-from vecdb.rpc import status
+from vecdb.rpc import dispatch, status
 from vecdb.rpc.deadline import remaining_s
 from vecdb.rpc.dispatch import never_quick, quick_when
 from vecdb.rpc.forward import READS, STATES, Behaviour, Forwarder, Passed
@@ -32,7 +32,8 @@ OURS = "vecdb."
 class CallInterceptor(grpc.ServerInterceptor):
     """Wraps unary calls; streams of the standard services pass through.
 
-    working: calls of ours that are worked on at once; others wait, and health never does.
+    working: calls of ours that are worked on at once where the dispatcher does not see to it;
+    others wait, and health never does.
     forwarder: where calls go that are no reads; None answers all here. counted: whether calls are
     counted here; a call that was forwarded is counted where it came in.
     """
@@ -92,7 +93,9 @@ class CallInterceptor(grpc.ServerInterceptor):
         if not labels[1].startswith(OURS):
             return self._wrapped(behaviour, labels)
         is_quick = getattr(behaviour, "is_quick", never_quick)
-        return quick_when(is_quick)(self._wrapped(self._in_turn(behaviour), labels))
+        # With a turn to take besides the thread, quick calls would wait for all the others.
+        work = _if_wanted(behaviour) if dispatch.KNOWN else self._in_turn(behaviour)
+        return quick_when(is_quick)(self._wrapped(work, labels))
 
     def _is_forwarded(self, path: str) -> bool:
         return self._forwarder is not None and path.startswith(f"/{OURS}") and path not in READS
@@ -136,7 +139,7 @@ class CallInterceptor(grpc.ServerInterceptor):
         return call
 
     def _in_turn(self, behaviour: Behaviour) -> Behaviour:
-        turns = self._turns
+        turns, wanted = self._turns, _if_wanted(behaviour)
 
         def work(request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401
             try:
@@ -144,9 +147,7 @@ class CallInterceptor(grpc.ServerInterceptor):
             except queue.Empty:
                 self._wait(context)
             try:
-                if not context.is_active():
-                    raise DeadlineExceeded("the caller is gone")
-                return behaviour(request, context)
+                return wanted(request, context)
             finally:
                 turns.put(None)
 
@@ -158,6 +159,17 @@ class CallInterceptor(grpc.ServerInterceptor):
             self._turns.get(timeout=remaining_s(context))
         except queue.Empty:
             raise DeadlineExceeded("the deadline passed while other calls were worked on") from None
+
+
+def _if_wanted(behaviour: Behaviour) -> Behaviour:
+    """Return a behaviour that does nothing for a caller who is gone: calls may have waited."""
+
+    def work(request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401
+        if not context.is_active():
+            raise DeadlineExceeded("the caller is gone")
+        return behaviour(request, context)
+
+    return work
 
 
 def _unless_serialized(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes] | None:
