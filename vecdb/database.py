@@ -33,6 +33,7 @@ from vecdb.errors import (
     SchemaMismatch,
     StorageFull,
     Unavailable,
+    VecdbError,
 )
 from vecdb.segment.segment import sync_folder
 from vecdb.storage import codec
@@ -333,7 +334,12 @@ class Database:
 
     def gauges(self) -> dict[str, float]:
         """Return sizes and counts over the open collections, by metric name."""
-        stats = [collection.stats() for collection in self._each_open()]
+        stats = []
+        for collection in self._each_open():
+            try:
+                stats.append(collection.stats())
+            except VecdbError as error:  # of that one alone: the others are counted
+                log.error("sizes of %s: %s", collection.uuid, error)
         segments = [segment for stat in stats for segment in stat.segments]
         return {
             "vecdb_collections": self._catalog.count(),

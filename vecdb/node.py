@@ -89,9 +89,17 @@ class Post:
         self._on_end()
         os._exit(1)  # killed: nobody waits for what is under way, and another will want the port
 
+    def _reported(self, gauges: bool) -> Message:
+        """Return the report. One that fails is an answer too: who gives none is taken to hang."""
+        try:
+            return self._report(gauges)
+        except Exception as error:
+            log.exception("what is counted here cannot be told")
+            return {"ailment": f"what is counted cannot be told: {error}"}
+
     def _hear(self, message: Message) -> None:
         if "ask" in message:
-            self.send({"answer": message["ask"], **self._report(message["gauges"])})
+            self.send({"answer": message["ask"], **self._reported(message["gauges"])})
         with self._changed:
             if "told" in message:
                 self._told.update(message["told"])
