@@ -90,7 +90,10 @@ class StorageConfig:
         5_000, "points from which on a segment is searched by a graph", 64, 1 << 24
     )
     segment_points: int = setting(
-        1 << 20, "points of the largest segment; a build takes twice their bytes", 1_024, 1 << 27
+        1 << 20,
+        "points of the largest segment; a graph's build takes 3.6 times their vectors' memory",
+        1_024,
+        1 << 27,
     )
     build_threads: int = setting(0, "threads of a graph's build; 0 for all cores", 0, 1024)
     disk_reserve_bytes: int = setting(

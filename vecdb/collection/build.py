@@ -163,7 +163,7 @@ def build(job: BuildJob, store: Store) -> Built:
         }
         graphs = None
         if what.graph:
-            graphs = GraphBuild(job.threads or os.cpu_count() or 1, base, progress.tell)
+            graphs = GraphBuild(job.threads or len(os.sched_getaffinity(0)), base, progress.tell)
         written = write_segment(temporary, rows, schema.numbers, described, graphs)
         if written.rows:
             progress.remove()
