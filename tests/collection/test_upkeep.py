@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from tests.live import alive, wait_until
 from vecdb.collection import upkeep
 from vecdb.collection.build import BuilderProcess, BuildJob, Built, build
 from vecdb.collection.collection import Collection
+from vecdb.collection.plan import Build
 from vecdb.collection.upkeep import Upkeep
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.errors import Overloaded, StorageFull
@@ -351,3 +353,14 @@ def test_ended_rows_are_counted_once_and_then_kept_up(
 def entries_of(collection: Collection) -> tuple[SegmentEntry, ...]:
     with collection._store.read() as txn:
         return txn.segments()
+
+
+def test_a_build_does_not_make_the_folder_of_a_dropped_collection_again(
+    collection: Collection,
+) -> None:
+    put(collection, 0, 200)
+    job = BuildJob(collection.folder, 1, Build(0, 200, "tail"), 1)
+    shutil.rmtree(collection.folder)
+    with pytest.raises(FileNotFoundError):
+        build(job, collection._store)
+    assert not collection.folder.exists()

@@ -142,7 +142,8 @@ def build(job: BuildJob, store: Store) -> Built:
     what, schema = job.build, store.schema
     parent = job.collection / "segments"
     temporary = parent / f"{TEMPORARY}{job.number}-{os.getpid()}"
-    temporary.mkdir(parents=True)
+    parent.mkdir(exist_ok=True)  # not the collection's: it may have been dropped meanwhile
+    temporary.mkdir()
     progress = _ProgressFile(temporary / PROGRESS)
     try:
         base = _sound(what.base, parent, schema) if what.base else None
