@@ -11,13 +11,16 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.live import alive, wait_until
+from vecdb.collection import build as building
 from vecdb.collection import upkeep
 from vecdb.collection.build import BuilderProcess, BuildJob, Built, build
 from vecdb.collection.collection import Collection
@@ -114,6 +117,9 @@ class InThisThread:
             done.set_result(made)
         return done
 
+    def wait(self, built: Future[Built]) -> Built:
+        return built.result()
+
 
 def settle(collection: Collection, builders: Any) -> None:
     """Do all that is due."""
@@ -181,6 +187,21 @@ def test_a_builder_that_hangs_does_not_keep_the_server_from_stopping() -> None:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
+
+
+def test_a_builder_that_hangs_is_killed_and_another_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    builder = BuilderProcess()
+    pid = builder.wait(builder.submit(os.getpid))
+    monkeypatch.setattr(building, "HANG_S", 5.0)
+    assert builder.wait(builder.submit(sleep, 6.5)) is None, "long work is no hanging"
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(BrokenProcessPool):
+        builder.wait(builder.submit(sleep, 0.0))
+    wait_until(lambda: not alive(pid))
+    assert builder.wait(builder.submit(os.getpid)) != pid
+    builder.close()
 
 
 def test_a_pid_that_is_another_process_by_now_is_not_killed() -> None:

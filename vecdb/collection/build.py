@@ -5,12 +5,14 @@ Nothing here publishes: a folder that gets its final name is not searched before
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import multiprocessing
 import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -35,18 +37,26 @@ PROGRESS = "progress"
 NICE = 10
 """Lowering of the builder's priority: searches and writes come first."""
 
+BEAT_S, HANG_S = 1.0, 120.0
+"""Seconds between the signs of life of a builder, and without one after which it is killed."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class BuilderProcess:
-    """One process of low priority that builds, started at first use and again when it dies."""
+    """One process of low priority that builds, started at first use and again when it dies.
+
+    Whoever waits for its work asks end_if_hung() now and then.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards the rest
         self._pool: ProcessPoolExecutor | None = None
         self._pid: Future[int] | None = None
         self._closed = False
+        self._beats: ctypes.c_uint64 | None = None  # counted up by the process
+        self._seen = (0, 0.0)  # how many there were, and since when
 
     def submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Return the future of a piece of work; BrokenProcessPool when the process died of it."""
@@ -55,8 +65,11 @@ class BuilderProcess:
                 raise Unavailable("the server is stopping")
             for _ in range(2):
                 if self._pool is None:
+                    context = multiprocessing.get_context("spawn")
+                    self._beats = context.RawValue(ctypes.c_uint64)
+                    self._seen = 0, time.monotonic()
                     self._pool = ProcessPoolExecutor(
-                        1, multiprocessing.get_context("spawn"), initializer=_become_builder
+                        1, context, initializer=_become_builder, initargs=(self._beats,)
                     )
                     self._pid = self._pool.submit(os.getpid)
                 try:
@@ -72,14 +85,33 @@ class BuilderProcess:
             self._closed = True
             if self._pool is None or self._pid is None:
                 return
-            with suppress(BrokenProcessPool, ProcessLookupError, CancelledError):
-                pid = self._pid.result()
-                # It may have died long ago, and its number be another's. Not SIGTERM: one that is
-                # stopped would never take it.
-                if pid in {child.pid for child in multiprocessing.active_children()}:
-                    os.kill(pid, signal.SIGKILL)
+            with suppress(BrokenProcessPool, CancelledError):
+                _kill(self._pid.result())
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
+
+    def end_if_hung(self) -> None:
+        """Kill a process without a sign of life; its work then fails, and the next starts anew."""
+        with self._lock:
+            if self._pool is None or self._pid is None or self._beats is None:
+                return
+            if self._beats.value != self._seen[0]:
+                self._seen = self._beats.value, time.monotonic()
+            elif time.monotonic() - self._seen[1] > HANG_S and self._pid.done():
+                self._seen = self._beats.value, time.monotonic()
+                log.error("the builder gives no sign of life since %g s: it is killed", HANG_S)
+                with suppress(BrokenProcessPool, CancelledError):
+                    _kill(self._pid.result())
+
+    def wait(self, built: Future[T]) -> T:
+        """Return what a piece of work gives; BrokenProcessPool when the process died, or hung."""
+        while True:
+            try:
+                return built.result(HANG_S / 10)
+            except TimeoutError:
+                if built.done():  # just now, or it was the work that raised this
+                    return built.result()
+                self.end_if_hung()
 
 
 class Builders:
@@ -95,8 +127,17 @@ class Builders:
         self.flat.close()
 
 
-def _become_builder() -> None:
+def _kill(pid: int) -> None:
+    # It may have died long ago, and its number be another's. Not SIGTERM: a process that is stopped
+    # would never take it.
+    if pid in {child.pid for child in multiprocessing.active_children()}:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _become_builder(beats: ctypes.c_uint64) -> None:
     os.nice(NICE)
+    beats.value = 1  # before it takes work: from here on its signs of life are watched
     # Ctrl-C in a terminal reaches every process of it; when to end is the server's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -104,7 +145,9 @@ def _become_builder() -> None:
     assert parent is not None
 
     def follow() -> None:
-        parent.join()
+        while parent.is_alive():
+            parent.join(BEAT_S)
+            beats.value += 1
         os._exit(1)  # the server was killed: nobody waits for this work
 
     threading.Thread(target=follow, daemon=True).start()

@@ -156,9 +156,12 @@ class Upkeep:
     def _maintain(self, builders: Builders | None) -> bool:
         self._remove_retired(time.monotonic())
         verified = self._verify_due and self._verify_next()
-        if self._under_way is not None and self._under_way.built.done():
-            self._finish_under_way()
-            return True
+        if self._under_way is not None:
+            if self._under_way.built.done():
+                self._finish_under_way()
+                return True
+            if builders is not None:
+                builders.graph.end_if_hung()
         if self.compacting and self._under_way is None:
             self._compact(builders)
             return True
@@ -235,7 +238,9 @@ class Upkeep:
             if builders is None:
                 self._publish(job, build(job, self._store), started)
             else:
-                self._publish(job, builders.flat.submit(build_elsewhere, job).result(), started)
+                self._publish(
+                    job, builders.flat.wait(builders.flat.submit(build_elsewhere, job)), started
+                )
         except BaseException:
             self._discard(job)
             raise
