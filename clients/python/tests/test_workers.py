@@ -27,6 +27,8 @@ class Worker(points_pb2_grpc.PointsServicer, health.HealthServicer):
         self.checks = 0
         self.hold = threading.Event()
         self.hold.set()
+        self.answers = threading.Event()  # to health checks
+        self.answers.set()
         self.rpc = grpc.server(ThreadPoolExecutor(16), options=[("grpc.so_reuseport", 1)])
         points_pb2_grpc.add_PointsServicer_to_server(self, self.rpc)
         health_pb2_grpc.add_HealthServicer_to_server(self, self.rpc)
@@ -40,6 +42,7 @@ class Worker(points_pb2_grpc.PointsServicer, health.HealthServicer):
 
     def Check(self, request, context):
         self.checks += 1
+        self.answers.wait(20)
         if self.name:
             said = (("vecdb-worker", self.name), ("vecdb-workers", str(self.workers)))
             context.set_trailing_metadata(said)
@@ -47,6 +50,7 @@ class Worker(points_pb2_grpc.PointsServicer, health.HealthServicer):
 
     def stop(self):
         self.hold.set()
+        self.answers.set()
         self.rpc.stop(0).wait()
 
 
@@ -115,7 +119,7 @@ def test_strange_words_about_workers_do_no_harm(said, monkeypatch):
     with Client(worker.address) as db:
         count(db, 60)
         assert len(db._transport._connections) == 1
-    assert worker.checks <= 20
+    assert worker.checks <= 1 + connections.TRIES * connections.WORKERS_MAX
     worker.stop()
 
 
@@ -134,6 +138,21 @@ def test_a_worker_that_ended_is_done_without_and_found_again(workers, monkeypatc
             count(db)
 
 
+def test_looking_for_workers_that_hang_takes_little_of_a_call_s_time(workers, monkeypatch):
+    monkeypatch.setattr(connections, "LOOK_EVERY_S", 0.0)
+    with Client(workers[0].address, timeout_s=20) as db:
+        count(db, 60)
+        for worker in workers:
+            worker.answers.clear()
+        begun = time.monotonic()
+        assert db.collection("c").count(timeout_s=2) == 1
+        assert time.monotonic() - begun < 1.5
+        for worker in workers:
+            worker.answers.set()
+        count(db, 20)
+        assert reached(db) == {"w0": 1, "w1": 1, "w2": 1}
+
+
 def test_calls_go_where_the_fewest_are_under_way(workers):
     with Client(workers[0].address) as db:
         count(db, 60)
@@ -143,7 +162,9 @@ def test_calls_go_where_the_fewest_are_under_way(workers):
         threads = [threading.Thread(target=count, args=(db,)) for _ in range(3)]
         for thread in threads:
             thread.start()
+        deadline = time.monotonic() + 15
         while stuck.calls == before:
+            assert time.monotonic() < deadline
             threading.Event().wait(0.01)
         held = stuck.calls
         count(db, 60)

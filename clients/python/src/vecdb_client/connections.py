@@ -27,7 +27,11 @@ WORKERS_MAX: Final = 64
 CALLS_BEFORE_LOOK: Final = 16
 """A client of a few calls needs no second connection."""
 LOOK_EVERY_S: Final = 10.0
-_CHECK_S: Final = 1.0
+TRIES: Final = 8
+"""Connections that are opened for each worker, at most: which of them they meet is chance."""
+LOOK_S: Final = 1.0
+LOOK_SHARE: Final = 0.25
+"""Most seconds of looking, and most of the time that the call has which finds that it is due."""
 
 _OPTIONS: Final = (
     # Requests are split before they are sent, and replies are bounded by the server.
@@ -61,15 +65,20 @@ class Connection:
             known = self._methods[path] = self.channel.unary_unary(path, response_deserializer=read)
         return known
 
-    def worker(self) -> tuple[str, int] | None:
+    def worker(self, within_s: float = LOOK_S) -> tuple[str, int] | None:
         """Return which worker answers here, of how many: "" and 1 for the only one.
 
-        None when nobody does now.
+        None when nobody does in time.
         """
+        if within_s <= 0:
+            return None
         check: Any = self.channel.unary_unary(health.CHECK)
         try:
-            _, call = check.with_call(b"", timeout=_CHECK_S)
-        except (grpc.RpcError, ValueError):  # ValueError: closed meanwhile
+            _, call = check.with_call(b"", timeout=within_s)
+        except grpc.RpcError as error:
+            unheard = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+            return None if error.code() in (*unheard, grpc.StatusCode.CANCELLED) else ("", 1)
+        except ValueError:  # closed meanwhile
             return None
         said = {key: value for key, value in call.trailing_metadata() or ()}
         name, count = said.get(WORKER, ""), said.get(WORKERS, "1")
@@ -95,9 +104,12 @@ class Connections:
         return len(self._open)
 
     @contextmanager
-    def one(self, avoid: Connection | None = None) -> Iterator[Connection]:
-        """Yield the connection with the fewest calls under way, another than `avoid` if it can."""
-        self._look_if_due()
+    def one(self, within_s: float, avoid: Connection | None = None) -> Iterator[Connection]:
+        """Yield the connection with the fewest calls under way, another than `avoid` if it can.
+
+        within_s: the time that the call has, of which looking for workers may take a part.
+        """
+        self._look_if_due(min(LOOK_S, LOOK_SHARE * within_s))
         with self._lock:
             choice = [one for one in self._open if one is not avoid] or self._open
             self._turn += 1
@@ -126,34 +138,35 @@ class Connections:
         for one in opened:
             one.channel.close()
 
-    def _look_if_due(self) -> None:
+    def _look_if_due(self, within_s: float) -> None:
         if self._made < CALLS_BEFORE_LOOK or time.monotonic() < self._look_at:
             return
         if not self._looking.acquire(blocking=False):
             return  # another thread looks
         try:
             self._look_at = time.monotonic() + LOOK_EVERY_S
-            self._look()
+            self._look(within_s)
         finally:
             self._looking.release()
 
-    def _look(self) -> None:
+    def _look(self, within_s: float = LOOK_S) -> None:
         """Keep one connection to each worker, and open those that are missing."""
+        until = time.monotonic() + within_s
         before = list(self._open)
         kept: dict[object, Connection] = {}
-        wanted = 1
+        wanted = 0
         for one in before:
-            found = one.worker()
-            name, count = found if found else (one, 1)  # out of reach now: it may come back
+            found = one.worker(until - time.monotonic())
+            name, count = found if found else (one, 0)  # out of reach now: it may come back
             kept.setdefault(name, one)
             wanted = max(wanted, count)
         if wanted == 1:
             self._look_at = float("inf")  # until a call fails
-        for _ in range(4 * wanted if wanted > 1 else 0):
-            if len(kept) >= wanted:
+        for _ in range(TRIES * wanted if wanted > 1 else 0):
+            if len(kept) >= wanted or time.monotonic() >= until:
                 break
             more = Connection(self._address)
-            found = more.worker()
+            found = more.worker(until - time.monotonic())
             if found and found[0] and found[0] not in kept:
                 kept[found[0]] = more
             else:

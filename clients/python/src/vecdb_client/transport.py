@@ -88,7 +88,8 @@ class Transport:
         while True:
             self._check_open()
             try:
-                with self._connections.one(avoid=failed) as failed:
+                remaining = deadline - time.monotonic()
+                with self._connections.one(remaining, avoid=failed) as failed:
                     return once(failed, deadline - time.monotonic())
             except grpc.RpcError as failure:
                 error = error_of(failure, name)
