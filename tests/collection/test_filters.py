@@ -193,6 +193,8 @@ def test_reading_records_ends_with_the_deadline(collection: Collection) -> None:
             with pytest.raises(DeadlineExceeded, match="payloads were read"):
                 snapshot.count(filter)
         assert snapshot.count(And((Equals(LEFT_OUT, 1), Equals("n", -1)))) == 0
+        with pytest.raises(DeadlineExceeded, match="ids were looked through"):
+            snapshot.page(Equals("n", 7), 100, "", Wanted(False, False, False), 1 << 20)
 
 
 def test_conditions_on_points_that_cannot_be(collection: Collection) -> None:

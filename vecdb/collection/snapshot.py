@@ -340,6 +340,11 @@ class Snapshot:
             yield from ids
             return
         while chunk := list(islice(ids, CHUNK)):
+            if time.monotonic() > self._deadline:
+                raise DeadlineExceeded(
+                    "the deadline passed while ids were looked through for those that match",
+                    hint="allow more time, or a smaller page",
+                )
             # Slots start at 0 and end far below 2**64 - 1, which therefore is in no part.
             none = (1 << 64) - 1
             slots = np.array([none if isinstance(s, Corrupt) else s for _, s in chunk], np.uint64)
