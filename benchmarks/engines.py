@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from live import serve
 from points import F32, Points
+from vecdb import kernel
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
-from vecdb.query.search import nearest
-from vecdb.segment.vectors import Effort
 from vecdb.types import Query, Wanted
 
 K = 10
@@ -61,19 +60,22 @@ class Ours:
         (folder / "ids.txt").write_text("\n".join(points.ids))
 
     def open(self, folder: Path) -> Search:
-        """Search the segment as a query does once it has its vector: no filter, no records."""
+        """Search with the kernel in the segment's own arrays, mapped, as a query of it does."""
         collection = open_ours(folder)
         with collection.snapshot() as snapshot:
-            candidates = snapshot._candidates(None)
+            (part,) = [one.part for one in snapshot._candidates(None) if one.part.rows]
             slot_of = {name.decode(): slot for name, slot in snapshot._txn.ids(b"")}
         # Batches that are in flight together may change places: slots are not the points' numbers.
-        row_of = np.empty(len(slot_of), np.uint32)
+        number_of = np.empty(len(slot_of), np.uint32)
         for row, name in enumerate((folder / "ids.txt").read_text().split("\n")):
-            row_of[slot_of.pop(name)] = row
-        (space,) = collection.schema.spaces
+            number_of[slot_of.pop(name)] = row
+        number_of = number_of[part.slots]
+        arrays = part._spaces[""]
+        mapped = (*arrays.graph, arrays.codes, arrays.bounds, arrays.vectors)
 
         def search(query: F32, ef: int) -> Rows:
-            return row_of[nearest(candidates, space, query, K, Effort(ef, False)).slots]
+            rows: Rows = number_of[kernel.search(kernel.DOT, *mapped, query, K, ef, None)[0]]
+            return rows
 
         return search
 

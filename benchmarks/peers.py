@@ -57,7 +57,7 @@ def main() -> int:
         report.fact("rounds", options.rounds)
         report.fact("index", "m 16, ef_construction 200, or what comes nearest")
         report.fact("clients", "none: one thread in this process")
-        built = _build(report, root, points)
+        built = _build(report, root, points, options.engines)
         opened = {name: ENGINES[name].open(root / name) for name in built}
         efs = _sweep(report, opened, queries, scores)
         _race(report, {name: opened[name] for name in efs}, queries, efs, options.rounds)
@@ -82,10 +82,12 @@ def _load(options: argparse.Namespace) -> Points:
     return replace(points, payloads=payloads)
 
 
-def _build(report: Report, root: Path, points: Points) -> list[str]:
-    """Build every index that can be, in turn; return the engines' names."""
+def _build(report: Report, root: Path, points: Points, chosen: set[str]) -> list[str]:
+    """Build every index that can be, or those chosen, in turn; return the engines' names."""
     seconds: dict[str, float] = {}
     for name, engine in ENGINES.items():
+        if chosen and name not in chosen:
+            continue
         if not is_installed(engine):
             report.fact(f"{name}_absent", f"{engine.module} is not installed")
             continue
@@ -256,7 +258,9 @@ def _resident_mib() -> float:
 def _parse() -> argparse.Namespace:
     parser = options_parser(__doc__, "points of every index", "all engines in turn")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    parser.add_argument("--engines", default="", help="some alone, with commas; vecdb always is")
     options = parser.parse_args()
+    options.engines = {"vecdb", *options.engines.split(",")} if options.engines else set()
     options.points = options.points or (3_000 if options.smoke else 100_000)
     options.rounds = options.rounds or (1 if options.smoke else 5)
     return options
