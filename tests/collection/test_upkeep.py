@@ -98,6 +98,15 @@ def replaced(collection: Collection) -> set[str]:
     return {folder.name for _, folder in upkeep_of(collection)._retired}
 
 
+def damage(collection: Collection, number: str) -> None:
+    """Change the last byte of a segment's codes, in place."""
+    with (collection.folder / "segments" / number / "codes-0.npy").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        (last,) = file.read()
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last ^ 0xA5]))
+
+
 class InThisThread:
     """Stands for both builder processes."""
 
@@ -270,11 +279,8 @@ def test_a_condemned_segment_is_forgotten_once_it_is_replaced(collection: Collec
     put(collection, 0, 200)
     settle(collection, None)
     (number,) = listed(collection)
-    with (collection.folder / "segments" / number / "codes-0.npy").open("r+b") as file:
-        file.seek(-1, os.SEEK_END)
-        file.write(b"\xa5")
+    damage(collection, number)
     collection.suspect(int(number))
-    upkeep_of(collection)._verified.clear()
     settle(collection, None)
     assert listed(collection) != {number}
     with collection.snapshot(), collection._store.read() as txn:
@@ -385,3 +391,30 @@ def test_a_build_does_not_make_the_folder_of_a_dropped_collection_again(
     with pytest.raises(FileNotFoundError):
         build(job, collection._store)
     assert not collection.folder.exists()
+
+
+def test_beside_a_graph_what_is_damaged_is_built_again(collection: Collection) -> None:
+    put(collection, 0, 400)
+    builders: Any = InThisThread(collection)
+    builders.graph = Never()
+    settle(collection, builders)
+    assert collection.building
+    put(collection, 400, 520)
+    settle(collection, builders)
+    segment = collection.stats().segments[-1]
+    damage(collection, str(segment.number))
+    collection.suspect(segment.number)
+    settle(collection, builders)
+    assert not any(one.quarantined for one in collection.stats().segments)
+    assert collection.stats().segments[-1].number != segment.number
+    assert collection.building
+
+
+class Never:
+    """Stands for the process of graphs while it is at one."""
+
+    def submit(self, _work: object, _job: BuildJob) -> Future[Built]:
+        return Future()
+
+    def end_if_hung(self) -> None:
+        pass

@@ -183,8 +183,12 @@ class Upkeep:
             ended = self._ended.count(txn)
         busy = self._under_way.job.build if self._under_way else None
         due = next_build(entries, state, ended, broken, self._config, busy, idle=idle)
-        # Beside a graph's build, and what else a compaction has planned, the tail is still seen to.
-        if due is None or (due.why != "tail" and (busy is not None or self.compacting)):
+        # Beside what a compaction has planned the tail alone is seen to, beside a graph's build
+        # whatever is no graph.
+        waits = due is not None and (
+            (due.graph and busy is not None) or (due.why != "tail" and self.compacting)
+        )
+        if due is None or waits:
             self._maintained = seen
             return None
         return due
