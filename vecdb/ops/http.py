@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -54,8 +55,11 @@ class HttpPort:
             def log_message(self, format: str, *args: object) -> None:
                 log.debug(format, *args)
 
+        class Server(ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
         try:
-            self._server = ThreadingHTTPServer((host, port), Handler)
+            self._server = Server((host, port), Handler)
         except OSError as error:
             raise Unavailable(
                 f"cannot listen on {address} for metrics: {error.strerror}",
@@ -63,7 +67,9 @@ class HttpPort:
             ) from None
         self._server.daemon_threads = True
         bound_host, bound_port = self._server.server_address[:2]
-        self.address = f"{bound_host!s}:{bound_port}"
+        self.address = (
+            f"[{bound_host!s}]:{bound_port}" if ":" in host else f"{bound_host!s}:{bound_port}"
+        )
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="vecdb-http", daemon=True
         )
@@ -73,9 +79,10 @@ class HttpPort:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop answering."""
-        self._server.shutdown()
-        self._thread.join()
+        """Stop answering, or give the port back where that never began."""
+        if self._thread.ident is not None:
+            self._server.shutdown()
+            self._thread.join()
         self._server.server_close()
 
 
