@@ -45,7 +45,9 @@ class ServerConfig:
         0,
         64,
     )
-    threads: int = setting(16, "gRPC calls worked on at once, by each process", 2, 1024)
+    threads: int = setting(
+        16, "gRPC calls worked on at once, by each process, beside searches that are quick", 2, 1024
+    )
     calls: int = setting(256, "gRPC calls open at once in a process; more are refused", 16, 4096)
     drain_s: float = setting(10.0, "seconds that calls under way get at SIGTERM", 0, 600)
     insecure: bool = setting(False, "allow an address beyond loopback without TLS and keys")
