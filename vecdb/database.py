@@ -30,7 +30,6 @@ from vecdb.errors import (
     LimitExceeded,
     NotFound,
     ReadOnly,
-    SchemaMismatch,
     StorageFull,
     Unavailable,
     VecdbError,
@@ -44,7 +43,7 @@ from vecdb.storage.lock import acquire
 from vecdb.storage.store import Store
 from vecdb.storage.writer import Writer
 from vecdb.types import Schema
-from vecdb.write.schema import check_schema
+from vecdb.write.schema import check_same, check_schema
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +167,7 @@ class Database:
             if there is not None:
                 if not if_not_exists:
                     raise AlreadyExists(f"collection {name!r} exists", collection=name)
-                _check_same(name, there.schema.schema, schema)
+                check_same(name, there.schema.schema, schema)
                 return self._info(there), False
             if self._catalog.count() >= self._limits.collections:
                 raise LimitExceeded(
@@ -442,14 +441,3 @@ class Database:
             if not self._closing.is_set():
                 log.exception("upkeep of %s failed, it is tried again", collection.uuid)
         return False
-
-
-def _check_same(name: str, there: Schema, asked: Schema) -> None:
-    if there == asked:
-        return
-    raise SchemaMismatch(
-        f"collection {name!r} exists with another schema",
-        hint="delete it first, or ask for the schema it has",
-        expected=there,
-        got=asked,
-    )

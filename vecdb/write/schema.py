@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vecdb.config import LimitsConfig
-from vecdb.errors import DimensionMismatch, InvalidArgument, LimitExceeded
+from vecdb.errors import DimensionMismatch, InvalidArgument, LimitExceeded, SchemaMismatch
 from vecdb.segment.analysis import LANGUAGES
 from vecdb.segment.fields import PATH_CHARACTERS_MAX
 from vecdb.types import Schema, TextField
@@ -65,3 +65,15 @@ def _check_text_fields(fields: Sequence[TextField], limits: LimitsConfig) -> Non
                 f"got {field.k1} and {field.b}",
                 field=where,
             )
+
+
+def check_same(name: str, there: Schema, asked: Schema) -> None:
+    """Raise SchemaMismatch unless a collection that is there has the schema asked for."""
+    if there == asked:
+        return
+    raise SchemaMismatch(
+        f"collection {name!r} exists with another schema",
+        hint="delete it first, or ask for the schema it has",
+        expected=there,
+        got=asked,
+    )
