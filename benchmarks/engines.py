@@ -57,19 +57,14 @@ class Ours:
             collection = client.create_collection(COLLECTION, dim=points.vectors.shape[1])
             collection.upsert(ids=points.ids, vectors=points.vectors, payloads=points.payloads)
             collection.compact(timeout_s=1_800)
-        (folder / "ids.txt").write_text("\n".join(points.ids))
+        np.save(folder / "numbers.npy", _numbers(folder, points))
 
     def open(self, folder: Path) -> Search:
         """Search with the kernel in the segment's own arrays, mapped, as a query of it does."""
         collection = open_ours(folder)
         with collection.snapshot() as snapshot:
             (part,) = [one.part for one in snapshot._candidates(None) if one.part.rows]
-            slot_of = {name.decode(): slot for name, slot in snapshot._txn.ids(b"")}
-        # Batches that are in flight together may change places: slots are not the points' numbers.
-        number_of = np.empty(len(slot_of), np.uint32)
-        for row, name in enumerate((folder / "ids.txt").read_text().split("\n")):
-            number_of[slot_of.pop(name)] = row
-        number_of = number_of[part.slots]
+        number_of = np.load(folder / "numbers.npy")[part.slots]
         arrays = part._spaces[""]
         mapped = (*arrays.graph, arrays.codes, arrays.bounds, arrays.vectors)
 
@@ -78,6 +73,19 @@ class Ours:
             return rows
 
         return search
+
+
+def _numbers(folder: Path, points: Points) -> NDArray[np.uint32]:
+    """Return the number of each slot's point: batches in flight together may change places."""
+    database = Database(folder / "data", StorageConfig(), LimitsConfig(), read_only=True)
+    try:
+        with database.collection(COLLECTION) as collection, collection.snapshot() as snapshot:
+            slot_of = {name.decode(): slot for name, slot in snapshot._txn.ids(b"")}
+    finally:
+        database.close()
+    numbers = np.empty(len(slot_of), np.uint32)
+    numbers[[slot_of[name] for name in points.ids]] = np.arange(len(points))
+    return numbers
 
 
 @cache
