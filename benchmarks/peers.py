@@ -261,7 +261,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--engines", default="", help="some alone, with commas; vecdb always is")
     options = parser.parse_args()
     options.engines = {"vecdb", *options.engines.split(",")} if options.engines else set()
-    options.points = options.points or (3_000 if options.smoke else 100_000)
+    options.points = options.points or (6_000 if options.smoke else 100_000)
     options.rounds = options.rounds or (1 if options.smoke else 5)
     return options
 
