@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from options import parser as options_parser
 from points import F32, Points, load, true_scores
 from report import Report
 from vecdb import kernel
+from vecdb.segment.graph import Graph, take_out
 
 try:
     import hnswlib
@@ -40,17 +41,6 @@ M = 16
 EF_CONSTRUCTION = 200
 SCORE_SLACK = 1e-6
 U32 = NDArray[np.uint32]
-
-
-@dataclass(frozen=True, slots=True)
-class Graph:
-    """A graph as kernel.search_graph takes it."""
-
-    links0: U32
-    upper_offsets: NDArray[np.uint64]
-    upper_rows: U32
-    upper_links: U32
-    entry: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +82,11 @@ def _measure(points: Points, queries: F32, options: argparse.Namespace, folder: 
     graph = take_out(index)
     codes, bounds = (_mapped(one, folder) for one in kernel.quantize(points.vectors))
     vectors = _mapped(points.vectors, folder)
-    graph = replace(graph, links0=_mapped(graph.links0, folder))
+    graph = graph._replace(links0=_mapped(graph.links0, folder))
     started = time.perf_counter()
     links = kernel.refine_links(graph.links0, graph.entry, codes, bounds, 2 * M, 1.2, 2)
     report.figure("refine_s", time.perf_counter() - started, "s", "one refinement, 2 threads")
-    refined = replace(graph, links0=_mapped(links, folder))
+    refined = graph._replace(links0=_mapped(links, folder))
     for name, one in (("hnswlib", graph), ("refined", refined)):
         degree = float((one.links0 != kernel.NO_LINK).sum(1).mean())
         report.figure(f"{name}_links", degree, "", f"links of a row on level 0, {name}, mean")
@@ -266,48 +256,6 @@ def _build(vectors: F32) -> Any:  # noqa: ANN401 - hnswlib has no types
     index.set_num_threads(2)
     index.add_items(vectors, np.arange(len(vectors)))
     return index
-
-
-def take_out(index: Any) -> Graph:  # noqa: ANN401 - hnswlib has no types
-    """Return the links of an hnswlib index, by label, from the arrays of its pickled state."""
-    state = index.__getstate__()
-    state = state[0] if isinstance(state, tuple) else state
-    n, width0, width = state["cur_element_count"], state["max_M0"], state["M"]
-    level0 = np.asarray(state["data_level0"]).view(np.uint8)
-    level0 = level0.reshape(-1, state["size_data_per_element"])[:n]
-    label_at, links_at = state["label_offset"], state["offset_level0"]
-    labels = level0[:, label_at : label_at + 8].copy().view(np.uint64)[:, 0].astype(np.uint32)
-    links0 = np.empty((n, width0), np.uint32)
-    links0[labels] = _links(level0[:, links_at : links_at + 4 + 4 * width0], labels)
-    levels = np.asarray(state["element_levels"]).astype(np.int64)[:n]
-    each = state["size_links_per_element"]
-    lists = np.asarray(state["link_lists"]).view(np.uint8)
-    starts = np.concatenate([[0], np.cumsum(levels * each)])
-    rows: list[U32] = []
-    links: list[U32] = []
-    for level in range(1, int(levels.max(initial=0)) + 1):
-        members = np.flatnonzero(levels >= level)
-        members = members[np.argsort(labels[members])]
-        cells = [lists[at : at + each] for at in starts[members] + (level - 1) * each]
-        rows.append(labels[members])
-        links.append(_links(np.stack(cells), labels))
-    return Graph(
-        links0,
-        np.cumsum([0, *map(len, rows)]).astype(np.uint64),
-        np.concatenate([np.empty(0, np.uint32), *rows]),
-        np.concatenate([np.empty((0, width), np.uint32), *links]),
-        int(labels[state["enterpoint_node"]]),
-    )
-
-
-def _links(cells: NDArray[np.uint8], labels: U32) -> U32:
-    """Return the links of hnswlib's cells (a count of 16 bits, 16 unused, then ids) by label."""
-    counts = cells[:, :2].copy().view(np.uint16)
-    ids = cells[:, 4:].copy().view(np.uint32)
-    there = np.arange(ids.shape[1])[None] < counts
-    links = np.full(ids.shape, kernel.NO_LINK, np.uint32)
-    links[there] = labels[ids[there]]
-    return links
 
 
 def _parse() -> argparse.Namespace:

@@ -82,11 +82,11 @@ def test_state_is_put_back_as_it_was_taken_out() -> None:
     vectors = np.random.default_rng(3).normal(size=(1_000, DIM)).astype(np.float32)
     index = graphs._index(vectors, Metric.EUCLID, Hnsw(8, 50), None)
     index.add_items(vectors, np.arange(1_000))
-    taken = graphs._take_out(index)
+    taken = graphs.take_out(index)
     assert len(taken.upper_offsets) >= 3
     again = graphs._index(vectors, Metric.EUCLID, Hnsw(8, 50), taken)
     assert again.get_current_count() == 1_000
-    back = graphs._take_out(again)
+    back = graphs.take_out(again)
     for name in ("links0", "upper_offsets", "upper_rows", "upper_links", "entry"):
         np.testing.assert_array_equal(getattr(taken, name), getattr(back, name))
     np.testing.assert_array_equal(again.get_items(np.arange(1_000)), vectors)

@@ -63,7 +63,7 @@ def build_graph(
         end = min(done + CHUNK, len(vectors))
         index.add_items(vectors[done:end], np.arange(done, end))
         done = end
-    graph = _take_out(index)
+    graph = take_out(index)
     del index  # as large as the vectors, and not needed for what follows
     progress("refine", 0, len(vectors))
     return _refined(graph, vectors, metric, hnsw, threads)
@@ -144,7 +144,7 @@ def _alike(vectors: F32) -> bool:
 # cells of upper levels, those of a row together. Ids count insertions; our rows are its labels.
 
 
-def _take_out(index: hnswlib.Index) -> Graph:
+def take_out(index: hnswlib.Index) -> Graph:
     """Return the links of an index, by label."""
     state = index.__getstate__()[0]
     n, width0, width = state["cur_element_count"], state["max_M0"], state["M"]
