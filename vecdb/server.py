@@ -15,7 +15,13 @@ from vecdb.database import Database
 from vecdb.embed.client import Encoders, WorkerState
 from vecdb.embed.process import WorkerProcess
 from vecdb.metrics import Gauges, Metrics
-from vecdb.ops.host import allow_files, check_exposure, on_stop_signals, write_addresses
+from vecdb.ops.host import (
+    allow_files,
+    check_exposure,
+    on_stop_signals,
+    wait_signal,
+    write_addresses,
+)
 from vecdb.ops.http import HttpPort
 from vecdb.rpc.server import RpcServer
 
@@ -169,5 +175,5 @@ def run(config: Config, address_file: Path | None = None) -> None:
     server.start()
     if address_file is not None:
         write_addresses(address_file, server.address, server.metrics_address, server.worker.pid)
-    log.info("asked to stop by %s", signal.Signals(asked.get()).name)
+    log.info("asked to stop by %s", signal.Signals(wait_signal(asked)).name)
     server.stop()

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import NoReturn
 
 import grpc
@@ -41,6 +41,8 @@ from vecdb.errors import (
 from vecdb.types import F32
 
 log = logging.getLogger("vecdb.embed.worker")
+
+WAKE_S = 0.5
 
 # Calls served at once. Each lane has its share, so that ingest never takes the threads of searches,
 # and neither takes the last ones, which answer Describe.
@@ -213,7 +215,7 @@ def serve(
         os.umask(before)
     server.start()
     ready()
-    log.info("stopping: %s", stopping.get())
+    log.info("stopping: %s", _wait(stopping))
     server.stop(DRAIN_S).wait()
     batcher.close()
 
@@ -253,6 +255,15 @@ def _say_ready(parent: int) -> None:
         os.write(parent, READY)
     except BrokenPipeError:
         log.warning("the parent is gone already")
+
+
+def _wait(stopping: SimpleQueue[str]) -> str:
+    """Return why to stop. A signal just before the main thread sleeps would not wake it."""
+    while True:
+        try:
+            return stopping.get(timeout=WAKE_S)
+        except Empty:
+            continue
 
 
 def _watch_parent(orphaned: threading.Event, stopping: SimpleQueue[str]) -> None:

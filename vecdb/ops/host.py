@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import resource
 import signal
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from pathlib import Path
 from vecdb.config import Config
 from vecdb.errors import InvalidArgument
 from vecdb.ops.http import is_loopback, split_address
+
+WAKE_S = 0.5
 
 
 def check_exposure(config: Config) -> None:
@@ -45,6 +48,19 @@ def on_stop_signals(put: Callable[[int], object]) -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda caught, _: put(caught))
+
+
+def wait_signal(asked: queue.SimpleQueue[int]) -> int:
+    """Return the first signal put on a queue by on_stop_signals; for the main thread.
+
+    Python's handlers run in the main thread, once it runs. A signal that comes between its last
+    look for one and its falling asleep does not wake it, so it does not sleep for long.
+    """
+    while True:
+        try:
+            return asked.get(timeout=WAKE_S)
+        except queue.Empty:
+            continue
 
 
 def write_addresses(file: Path, grpc: str, metrics: str, embed_pid: int | None) -> None:
