@@ -9,19 +9,14 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from vecdb import stop
 from vecdb.collection.build import Builders
 from vecdb.config import Config
 from vecdb.database import Database
 from vecdb.embed.client import Encoders, WorkerState
 from vecdb.embed.process import WorkerProcess
 from vecdb.metrics import Gauges, Metrics
-from vecdb.ops.host import (
-    allow_files,
-    check_exposure,
-    on_stop_signals,
-    wait_signal,
-    write_addresses,
-)
+from vecdb.ops.host import allow_files, check_exposure, write_addresses
 from vecdb.ops.http import HttpPort
 from vecdb.rpc.server import RpcServer
 
@@ -170,10 +165,10 @@ def run(config: Config, address_file: Path | None = None) -> None:
     check_exposure(config)
     allow_files()
     asked: queue.SimpleQueue[int] = queue.SimpleQueue()
-    on_stop_signals(asked.put)
+    stop.on_signals(asked.put)
     server = Server(config)
     server.start()
     if address_file is not None:
         write_addresses(address_file, server.address, server.metrics_address, server.worker.pid)
-    log.info("asked to stop by %s", signal.Signals(wait_signal(asked)).name)
+    log.info("asked to stop by %s", signal.Signals(stop.wait(asked)).name)
     server.stop()

@@ -25,12 +25,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 
-from vecdb import errors
+from vecdb import errors, stop
 from vecdb.child import Child
 from vecdb.config import Config, settings
 from vecdb.errors import InvalidArgument, Unavailable, VecdbError
 from vecdb.line import Message
-from vecdb.ops.host import allow_files, check_exposure, on_stop_signals, write_addresses
+from vecdb.ops.host import allow_files, check_exposure, write_addresses
 from vecdb.ops.http import HttpPort, split_address
 from vecdb.ops.totals import Totals
 from vecdb.sockets import HeldPort, private_folder
@@ -117,7 +117,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises VecdbError when the processes do not start."""
-        on_stop_signals(self._events.put)
+        stop.on_signals(self._events.put)
         try:
             if self._http:
                 self._http.start()

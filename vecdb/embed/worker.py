@@ -19,12 +19,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import NoReturn
 
 import grpc
 import numpy as np
 
+from vecdb import stop
 from vecdb.embed import catalog
 from vecdb.embed.batcher import Batcher, Lane
 from vecdb.embed.catalog import ModelSpec
@@ -41,8 +42,6 @@ from vecdb.errors import (
 from vecdb.types import F32
 
 log = logging.getLogger("vecdb.embed.worker")
-
-WAKE_S = 0.5
 
 # Calls served at once. Each lane has its share, so that ingest never takes the threads of searches,
 # and neither takes the last ones, which answer Describe.
@@ -215,7 +214,7 @@ def serve(
         os.umask(before)
     server.start()
     ready()
-    log.info("stopping: %s", _wait(stopping))
+    log.info("stopping: %s", stop.wait(stopping))
     server.stop(DRAIN_S).wait()
     batcher.close()
 
@@ -231,10 +230,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The pipe is for the parent alone: whatever a library prints goes to the log instead.
     parent = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    # A SimpleQueue may be put to from a signal handler; an Event's lock may be held by the very
-    # thread that the handler interrupts.
     stopping: SimpleQueue[str] = SimpleQueue()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.put("SIGTERM"))
+    stop.on_signals(lambda number: stopping.put(signal.Signals(number).name), (signal.SIGTERM,))
     # Ctrl-C reaches the whole process group; whether to stop is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     orphaned = threading.Event()
@@ -255,15 +252,6 @@ def _say_ready(parent: int) -> None:
         os.write(parent, READY)
     except BrokenPipeError:
         log.warning("the parent is gone already")
-
-
-def _wait(stopping: SimpleQueue[str]) -> str:
-    """Return why to stop. A signal just before the main thread sleeps would not wake it."""
-    while True:
-        try:
-            return stopping.get(timeout=WAKE_S)
-        except Empty:
-            continue
 
 
 def _watch_parent(orphaned: threading.Event, stopping: SimpleQueue[str]) -> None:
