@@ -243,7 +243,4 @@ def _in_bounds(field: F, made: vt.Range | vt.ValuesCount) -> ClientFilter:
         high = parts["lte"] if made.lt is None else made.lt - 1
         # Of no number at all the client cannot speak: more than any, then.
         return field.count_between(low or 0, high) if high != -1 else field.count_between(2**32 - 1)
-    signs = {"gt": F.__gt__, "gte": F.__ge__, "lt": F.__lt__, "lte": F.__le__}
-    return _fold(
-        [signs[n](field, v) for n, v in parts.items() if v is not None], lambda a, b: a & b
-    )
+    return field.range(**parts)

@@ -47,6 +47,9 @@ EQUAL = st.builds(Equals, st.sampled_from(["a", "b", "c"]), SCALARS)
 FILTERS = st.one_of(st.none(), EQUAL, NUMBERED, st.builds(Not, EQUAL), filters(NAMES, [""]))
 POINTS = st.lists(st.tuples(IDS, VECTORS, PAYLOADS), min_size=1, max_size=30)
 
+# In one run: Hypothesis leaves rules out by turns, and would else spend runs on restarts alone.
+RESTARTS_MAX = 4
+
 
 def wired(filter: Filter | None) -> ClientFilter | None:
     return None if filter is None else to_client(filter)
@@ -63,6 +66,7 @@ class ServerMachine(RuleBasedStateMachine):
         super().__init__()
         type(self).runs += 1
         self.name = f"c{type(self).runs}"
+        self.restarts = 0
         self.model = ModelCollection(DIM, self.metric)
         self.connect()
 
@@ -125,6 +129,9 @@ class ServerMachine(RuleBasedStateMachine):
 
     @rule(kill=st.booleans())
     def restart(self, kill: bool) -> None:
+        if self.restarts == RESTARTS_MAX:
+            return
+        self.restarts += 1
         self.client.close()
         if kill:
             self.server.kill()

@@ -33,7 +33,12 @@ def parsed(text):
         (
             F("a").between(0, 2.5),
             'range{path:"a" gte{int64:0} lte{double:2.5}}',
-            '(F("a") >= 0 & F("a") <= 2.5)',
+            'F("a").range(gte=0, lte=2.5)',
+        ),
+        (
+            F("a").range(gt=0, lt=2.5),
+            'range{path:"a" gt{int64:0} lt{double:2.5}}',
+            'F("a").range(gt=0, lt=2.5)',
         ),
         (
             F("a").isin(["x", 2, False]),
@@ -81,7 +86,7 @@ def parsed(text):
         (
             F("a").between(date(2024, 1, 1), date(2024, 2, 1)),
             'range{path:"a" gte{string:"2024-01-01"} lte{string:"2024-02-01"}}',
-            '(F("a") >= datetime.date(2024, 1, 1) & F("a") <= datetime.date(2024, 2, 1))',
+            'F("a").range(gte=datetime.date(2024, 1, 1), lte=datetime.date(2024, 2, 1))',
         ),
         (
             F("a").near(0, 13.5, 100),

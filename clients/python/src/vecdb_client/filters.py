@@ -81,20 +81,48 @@ class F:
     __hash__ = None  # type: ignore[assignment]  # == makes a filter, so no set can hold a field
 
     def __gt__(self, value: Bound) -> Filter:
-        return self._range(gt=value)
+        return self.range(gt=value)
 
     def __ge__(self, value: Bound) -> Filter:
-        return self._range(gte=value)
+        return self.range(gte=value)
 
     def __lt__(self, value: Bound) -> Filter:
-        return self._range(lt=value)
+        return self.range(lt=value)
 
     def __le__(self, value: Bound) -> Filter:
-        return self._range(lte=value)
+        return self.range(lte=value)
 
     def between(self, low: Bound, high: Bound) -> Filter:
         """Return a filter for low <= field <= high, both included."""
-        return self._range(gte=low, lte=high)
+        return self.range(gte=low, lte=high)
+
+    def range(
+        self,
+        *,
+        gt: Bound | None = None,
+        gte: Bound | None = None,
+        lt: Bound | None = None,
+        lte: Bound | None = None,
+    ) -> Filter:
+        """Return a filter of the points whose field has one value that keeps all the bounds.
+
+        Two comparisons joined by & ask less of an array: one of its values may keep the first, and
+        another one the second.
+        """
+        bounds = {"gt": gt, "gte": gte, "lt": lt, "lte": lte}
+        given = {name: bound for name, bound in bounds.items() if bound is not None}
+        message = pb.Range(path=self.path)
+        for name, bound in given.items():
+            value = _value(_time(bound) if isinstance(bound, date) else bound)
+            if value.WhichOneof("kind") == "bool":
+                raise _bad(f"ranges are of numbers and times, got {bound!r} for {self!r}")
+            getattr(message, name).CopyFrom(value)
+        if len(given) == 1:
+            text = "".join(f"({self!r} {_SIGNS[name]} {bound!r})" for name, bound in given.items())
+        else:
+            text = ", ".join(f"{name}={bound!r}" for name, bound in given.items())
+            text = f"{self!r}.range({text})"
+        return Filter(pb.Filter(range=message), text)
 
     def isin(self, values: Iterable[FilterValue]) -> Filter:
         """Return a filter of the points whose field equals one of the values; at least one."""
@@ -210,16 +238,6 @@ class F:
             raise _bad(f"{self!r}.{method}() got no values")
         message = pb.In(path=self.path, values=[_value(value) for value in listed])
         return Filter(_message(kind, message), f"{self!r}.{method}({listed!r})")
-
-    def _range(self, **bounds: Bound) -> Filter:
-        message = pb.Range(path=self.path)
-        for name, bound in bounds.items():
-            value = _value(_time(bound) if isinstance(bound, date) else bound)
-            if value.WhichOneof("kind") == "bool":
-                raise _bad(f"ranges are of numbers and times, got {bound!r} for {self!r}")
-            getattr(message, name).CopyFrom(value)
-        text = " & ".join(f"{self!r} {_SIGNS[name]} {bound!r}" for name, bound in bounds.items())
-        return Filter(pb.Filter(range=message), f"({text})")
 
 
 def filter_message(filter: Filter | None) -> pb.Filter | None:
