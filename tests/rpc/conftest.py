@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.conftest import MakeServer
+from tests.live import LiveServer
+from tests.rpc.nodes import WORKERS
+
 BOTH = (
     "test_bad_collections",
     "test_bad_input",
@@ -19,3 +23,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(
             "server", [1, 2], indirect=True, scope="module", ids=["one process", "two workers"]
         )
+
+
+@pytest.fixture
+def node(make_server: MakeServer) -> LiveServer:
+    """Return a server of several processes."""
+    return make_server(server__workers=WORKERS)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import MakeServer
 from tests.live import LiveServer, alive, descendants, wait_until
 from tests.rpc.nodes import (
     WORKERS,
@@ -25,11 +24,6 @@ from vecdb.rpc.pb import points_pb2, points_pb2_grpc
 from vecdb_client import NO_RETRIES, NotFound, Retries, Unavailable, VecdbError
 
 DIM = 4
-
-
-@pytest.fixture
-def node(make_server: MakeServer) -> LiveServer:
-    return make_server(server__workers=WORKERS)
 
 
 # --- what may end

@@ -28,11 +28,6 @@ from vecdb.rpc.pb import points_pb2, points_pb2_grpc, search_pb2, search_pb2_grp
 DIM = 4
 
 
-@pytest.fixture
-def node(make_server: MakeServer) -> LiveServer:
-    return make_server(server__workers=WORKERS)
-
-
 # --- who answers
 
 

@@ -294,6 +294,14 @@ class _ProgressFile:
         self._path.unlink(missing_ok=True)
 
 
+def bytes_in(segment: Path) -> int:
+    """Return the size of a segment's files; 0 of one that is not there, or damaged."""
+    try:
+        return sum(file.stat().st_size for file in segment.iterdir())
+    except OSError:
+        return 0
+
+
 @dataclass(frozen=True, slots=True)
 class BuildProgress:
     """A build under way. phase: "read", "insert" or "refine"; done and total: its rows."""

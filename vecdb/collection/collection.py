@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from vecdb.collection.build import Builders, BuildProgress, builds_under_way
+from vecdb.collection.build import Builders, BuildProgress, builds_under_way, bytes_in
 from vecdb.collection.ended import EndedRows
 from vecdb.collection.reader import Reader
 from vecdb.collection.recall import RecallMonitor
@@ -18,7 +18,6 @@ from vecdb.collection.snapshot import Snapshot
 from vecdb.collection.upkeep import BuildTotals, Upkeep
 from vecdb.config import StorageConfig
 from vecdb.errors import ReadOnly
-from vecdb.storage.codec import SegmentEntry
 from vecdb.storage.command import Puts, WriteCommand
 from vecdb.storage.environment import disk_full, free_bytes
 from vecdb.storage.store import Store
@@ -180,7 +179,7 @@ class Collection:
                     e.end,
                     e.rows,
                     e.dead + dead[e.number],
-                    self._segment_bytes(e),
+                    bytes_in(self.folder / "segments" / str(e.number)),
                     broken.get(e.number, ""),
                     e.graph,
                 )
@@ -192,13 +191,6 @@ class Collection:
             store_bytes=self._store.environment.used_bytes(),
             map_bytes=self._store.environment.map_bytes(),
         )
-
-    def _segment_bytes(self, entry: SegmentEntry) -> int:
-        folder = self.folder / "segments" / str(entry.number)
-        try:
-            return sum(file.stat().st_size for file in folder.iterdir())
-        except OSError:
-            return 0
 
     def forget_dead_readers(self) -> None:
         """Free the reader slots of killed processes, which keep pages from being reused."""

@@ -156,15 +156,14 @@ def _merged(
     first = group[0]
     live = _live(first, ended)
     dead = first.rows - live
-    grows = first.graph and 2 * live >= total and dead <= DEAD_SHARE_MAX / 2 * first.rows
-    if why == "compact":
-        grows = grows and dead == 0
+    dead_max = 0.0 if why == "compact" else DEAD_SHARE_MAX / 2 * first.rows
+    grows = first.graph and 2 * live >= total and dead <= dead_max
     return Build(
         first.first,
         group[-1].end,
         why,
         total >= config.graph_points,
-        first if grows and why != "dead" else None,
+        first if grows else None,
     )
 
 

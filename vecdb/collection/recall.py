@@ -104,7 +104,7 @@ class RecallMonitor:
         space = snapshot.space(query.space) if query is not None else None
         if query is None or space is None:
             return Judgement(0, 0, 0, 0)
-        judged = judge(snapshot, query, Effort(scale=self.scale(query.space)))
+        (judged,) = judge(snapshot, query, [Effort(scale=self.scale(query.space))])
         with self._lock:
             watched = self._watched[query.space]
             watched.judged.append(judged)
@@ -125,19 +125,28 @@ def _follow(watched: _Watched, target: float) -> None:
         watched.judged.clear()
 
 
-def judge(snapshot: Snapshot, query: Query, effort: Effort) -> Judgement:
-    """Return how a search compares with the exact one."""
-    started = time.perf_counter_ns()
-    found = snapshot.rank(query, effort)
-    took_us = (time.perf_counter_ns() - started) // 1000
-    true = snapshot.rank(query, Effort(exact=True))
-    hits = sum(score >= true.scores[-1] for score in found.scores) if true.scores else 0
-    return Judgement(hits, len(true.scores), max(found.efs, default=0), took_us)
+def judge(snapshot: Snapshot, query: Query, efforts: Sequence[Effort]) -> list[Judgement]:
+    """Return how searches of several efforts compare with the exact one."""
+    true = snapshot.rank(query, Effort(exact=True)).scores
+    judged: list[Judgement] = []
+    for effort in efforts:
+        started = time.perf_counter_ns()
+        found = snapshot.rank(query, effort)
+        took_us = (time.perf_counter_ns() - started) // 1000
+        hits = sum(score >= true[-1] for score in found.scores) if true else 0
+        judged.append(Judgement(hits, len(true), max(found.efs, default=0), took_us))
+    return judged
 
 
-def estimate(snapshot: Snapshot, queries: Sequence[Query], effort: Effort) -> Estimate:
-    """Return the recall over some queries."""
-    judged = [judge(snapshot, query, effort) for query in queries]
+def estimates(
+    snapshot: Snapshot, queries: Sequence[Query], efforts: Sequence[Effort]
+) -> list[Estimate]:
+    """Return the recall over some queries, of each effort."""
+    judged = [judge(snapshot, query, efforts) for query in queries]
+    return [_estimate([of_query[at] for of_query in judged]) for at in range(len(efforts))]
+
+
+def _estimate(judged: Sequence[Judgement]) -> Estimate:
     shares = [j.found / j.wanted for j in judged if j.wanted]
     recall = statistics.fmean(shares) if shares else 1.0
     spread = statistics.stdev(shares) if len(shares) > 1 else 0.0

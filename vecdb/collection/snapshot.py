@@ -200,11 +200,8 @@ class Snapshot:
         """
         if time.monotonic() > self._deadline:
             raise DeadlineExceeded("the deadline passed while recall was measured")
-        space = self._schema.schema.space(query.space)
-        if space is None:
-            raise unknown_space(query.space, self._schema.schema, "space")
-        vector = _comparable(query.vector, space)
-        return nearest(self._candidates(query.filter), space, vector, query.k, effort)
+        search, _ = self._search_of(query, effort)
+        return search(self._candidates(query.filter), query.k)
 
     def mixed_vector(self, space: Space, chosen: random.Random) -> F32 | None:
         """Return a query made of two stored vectors, or None where there are too few."""
@@ -234,7 +231,8 @@ class Snapshot:
         bytes.
         """
         started = time.perf_counter_ns()
-        search, metric = self._search_of(query, ef_scale)
+        effort = Effort(query.ef, query.exact, ef_scale) if isinstance(query, Query) else Effort()
+        search, metric = self._search_of(query, effort)
         candidates = self._candidates(query.filter)
         filtered = time.perf_counter_ns()
         found = search(candidates, query.k)
@@ -278,7 +276,7 @@ class Snapshot:
         except Corrupt as error:
             return f"a point was left out: {error}"
 
-    def _search_of(self, query: AnyQuery, ef_scale: float) -> tuple[Search, Metric]:
+    def _search_of(self, query: AnyQuery, effort: Effort) -> tuple[Search, Metric]:
         """Return how a query ranks candidates, and as what its scores count. Raises its errors."""
         schema = self._schema.schema
         if isinstance(query, KeywordQuery):
@@ -293,7 +291,6 @@ class Snapshot:
         if space is None:
             raise unknown_space(query.space, schema, "space")
         vector = _comparable(query.vector, space)
-        effort = Effort(query.ef, query.exact, ef_scale)
         return lambda candidates, k: nearest(candidates, space, vector, k, effort), space.metric
 
     def _candidates(self, filter: Filter | None) -> list[Candidates]:

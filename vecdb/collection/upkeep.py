@@ -24,6 +24,7 @@ from vecdb.collection.build import (
     Built,
     build,
     build_elsewhere,
+    bytes_in,
 )
 from vecdb.collection.ended import EndedRows
 from vecdb.collection.plan import Build, compacting_builds, next_build
@@ -31,7 +32,6 @@ from vecdb.collection.reader import Reader
 from vecdb.config import StorageConfig
 from vecdb.errors import Corrupt, Overloaded, StorageFull
 from vecdb.segment.segment import Segment
-from vecdb.storage.codec import SegmentEntry
 from vecdb.storage.environment import disk_full, free_bytes
 from vecdb.storage.store import UNKNOWN_SEQ, Store, WriteTxn
 from vecdb.storage.writer import Writer
@@ -258,16 +258,13 @@ class Upkeep:
                 for entry in entries
                 if entry.rows and due.overlaps(entry)
             ]
-        size = sum(self._segment_bytes(entry) * max(0, live) // entry.rows for entry, live in found)
+        size = sum(
+            bytes_in(self._segment_folder(entry.number)) * max(0, live) // entry.rows
+            for entry, live in found
+        )
         tail = due.end - max(due.first, entries[-1].end if entries else 0)
         each = sum(space.dim for space in self._store.schema.schema.spaces)
         return size + max(0, tail) * each * 5  # a float32 and a byte
-
-    def _segment_bytes(self, entry: SegmentEntry) -> int:
-        try:
-            return sum(file.stat().st_size for file in self._segment_folder(entry.number).iterdir())
-        except OSError:  # damaged
-            return 0
 
     def _finish_under_way(self) -> None:
         assert self._under_way is not None

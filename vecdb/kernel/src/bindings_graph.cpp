@@ -92,6 +92,15 @@ struct Search {
     return core(metric, graph.graph(), coded.codes(), coded.vectors(), query, k, ef,
                 allowed.bitmap());
   }
+
+  // The same for a query of Python's.
+  template <typename Core>
+  vecdb::GraphAnswer run(const Core& core, nb::handle query) const {
+    const Array one("query", query, FLOAT32, 1);
+    one.expect_shape({dim()});
+    nb::gil_scoped_release released;
+    return run(core, one.values<float>());
+  }
 };
 
 nb::tuple search_graph(nb::handle metric, nb::handle links0, nb::handle upper_offsets,
@@ -100,13 +109,7 @@ nb::tuple search_graph(nb::handle metric, nb::handle links0, nb::handle upper_of
                        nb::handle k, nb::handle ef, nb::handle allowed) {
   const Search search(metric, links0, upper_offsets, upper_rows, upper_links, entry, codes, bounds,
                       vectors, k, ef, allowed);
-  const Array one("query", query, FLOAT32, 1);
-  one.expect_shape({search.dim()});
-  vecdb::GraphAnswer found;
-  {
-    nb::gil_scoped_release released;
-    found = search.run(vecdb::search_graph, one.values<float>());
-  }
+  const vecdb::GraphAnswer found = search.run(vecdb::search_graph, query);
   const nb::tuple answer = as_arrays(found.neighbors);
   return nb::make_tuple(answer[0], answer[1], found.visited);
 }
@@ -117,13 +120,7 @@ nb::tuple search(nb::handle metric, nb::handle links0, nb::handle upper_offsets,
                  nb::handle k, nb::handle ef, nb::handle allowed) {
   const Search search(metric, links0, upper_offsets, upper_rows, upper_links, entry, codes, bounds,
                       vectors, k, ef, allowed);
-  const Array one("query", query, FLOAT32, 1);
-  one.expect_shape({search.dim()});
-  vecdb::GraphAnswer found;
-  {
-    nb::gil_scoped_release released;
-    found = search.run(vecdb::search, one.values<float>());
-  }
+  const vecdb::GraphAnswer found = search.run(vecdb::search, query);
   const nb::tuple answer = as_arrays(found.neighbors);
   return nb::make_tuple(answer[0], answer[1], found.visited, found.scanned);
 }

@@ -252,8 +252,8 @@ GraphAnswer walk(const Question& question, const Graph& graph, const Codes& code
           walk.visited_count()};
 }
 
-// What a search is about to cost, in the time that it takes to multiply one byte of a code; measured
-// for 50 to 1,024 values a row (benchmarks/README.md).
+// What a search is about to cost, in the time that it takes to multiply one byte of a code; fitted
+// to rows of 384 values (benchmarks/README.md).
 struct Costs {
   double scan;
   double walk;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 
-from vecdb.collection.recall import Estimate, estimate, sample
+from vecdb.collection.recall import Estimate, estimates, sample
 from vecdb.config import LimitsConfig
 from vecdb.database import Database
 from vecdb.errors import LimitExceeded
@@ -41,8 +41,8 @@ class AdminService(admin_pb2_grpc.AdminServicer):
                 live = monitor.live(space.name, count)
                 queries = sample(snapshot, space, k, count, live)
                 scale = monitor.scale(space.name)
-                now = estimate(snapshot, queries, Effort(scale=scale))
-                by_ef = [estimate(snapshot, queries, Effort(ef)) for ef in request.efs]
+                efforts = [Effort(scale=scale), *map(Effort, request.efs)]
+                now, *by_ef = estimates(snapshot, queries, efforts)
         return pb.EstimateRecallResponse(
             now=_message(now),
             by_ef=[_message(one) for one in by_ef],
