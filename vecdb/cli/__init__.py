@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from vecdb import __version__, errors
-from vecdb.cli import check, client_commands, demo, import_files, serve
+from vecdb.cli import check, client_commands, demo, export_file, import_files, serve
 from vecdb.cli.screen import err
 from vecdb_client import VecdbError as ClientError
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("import")(import_files.import_file)
+app.command("export")(export_file.export_file)
 app.command("search")(client_commands.search)
 app.command("get")(client_commands.get)
 app.command("info")(client_commands.info)

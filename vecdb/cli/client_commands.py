@@ -33,6 +33,10 @@ from vecdb_client import Unavailable as ServerUnavailable
 Address = Annotated[
     str, typer.Option("--address", "-a", envvar="VECDB_ADDRESS", help="The server's gRPC address.")
 ]
+Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", "-w", metavar="FIELD=VALUE", help="Also != < <= > >=; repeatable."),
+]
 DEFAULT_ADDRESS = "127.0.0.1:6363"
 PROBE_S = 5.0
 POLL_S = 0.2
@@ -109,10 +113,7 @@ def search(
         str | None, typer.Option("--collection", "-c", help="Needed when there are several.")
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Hits wanted.")] = 5,
-    where: Annotated[
-        list[str] | None,
-        typer.Option("--where", "-w", metavar="FIELD=VALUE", help="Also != < <= > >=; repeatable."),
-    ] = None,
+    where: Where = None,
     space: Annotated[str, typer.Option(help="The space to search in.")] = "",
     keyword: Annotated[
         bool, typer.Option("--keyword", help="By the words of the text fields, not by vector.")

@@ -1,33 +1,27 @@
-"""`vecdb import`: points from JSON lines or CSV, resumable."""
+"""`vecdb import`: points from a file of rows, resumable."""
 
 from __future__ import annotations
 
-import csv
-import json
-import math
-import re
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
+import numpy as np
 import typer
 from rich.text import Text
 
 from vecdb.cli.client_commands import DEFAULT_ADDRESS, Address, connect
+from vecdb.cli.resume import keep, load
+from vecdb.cli.row_files import Row, Rows, row_reader
 from vecdb.cli.screen import err, out, progress_bar
 from vecdb.errors import InvalidArgument, NotFound
-from vecdb_client import Client, Collection, ItemFailure, WriteReport
+from vecdb_client import Client, Collection, ItemFailure, Sparse, WriteReport
 
 CHUNK_ROWS = 2_000
 SHOWN_FAILURES = 10
-CELL_CHARACTERS_MAX = 64 << 20
-NUMBER_CHARACTERS_MAX = 300
 _RESERVED = ("vector", "vectors", "payload")
-
-Row = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -42,7 +36,10 @@ class _State:
 
 
 def import_file(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="*.jsonl or *.csv.")],
+    file: Annotated[
+        Path,
+        typer.Argument(exists=True, dir_okay=False, help="*.jsonl, *.csv, *.parquet or *.npy."),
+    ],
     collection: Annotated[str, typer.Argument(help="Made when it is missing.")],
     id_field: Annotated[
         str, typer.Option("--id", help="Field of the id; the row number where it is missing.")
@@ -60,13 +57,15 @@ def import_file(
     ] = False,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
-    """Import points from JSON lines or CSV. Stopped half-way, the same command goes on.
+    """Import points from JSON lines, CSV, Parquet or .npy. Stopped, the same command goes on.
 
     A JSON line is {"id", "vector": [...] | "vectors": {space: [...]}, "payload": {...}}; without
-    "payload" all other fields are the payload. A CSV row's other columns are the payload, numbers
-    where they read as such. Points of ids that exist are replaced.
+    "payload" all other fields are the payload. Rows of CSV and Parquet likewise: other columns are
+    the payload, numbers where they read as such. The rows of an .npy array (n, dim) are vectors;
+    NAME.jsonl beside NAME.npy has a line with id and payload for each. Points of ids that exist are
+    replaced. What `vecdb export` wrote comes back as it was.
     """
-    rows = _reader(file)
+    rows = row_reader(file)
     stat = file.stat()
     state = _State(collection, stat.st_size, stat.st_mtime_ns)
     if not restart:
@@ -92,7 +91,7 @@ def import_file(
 def _run(
     file: Path,
     target: Collection,
-    rows: _Rows,
+    rows: Rows,
     state: _State,
     id_field: str,
     text_field: str | None,
@@ -121,7 +120,7 @@ def _run(
                     )
             state.rows += len(chunk)
             state.failed += len(report.failures)
-            _save(file, state)
+            keep(_state_path(file), state)
             done += len(chunk)
             rate = f"{done / (time.perf_counter() - started):,.0f} rows/s"
             progress.update(task, completed=state.rows, rate=rate)
@@ -132,7 +131,7 @@ def _run(
 def _target(
     client: Client,
     name: str,
-    rows: _Rows,
+    rows: Rows,
     text_field: str | None,
     model: str | None,
     metric: str | None,
@@ -148,7 +147,7 @@ def _target(
             raise NotFound("the server has no model to encode text with")
         return client.create_collection(name, model=model or models[0].name, metric=metric)  # type: ignore[arg-type]
     vector = rows.peek().get("vector")
-    if not isinstance(vector, list):
+    if not isinstance(vector, (list, np.ndarray)):
         raise InvalidArgument(
             f"collection {name!r} does not exist, and the first row has no vector to make it for",
             hint="encode a text field with --text FIELD, or make it: vecdb collections create",
@@ -156,97 +155,13 @@ def _target(
     return client.create_collection(name, dim=len(vector), metric=metric or "cosine")  # type: ignore[arg-type]
 
 
-class _Rows:
-    """Rows with a look at the first one."""
-
-    def __init__(self, rows: Iterator[Row]) -> None:
-        self._rows = rows
-        self._ahead: list[Row] = []
-
-    def __iter__(self) -> _Rows:
-        return self
-
-    def __next__(self) -> Row:
-        return self._ahead.pop() if self._ahead else next(self._rows)
-
-    def peek(self) -> Row:
-        """Return the next row without taking it; empty at the end."""
-        if not self._ahead:
-            self._ahead = list(islice(self._rows, 1))
-        return self._ahead[0] if self._ahead else {}
-
-
-def _reader(file: Path) -> _Rows:
-    suffix = file.suffix.lower()
-    if suffix in (".jsonl", ".ndjson", ".json"):
-        return _Rows(_json_lines(file))
-    if suffix in (".csv", ".tsv"):
-        return _Rows(_csv_rows(file, "\t" if suffix == ".tsv" else ","))
-    raise InvalidArgument(f"{file.name}: expected .jsonl, .ndjson, .csv or .tsv")
-
-
-def _json_lines(file: Path) -> Iterator[Row]:
-    for number, line in _text_lines(file):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InvalidArgument(f"{file.name}, line {number}: not JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise InvalidArgument(
-                f"{file.name}, line {number}: expected an object, got {type(row).__name__}"
-            )
-        yield row
-
-
-def _csv_rows(file: Path, delimiter: str) -> Iterator[Row]:
-    csv.field_size_limit(CELL_CHARACTERS_MAX)
-    reader = csv.DictReader((line for _, line in _text_lines(file)), delimiter=delimiter)
-    try:
-        for row in reader:
-            if None in row:
-                raise InvalidArgument(
-                    f"{file.name}, line {reader.line_num}: more columns than the header has"
-                )
-            yield {name: _typed(value) for name, value in row.items() if value is not None}
-    except csv.Error as error:
-        raise InvalidArgument(f"{file.name}, line {reader.line_num}: {error}") from None
-
-
-def _text_lines(file: Path) -> Iterator[tuple[int, str]]:
-    """Yield number and text of each line. Raises InvalidArgument for one that is not UTF-8."""
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise InvalidArgument(f"{file.name}, line {number}: not UTF-8: {error}") from None
-
-
-# As a person writes a number: 007 and 1_000 are names, and nan and inf are no JSON.
-_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
-
-
-def _typed(value: str) -> object:
-    if value.startswith("["):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    found = _NUMBER.fullmatch(value)
-    if found is None or len(value) > NUMBER_CHARACTERS_MAX:
-        return value
-    number = int(value) if found[1] is None and found[2] is None else float(value)
-    return number if math.isfinite(number) else value
-
-
 def _point(row: Row, number: int, id_field: str, text_field: str | None) -> Row:
     name = row.get(id_field)
     point: Row = {"id": str(number + 1) if name is None or name == "" else str(name)}
-    for key in ("vector", "vectors"):
-        if key in row:
-            point[key] = row[key]
+    if "vector" in row:
+        point["vector"] = row["vector"]
+    if "vectors" in row:
+        point["vectors"] = {name: _vector(value) for name, value in row["vectors"].items()}
     payload = row.get("payload")
     if not isinstance(payload, dict):
         payload = {key: value for key, value in row.items() if key not in (*_RESERVED, id_field)}
@@ -256,19 +171,21 @@ def _point(row: Row, number: int, id_field: str, text_field: str | None) -> Row:
     return point
 
 
+def _vector(value: object) -> object:
+    """Return a vector as the client takes it: a sparse one is an object in a file."""
+    if isinstance(value, dict) and value.keys() == {"indices", "values"}:
+        return Sparse(**value)
+    return value
+
+
 def _state_path(file: Path) -> Path:
     return file.with_name(file.name + ".vecdb-import")
 
 
 def _resumed(file: Path, fresh: _State) -> _State:
-    try:
-        saved = _State(**json.loads(_state_path(file).read_text()))
-    except FileNotFoundError:
+    saved = load(_state_path(file), _State)
+    if saved is None:
         return fresh
-    except (OSError, ValueError, TypeError) as error:
-        raise InvalidArgument(
-            f"{_state_path(file)} cannot be read: {error}", hint="use --restart to begin again"
-        ) from None
     same = (saved.collection, saved.size, saved.modified_ns)
     if same != (fresh.collection, fresh.size, fresh.modified_ns):
         raise InvalidArgument(
@@ -277,10 +194,3 @@ def _resumed(file: Path, fresh: _State) -> _State:
             hint="use --restart to import this file from its first row",
         )
     return saved
-
-
-def _save(file: Path, state: _State) -> None:
-    path = _state_path(file)
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(json.dumps(asdict(state)))
-    temporary.replace(path)

@@ -1,0 +1,174 @@
+"""`vecdb export`, and `vecdb import` of what it wrote: the same points, after kill -9 as well."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.live import LiveServer
+from vecdb.cli import main
+from vecdb_client import Client, Collection, Space, Sparse, SparseSpace, StoredPoint
+
+Run = Callable[..., tuple[int, str]]
+
+# Numbers that need all their digits, and the smallest.
+ODD = [0.1, -1.1754945e-38, 1e-45, 3.4028235e16, 1 / 3]
+PAYLOADS = [{}, {"n": 1}, {"text": '北京\n🙂 "quoted"', "deep": {"a": [1.5, None, True]}}]
+
+
+@pytest.fixture
+def run(
+    server: LiveServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Return a function that runs a command here and returns its status and what it said."""
+    monkeypatch.setenv("VECDB_ADDRESS", server.address)
+
+    def call(*words: object) -> tuple[int, str]:
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", ["vecdb", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return int(ended.value.code or 0), " ".join((said.out + said.err).split())
+
+    return call
+
+
+def make(client: Client, name: str) -> Collection:
+    spaces = {"": Space(5, "dot"), "ti/tle": Space(2, "euclid"), "words": SparseSpace()}
+    return client.create_collection(name, spaces=spaces)
+
+
+@pytest.fixture
+def source(client: Client) -> Iterator[Collection]:
+    """2,500 points, of all kinds there are."""
+    made = make(client, "source")
+    points = []
+    for n in range(2_500):
+        vectors = {}
+        if n % 7:
+            vectors[""] = np.roll(ODD, n).astype(np.float32) if n % 5 else [n, 0, 1, 2, 3]
+        if n % 3 == 0:
+            vectors["ti/tle"] = [n, -n]
+        if n % 11 == 0:
+            vectors["words"] = Sparse([n, 2**32 - 1], [0.1, -2])
+        points.append({"id": f"{n:04}\u2028é", "vectors": vectors, "payload": PAYLOADS[n % 3]})
+    made.upsert(points)
+    yield made
+    for name in ("source", "target"):
+        client.delete_collection(name, if_exists=True)
+
+
+def content(points: Iterator[StoredPoint] | Collection) -> list[tuple[object, ...]]:
+    listed = points.list(with_vectors=True) if isinstance(points, Collection) else points
+    return [
+        (
+            point.id,
+            point.payload,
+            {name: vector.tobytes() for name, vector in point.vectors.items()},
+            {n: (list(s.indices), list(s.values)) for n, s in point.sparse.items()},
+        )
+        for point in listed
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_a_collection_comes_back_as_it_was(
+    client: Client, source: Collection, run: Run, tmp_path: Path, suffix: str
+) -> None:
+    file = tmp_path / f"points.{suffix}"
+    target = make(client, "target")
+    assert run("export", "source", file)[0] == 0
+    status, said = run("import", file, "target")
+    assert (status, "2,500 points imported" in said) == (0, True), said
+    assert content(target) == content(source)
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+def test_an_npy_file_has_the_vectors_and_its_lines_the_rest(
+    client: Client, source: Collection, run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "vectors.npy"
+    status, said = run("export", "source", file)
+    assert status == 0
+    held = [point for point in source.list(with_vectors=True) if point.vector is not None]
+    assert f"{2_500 - len(held)} points have no vector" in said
+    vectors = np.load(file)
+    assert vectors.dtype == np.float32
+    assert vectors.tobytes() == b"".join(point.vector.tobytes() for point in held)
+    assert run("import", file, "target")[0] == 0
+    target = client.collection("target")
+    assert [(p.id, p.payload, p.vector) for p in target.list(with_vectors=True)] == [
+        (p.id, p.payload, p.vector) for p in held
+    ]
+
+
+def test_a_filter_and_another_space(source: Collection, run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "two.npy"
+    assert run("export", "source", file, "--space", "ti/tle", "--where", "n=1")[0] == 0
+    assert np.load(file).shape == (0, 2)  # no point has both
+    assert run("export", "source", file, "--space", "ti/tle", "--restart")[0] == 0
+    assert np.load(file).shape == (834, 2)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "npy"])
+def test_killed_half_way_it_goes_on(
+    server: LiveServer, source: Collection, run: Run, tmp_path: Path, suffix: str
+) -> None:
+    whole, file = tmp_path / f"whole.{suffix}", tmp_path / f"killed.{suffix}"
+    assert run("export", "source", whole)[0] == 0
+    small = "import vecdb.cli as c; c.export_file.PAGE_POINTS = 40; c.main()"
+    environment = {**os.environ, "VECDB_ADDRESS": server.address}
+    state = file.with_name(file.name + ".vecdb-export")
+    kills = 0
+    while not file.exists() or state.exists():
+        process = subprocess.Popen(
+            [sys.executable, "-c", small, "export", "source", str(file)],
+            env=environment,
+            stderr=subprocess.PIPE,
+        )
+        before = state.read_text() if state.exists() else ""
+        while process.poll() is None and kills < 3:
+            if state.exists() and state.read_text() not in ("", before):
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+                break
+        _, said = process.communicate(timeout=60)
+        assert process.returncode in (0, -signal.SIGKILL), said
+    assert kills == 3
+    assert file.read_bytes() == whole.read_bytes()
+    lines = file.with_suffix(".jsonl").read_bytes()
+    assert lines == whole.with_suffix(".jsonl").read_bytes()
+
+
+def test_what_cannot_be_exported_is_said(source: Collection, run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "points.jsonl"
+    for words, expected in (
+        (("nowhere", file), "nowhere"),
+        (("source", tmp_path / "points.xlsx"), "expected .jsonl"),
+        (("source", tmp_path / "points.npy", "--space", "words"), "expected one of"),
+        (("source", file, "--where", "n"), "--where"),
+    ):
+        status, said = run("export", *words)
+        assert (status, expected in said) == (1, True), said
+        assert not list(tmp_path.iterdir())
+    file.write_text("mine")
+    status, said = run("export", "source", file)
+    assert (status, "--restart" in said) == (1, True), said
+    assert file.read_text() == "mine"
+    state = file.with_name(file.name + ".vecdb-export")
+    kept = {"collection": "source", "where": [], "points": 9, "sizes": [999_999], "token": "x"}
+    for text in (json.dumps(kept), json.dumps({**kept, "collection": "other"}), "{", "[]"):
+        state.write_text(text)
+        status, said = run("export", "source", file)
+        assert (status, "--restart" in said) == (1, True), said
+    assert file.read_text() == "mine"
