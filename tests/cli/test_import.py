@@ -7,10 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from tests.live import LiveServer
 from vecdb.cli import main
@@ -240,6 +244,49 @@ def test_a_cell_may_be_long(run: Run, rows: Collection, tmp_path: Path) -> None:
 
 
 # --- going on
+
+
+def test_a_parquet_table_of_anybody(run: Run, rows: Collection, tmp_path: Path) -> None:
+    file = tmp_path / "table.parquet"
+    columns = {
+        "id": ["a", "b", None],
+        "vector": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]],
+        "at": [datetime(2024, 2, 29, 12), None, datetime(2024, 3, 1, tzinfo=UTC)],
+        "day": [date(2024, 2, 29), None, None],
+        "tags": [["x"], [], None],
+        "count": [2**53 + 1, None, 0],
+    }
+    columns["at"] = [moment and moment.replace(tzinfo=None) for moment in columns["at"]]
+    parquet.write_table(pyarrow.table(columns), file)
+    done(run(file), file, 3)
+    assert stored(rows) == {
+        "a": {"at": "2024-02-29T12:00:00Z", "day": "2024-02-29", "tags": ["x"], "count": 2**53 + 1},
+        "b": {"tags": []},
+        "3": {"at": "2024-03-01T00:00:00Z", "count": 0},
+    }
+    parquet.write_table(pyarrow.table({"id": ["a"], "raw": [b"x"]}), file)
+    failed(run(file), "raw", "bytes")
+    file.write_bytes(b"PAR1 no PAR1")
+    failed(run(file), "table.parquet", "Parquet")
+
+
+def test_an_npy_array(run: Run, rows: Collection, client: Client, tmp_path: Path) -> None:
+    file = tmp_path / "vectors.npy"
+    vectors = np.arange(12, dtype=np.float64).reshape(4, 3) + 0.5
+    np.save(file, vectors)
+    done(run(file, "--metric", "dot"), file, 4)
+    assert [(p.id, list(p.vector)) for p in rows.list(with_vectors=True)] == [
+        (str(n + 1), list(vector)) for n, vector in enumerate(vectors.tolist())
+    ]
+    lines(tmp_path, {"id": "a", "payload": {"n": 1}}, {"n": 2}, name="vectors.jsonl")
+    failed(run(file), "vectors.jsonl has 2 rows", "4")
+    lines(tmp_path, *[{"id": str(n)} for n in range(5)], name="vectors.jsonl")
+    failed(run(file, "--restart"), "vectors.jsonl", "more than the 4")
+    for wrong in (np.zeros(3), np.array([["a", "b"]]), np.array([{}])):
+        np.save(file, wrong)
+        failed(run(file, "--restart"), "vectors.npy")
+    file.write_text("no array")
+    failed(run(file, "--restart"), "vectors.npy")
 
 
 def test_a_state_of_another_import_is_refused(run: Run, rows, tmp_path: Path) -> None:

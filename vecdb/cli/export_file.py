@@ -16,7 +16,7 @@ import typer
 
 from vecdb.cli.client_commands import DEFAULT_ADDRESS, Address, Where, connect, parse_where
 from vecdb.cli.resume import keep, load
-from vecdb.cli.row_files import JSON_LINES, NAMED, arrow_parquet, beside
+from vecdb.cli.row_files import JSON_LINES, NAMED, beside, pyarrow_for
 from vecdb.cli.screen import err, progress_bar
 from vecdb.errors import InvalidArgument
 from vecdb_client import Collection, Page, SparseSpace, StoredPoint
@@ -222,17 +222,14 @@ class _Parquet:
     left_out = 0
 
     def __init__(self, file: Path, spaces: dict[str, Any]) -> None:
-        parquet = arrow_parquet(file)
-        import pyarrow as arrow  # an extra
-
-        self._arrow = arrow
+        self._arrow = arrow = pyarrow_for(file)
         self._spaces = spaces
         fields = [("id", arrow.string()), ("payload", arrow.string())]
         for name, space in spaces.items():
             fields.append((_column(name), _arrow_type(arrow, space)))
         self._schema = arrow.schema(fields)
         self._file, self._temporary = file, file.with_name(file.name + ".new")
-        self._writer = parquet.ParquetWriter(self._temporary, self._schema)
+        self._writer = arrow.parquet.ParquetWriter(self._temporary, self._schema)
 
     def write(self, points: Sequence[StoredPoint]) -> int:
         columns: dict[str, list[object]] = {

@@ -147,25 +147,24 @@ def _npy_rows(file: Path) -> Iterator[Row]:
 
 
 def _parquet_rows(file: Path) -> Iterator[Row]:
-    parquet = arrow_parquet(file)
+    arrow = pyarrow_for(file)
     try:
-        batches = parquet.ParquetFile(file).iter_batches(BATCH_ROWS)
-        for batch in batches:
+        for batch in arrow.parquet.ParquetFile(file).iter_batches(BATCH_ROWS):
             for row in batch.to_pylist():
                 yield _from_columns(row)
-    except (OSError, parquet.lib.ArrowException) as error:
+    except (OSError, arrow.ArrowException) as error:
         raise InvalidArgument(f"{file.name}: not a sound Parquet file: {error}") from None
 
 
-def arrow_parquet(file: Path) -> Any:  # noqa: ANN401 - a module
-    """Return pyarrow.parquet. Raises InvalidArgument where it is not installed."""
+def pyarrow_for(file: Path) -> Any:  # noqa: ANN401 - a module
+    """Return pyarrow with pyarrow.parquet. Raises InvalidArgument where it is not installed."""
     try:
         import pyarrow.parquet  # an extra
     except ImportError:
         raise InvalidArgument(
             f"{file.name}: Parquet needs pyarrow", hint="pip install 'vecdb[parquet]'"
         ) from None
-    return pyarrow.parquet
+    return pyarrow
 
 
 def _from_columns(columns: Row) -> Row:
@@ -178,10 +177,17 @@ def _from_columns(columns: Row) -> Row:
         if name.startswith(NAMED):
             vectors[name.removeprefix(NAMED)] = value
         elif name == "payload" and isinstance(value, str):
-            row[name] = json.loads(value)
+            row[name] = _payload(value)
         else:
             row[name] = _as_json(name, value)
     return {**row, "vectors": vectors} if vectors else row
+
+
+def _payload(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _as_json(name: str, value: object) -> object:
