@@ -74,10 +74,11 @@ class Run:
 
     def do(self, step: dict[str, Any], where: str) -> None:
         """Do a step; fail with where it is and what was expected."""
-        unknown = step.keys() - {"about", "call", "request", "reply", "replies", "error"}
+        unknown = step.keys() - {"about", "call", "request", "reply", "replies", "endless", "error"}
         assert not unknown, f"{where}: {unknown}"
         try:
-            replies = self._call(step["call"], self._filled(step["request"]))
+            first = len(step["replies"]) if step.get("endless") else None
+            replies = self._call(step["call"], self._filled(step["request"]), first)
         except grpc.RpcError as error:
             if "error" not in step:
                 raise AssertionError(f"{where}: {error}") from None
@@ -89,7 +90,7 @@ class Run:
         else:
             self._check(step.get("reply", {}), replies[0], where)
 
-    def _call(self, name: str, request: Any) -> list[Any]:
+    def _call(self, name: str, request: Any, first: int | None) -> list[Any]:
         method = METHODS[name]
         message = json_format.ParseDict(request, GetMessageClass(method.input_type)())
         open_call = (
@@ -101,12 +102,15 @@ class Run:
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
         answer = call(message, timeout=60)
-        return [
+        replies = [
             json_format.MessageToDict(
                 each, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
             )
-            for each in (answer if method.server_streaming else [answer])
+            for each in (itertools.islice(answer, first) if method.server_streaming else [answer])
         ]
+        if first is not None:
+            answer.cancel()
+        return replies
 
     def _filled(self, value: Any) -> Any:
         """Return a part of a request with what stands for values put in."""

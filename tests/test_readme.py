@@ -1,4 +1,4 @@
-"""The README's example runs as it stands, against a real server."""
+"""The examples of the READMEs run as they stand, against a real server."""
 
 from __future__ import annotations
 
@@ -9,11 +9,29 @@ import pytest
 from tests.live import REPOSITORY, LiveServer
 
 
-def test_readme_example(text_server: LiveServer, capsys: pytest.CaptureFixture[str]) -> None:
-    readme = (REPOSITORY / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+def examples(readme: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", (REPOSITORY / readme).read_text(), re.S | re.M)
+
+
+def run(code: str, server: LiveServer) -> None:
+    code = code.replace('Client("127.0.0.1:6363"', f'Client("{server.address}"')
+    code = code.replace("Client()", f'Client("{server.address}")')
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_the_first_example(text_server: LiveServer, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = examples("README.md")
     assert len(code.strip().splitlines()) <= 10
-    exec(code.replace("127.0.0.1:6363", text_server.address), {})
+    run(code, text_server)
     printed = capsys.readouterr().out.split()
     assert printed[0] == "dune"
     assert "'year': 1965" in " ".join(printed)
+    with text_server.client() as client:
+        client.delete_collection("books")
+
+
+@pytest.mark.parametrize("code", examples("clients/python/README.md"))
+def test_the_client(text_server: LiveServer, capsys: pytest.CaptureFixture[str], code: str) -> None:
+    """One after the other: later examples speak of what earlier ones wrote."""
+    run(code, text_server)
+    assert capsys.readouterr().out

@@ -277,6 +277,7 @@ COUNTS = {
     "writes",
     "retained",
     "workers",
+    "streams",
 }
 
 

@@ -74,6 +74,7 @@ class LimitsConfig:
     collections: int = setting(10_000, "collections of a server", 1, 1_000_000)
     filter_nodes: int = setting(1_000, "nodes and values of a filter", 1, 100_000)
     filter_depth: int = setting(32, "levels of a filter", 1, 64)
+    streams: int = setting(100, "Watch calls open at once in a process", 1, 4096)
     queued_writes: int = setting(256, "writes that wait for the writer", 1, 100_000)
 
 

@@ -150,6 +150,12 @@ class Conflict(VecdbError):
     reason = "CONFLICT"
 
 
+class HorizonPassed(VecdbError):
+    """What is asked for lies further back than is kept."""
+
+    reason = "HORIZON_PASSED"
+
+
 class Overloaded(VecdbError):
     """A bounded queue is full."""
 

@@ -16,6 +16,7 @@ from vecdb.collection.reader import Reader
 from vecdb.collection.recall import RecallMonitor
 from vecdb.collection.snapshot import Snapshot
 from vecdb.collection.upkeep import BuildTotals, Upkeep
+from vecdb.collection.watch import Watcher
 from vecdb.config import StorageConfig
 from vecdb.errors import ReadOnly
 from vecdb.storage.command import Puts, WriteCommand
@@ -156,6 +157,10 @@ class Collection:
         deadline: of time.monotonic; work on it that may take long then raises DeadlineExceeded.
         """
         return self._reader.snapshot(deadline)
+
+    def watch(self, after: int | None) -> Watcher:
+        """Return what follows the writes behind one, or those from now on; see Watcher."""
+        return Watcher(self._store, after)
 
     def look(self, deadline: float = math.inf) -> Snapshot:
         """Return what snapshot() returns, to upkeep: it does not count as use."""

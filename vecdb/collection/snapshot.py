@@ -17,6 +17,7 @@ import numpy as np
 
 from vecdb import kernel
 from vecdb.collection.part_rows import PartRows
+from vecdb.collection.points import point_of, vectors_of
 from vecdb.collection.view import View
 from vecdb.errors import (
     Corrupt,
@@ -33,7 +34,6 @@ from vecdb.query.sparse import nearest_sparse
 from vecdb.segment.bitmaps import rows_in
 from vecdb.segment.vectors import Effort, mixed, scores_and_distances
 from vecdb.storage.codec import NumberedSchema, RecordView
-from vecdb.storage.sparse import decode_sparse
 from vecdb.storage.store import Ranked, ReadTxn
 from vecdb.types import (
     F32,
@@ -351,25 +351,10 @@ class Snapshot:
                     yield name, slot
 
     def _vectors(self, record: RecordView) -> tuple[dict[str, F32], dict[str, SparseVector]]:
-        names = self._schema.names
-        dense: dict[str, F32] = {}
-        sparse: dict[str, SparseVector] = {}
-        for number, cell in record.vector_bytes().items():
-            name = names[number]
-            if self._schema.schema.space(name) is None:
-                sparse[name] = decode_sparse(cell)
-            else:
-                dense[name] = np.frombuffer(cell, "<f4").astype(np.float32, copy=False)
-        return dense, sparse
+        return vectors_of(record, self._schema)
 
     def _point(self, record: RecordView, wanted: Wanted) -> Point:
-        texts = {}
-        if wanted.texts:
-            names = self._schema.names
-            texts = {names[number]: text for number, text in record.texts().items()}
-        vectors, sparse = self._vectors(record) if wanted.vectors else ({}, {})
-        payload = record.payload if wanted.payload else b""
-        return Point(record.id, payload, record.version, vectors, texts, sparse)
+        return point_of(record, self._schema, wanted)
 
     # A token is the last id seen, bound to the collection and the filter it goes on with.
 

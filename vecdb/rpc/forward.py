@@ -25,6 +25,7 @@ READS = frozenset(
         "/vecdb.v1.Points/Get",
         "/vecdb.v1.Points/List",
         "/vecdb.v1.Points/Count",
+        "/vecdb.v1.Points/Watch",
     )
 )
 """What a query worker answers from its own maps."""

@@ -11,12 +11,12 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
 
-from vecdb.errors import DeadlineExceeded, Unavailable, VecdbError
+from vecdb.errors import DeadlineExceeded, Overloaded, Unavailable, VecdbError
 from vecdb.metrics import Metrics
 from vecdb.rpc import dispatch, status
 from vecdb.rpc.deadline import remaining_s
@@ -30,8 +30,10 @@ OURS = "vecdb."
 
 
 class CallInterceptor(grpc.ServerInterceptor):
-    """Wraps unary calls; streams of the standard services pass through.
+    """Wraps calls; streams of the standard services pass through.
 
+    streams: streams of ours open at once; more are refused. A behaviour that streams yields None
+    where it has nothing to say yet, so that it can be ended.
     working: calls of ours that are worked on at once where the dispatcher does not see to it;
     others wait, and health never does.
     forwarder: where calls go that are no reads; None answers all here. counted: whether calls are
@@ -42,6 +44,7 @@ class CallInterceptor(grpc.ServerInterceptor):
         self,
         metrics: Metrics,
         working: int,
+        streams: int,
         *,
         forwarder: Forwarder | None = None,
         counted: bool = True,
@@ -53,6 +56,8 @@ class CallInterceptor(grpc.ServerInterceptor):
         self._turns: queue.SimpleQueue[None] = queue.SimpleQueue()
         for _ in range(working):
             self._turns.put(None)
+        self._streams = threading.Semaphore(streams)
+        self._streams_max = streams
         self._draining = threading.Event()
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}  # wrapped, by method
 
@@ -71,9 +76,11 @@ class CallInterceptor(grpc.ServerInterceptor):
             return wrapped
         handler = continuation(handler_call_details)
         # Methods that are not ours are not remembered: a caller may invent any number of them.
-        if handler is None or handler.unary_unary is None:
+        if handler is None:
             return handler
         _, service, method = handler_call_details.method.split("/", 2)
+        if handler.unary_unary is None:
+            return self._stream(handler, service, method)
         labels = ("unary", service, method)
         if self._is_forwarded(handler_call_details.method):
             wrapped = grpc.unary_unary_rpc_method_handler(
@@ -87,6 +94,61 @@ class CallInterceptor(grpc.ServerInterceptor):
             )
         self._handlers[handler_call_details.method] = wrapped
         return wrapped
+
+    def _stream(
+        self,
+        handler: grpc.RpcMethodHandler[Any, Any],
+        service: str,
+        method: str,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return the handler of a stream, wrapped if it is one of ours. They have no turns."""
+        if not service.startswith(OURS):
+            return handler
+        labels = ("server_stream", service, method)
+        behaviour, metrics = handler.unary_stream, self._metrics
+        assert behaviour is not None  # we have no streams of requests
+
+        def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: ANN401
+            metrics.started.labels(*labels).inc()
+            begun = time.perf_counter()
+            code = grpc.StatusCode.OK
+            try:
+                yield from self._bounded(behaviour(request, context))
+                if not context.is_active():
+                    code = grpc.StatusCode.CANCELLED
+            except Exception as error:
+                code, text, trailer = _failure(error, labels)
+                context.set_trailing_metadata(trailer)
+                context.abort(code, text)
+            except GeneratorExit:
+                code = grpc.StatusCode.CANCELLED
+                raise
+            finally:
+                metrics.handled.labels(*labels, code.name).inc()
+                metrics.handling.labels(*labels).observe(time.perf_counter() - begun)
+
+        return grpc.unary_stream_rpc_method_handler(
+            stream,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    def _bounded(self, replies: Iterator[Any]) -> Iterator[Any]:
+        """Yield what a stream says, for as long as the server has room, and is not stopping."""
+        if not self._streams.acquire(blocking=False):
+            raise Overloaded(
+                f"{self._streams_max} streams are open already",
+                hint="close some, or raise limits.streams",
+                retry_after_s=1.0,
+            )
+        try:
+            for reply in replies:
+                if self._draining.is_set():
+                    raise Unavailable("the server is stopping", retry_after_s=1.0)
+                if reply is not None:
+                    yield reply
+        finally:
+            self._streams.release()
 
     def _here(self, behaviour: Behaviour, labels: tuple[str, str, str]) -> Behaviour:
         """Return what works on a call in this process: in turn, if it is one of ours."""

@@ -68,7 +68,7 @@ class RpcServer:
         """
         limits = config.limits
         self._calls = CallInterceptor(
-            metrics, config.server.threads, forwarder=forwarder, counted=counted
+            metrics, config.server.threads, limits.streams, forwarder=forwarder, counted=counted
         )
         self._server = grpc.server(
             Dispatcher(config.server.calls, config.server.threads),

@@ -16,6 +16,7 @@ CODES: dict[type[VecdbError], grpc.StatusCode] = {
     errors.AlreadyExists: Code.ALREADY_EXISTS,
     errors.FailedPrecondition: Code.FAILED_PRECONDITION,
     errors.Conflict: Code.ABORTED,
+    errors.HorizonPassed: Code.OUT_OF_RANGE,
     errors.Overloaded: Code.RESOURCE_EXHAUSTED,
     errors.StorageFull: Code.RESOURCE_EXHAUSTED,
     errors.Unavailable: Code.UNAVAILABLE,

@@ -172,6 +172,11 @@ class ReadTxn:
             found.append(change)
         return found if len(found) == self.state.applied_seq - after else None
 
+    def change(self, seq: int) -> Change | None:
+        """Return what one write changed, or None when it is not kept any more, or bad."""
+        sealed = self._txn.get(slot_key(seq), db=self._db[b"changes"])
+        return None if sealed is None else self._change(seq, sealed)
+
     def _change(self, seq: int, sealed: bytes | memoryview) -> Change | None:
         try:
             return Change.decode(seq, codec.unseal(b"changes", slot_key(seq), sealed))

@@ -1,20 +1,14 @@
-"""Connections: restarts, Unix sockets, and the README's examples as they stand."""
+"""Connections: restarts and Unix sockets."""
 
 from __future__ import annotations
 
-import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import grpc
-import pytest
 
 from vecdb_client import Client
 from vecdb_client.pb import points_pb2, points_pb2_grpc
-
-README = Path(__file__).parents[1] / "README.md"
-EXAMPLES = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
 
 
 class Counter(points_pb2_grpc.PointsServicer):
@@ -50,14 +44,3 @@ def test_outlasts_a_restart():
         assert books.count() == 7  # unavailable at first, then answered
         timer.join()
     again[0].stop(0).wait()
-
-
-@pytest.mark.parametrize("example", EXAMPLES)
-def test_readme(example, server, capsys):
-    assert len(EXAMPLES) == 6
-    code = example.replace('Client("127.0.0.1:6363"', f'Client("{server.address}"')
-    code = code.replace("Client()", f'Client("{server.address}")')
-    with Client(server.address) as db:
-        db.collection("books").upsert([{"id": "dune", "vector": [1, 0, 0]}])
-    exec(compile(code, "README.md", "exec"), {})
-    assert capsys.readouterr().out

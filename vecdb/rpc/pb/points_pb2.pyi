@@ -130,3 +130,31 @@ class ListPointsResponse(_message.Message):
     damaged: _containers.RepeatedScalarFieldContainer[str]
     commit_seq: int
     def __init__(self, points: _Optional[_Iterable[_Union[_common_pb2.Point, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., damaged: _Optional[_Iterable[str]] = ..., commit_seq: _Optional[int] = ...) -> None: ...
+
+class WatchRequest(_message.Message):
+    __slots__ = ("collection", "after_seq", "with_vectors", "with_texts", "without_payload")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    AFTER_SEQ_FIELD_NUMBER: _ClassVar[int]
+    WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
+    WITH_TEXTS_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    after_seq: int
+    with_vectors: bool
+    with_texts: bool
+    without_payload: bool
+    def __init__(self, collection: _Optional[str] = ..., after_seq: _Optional[int] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ...) -> None: ...
+
+class WatchResponse(_message.Message):
+    __slots__ = ("deleted", "points", "commit_seq", "complete", "warnings")
+    DELETED_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    deleted: _containers.RepeatedScalarFieldContainer[str]
+    points: _containers.RepeatedCompositeFieldContainer[_common_pb2.Point]
+    commit_seq: int
+    complete: bool
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, deleted: _Optional[_Iterable[str]] = ..., points: _Optional[_Iterable[_Union[_common_pb2.Point, _Mapping]]] = ..., commit_seq: _Optional[int] = ..., complete: bool = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -54,6 +54,11 @@ class PointsStub(object):
                 request_serializer=vecdb_dot_v1_dot_points__pb2.ListPointsRequest.SerializeToString,
                 response_deserializer=vecdb_dot_v1_dot_points__pb2.ListPointsResponse.FromString,
                 _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/vecdb.v1.Points/Watch',
+                request_serializer=vecdb_dot_v1_dot_points__pb2.WatchRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_points__pb2.WatchResponse.FromString,
+                _registered_method=True)
 
 
 class PointsServicer(object):
@@ -90,6 +95,17 @@ class PointsServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Watch(self, request, context):
+        """What writes change, as they happen: a stream that goes on until the caller ends it. The first
+        message comes at once, empty, and says where it begins. A caller that comes back with the last
+        complete `commit_seq` misses nothing; OUT_OF_RANGE (HORIZON_PASSED) says that so much has been
+        written since (`storage.changes_retained` writes are kept) that the points must be listed anew.
+        At most `limits.streams` (100) at once in a process of the server.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PointsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,6 +128,11 @@ def add_PointsServicer_to_server(servicer, server):
                     servicer.List,
                     request_deserializer=vecdb_dot_v1_dot_points__pb2.ListPointsRequest.FromString,
                     response_serializer=vecdb_dot_v1_dot_points__pb2.ListPointsResponse.SerializeToString,
+            ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=vecdb_dot_v1_dot_points__pb2.WatchRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_points__pb2.WatchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -222,6 +243,33 @@ class Points(object):
             '/vecdb.v1.Points/List',
             vecdb_dot_v1_dot_points__pb2.ListPointsRequest.SerializeToString,
             vecdb_dot_v1_dot_points__pb2.ListPointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vecdb.v1.Points/Watch',
+            vecdb_dot_v1_dot_points__pb2.WatchRequest.SerializeToString,
+            vecdb_dot_v1_dot_points__pb2.WatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
 
 import grpc
@@ -20,6 +21,7 @@ from vecdb.rpc.pb import common_pb2, points_pb2_grpc
 from vecdb.rpc.pb import points_pb2 as pb
 from vecdb.rpc.services.encode import SpaceEncoder
 from vecdb.rpc.services.reads import check_reply, checked_filter, wanted_of
+from vecdb.rpc.services.watch import watch
 from vecdb.rpc.status import code_number
 from vecdb.types import ItemResult, Op, Put, Space, WriteOutcome
 from vecdb.write.prepare import check_batch, prepare
@@ -209,6 +211,12 @@ class PointsService(points_pb2_grpc.PointsServicer):
             )
         _fill(reply, found, self._limits)
         return reply
+
+    def Watch(
+        self, request: pb.WatchRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.WatchResponse | None]:
+        """Yield what writes change; None for nothing yet."""
+        return watch(self._database, self._limits, request, context)
 
 
 def _fill(

@@ -23,7 +23,10 @@ def checked_filter(
 
 
 def wanted_of(
-    request: points_pb2.GetPointsRequest | points_pb2.ListPointsRequest | search_pb2.QueryRequest,
+    request: points_pb2.GetPointsRequest
+    | points_pb2.ListPointsRequest
+    | points_pb2.WatchRequest
+    | search_pb2.QueryRequest,
 ) -> Wanted:
     """Return which parts of a point a request asks for."""
     return Wanted(not request.without_payload, request.with_vectors, request.with_texts)

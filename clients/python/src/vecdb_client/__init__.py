@@ -16,6 +16,7 @@ from vecdb_client.errors import (
     Internal,
     InvalidArgument,
     NotFound,
+    OutOfRange,
     Overloaded,
     PermissionDenied,
     ResourceExhausted,
@@ -30,6 +31,7 @@ from vecdb_client.filters import F, Filter
 from vecdb_client.retry import NO_RETRIES, RETRIES, Retries
 from vecdb_client.types import (
     BuildStats,
+    Changes,
     CollectionInfo,
     CollectionStats,
     Embedding,
@@ -62,6 +64,7 @@ __all__ = [
     "AlreadyExists",
     "BuildStats",
     "Cancelled",
+    "Changes",
     "Client",
     "Collection",
     "CollectionInfo",
@@ -82,6 +85,7 @@ __all__ = [
     "ItemFailure",
     "ModelInfo",
     "NotFound",
+    "OutOfRange",
     "Overloaded",
     "Page",
     "PermissionDenied",

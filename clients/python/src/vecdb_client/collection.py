@@ -32,6 +32,7 @@ from vecdb_client.protocol import (
 from vecdb_client.status import over_limit
 from vecdb_client.transport import Transport
 from vecdb_client.types import (
+    Changes,
     CollectionInfo,
     CollectionStats,
     GetResult,
@@ -46,6 +47,7 @@ from vecdb_client.types import (
     WriteReport,
 )
 from vecdb_client.vectors import Numbers, SparseLike, SupportsArray, VectorLike
+from vecdb_client.watch import follow
 
 PARALLEL_DEFAULT: Final = 2
 IDS_PER_GET: Final = 1_000
@@ -328,6 +330,30 @@ class Collection:
             token = page.next_page_token
             if not token:
                 return
+
+    def watch(
+        self,
+        after_seq: int | None = None,
+        *,
+        with_vectors: bool = False,
+        with_texts: bool = False,
+        with_payload: bool = True,
+    ) -> Iterator[Changes]:
+        """Yield what writes change, as it happens, until the caller stops asking.
+
+        after_seq: what was written after it comes; None for what is written from now on. The first
+        is empty and says where it begins. Where the server goes away, it is looked for, until
+        the client's timeout_s has passed, and nothing is missed; what was not complete comes
+        anew. Raises OutOfRange when so much was written since that the points must be listed anew.
+        """
+        return follow(
+            self._transport,
+            self.name,
+            after_seq,
+            with_vectors=with_vectors,
+            with_texts=with_texts,
+            with_payload=with_payload,
+        )
 
     def search(
         self,

@@ -6,6 +6,7 @@ VecdbError
 ├── AlreadyExists
 ├── FailedPrecondition     right request, wrong state: NO_MODEL, MODEL_MISMATCH, SCHEMA_MISMATCH ...
 ├── Conflict               a compare-and-set lost
+├── OutOfRange             what is asked for is not kept any more: HORIZON_PASSED
 ├── ResourceExhausted
 │   ├── Overloaded         a queue is full; `retry_after_s` says when to come back
 │   └── StorageFull        disk or map; reads still work
@@ -105,6 +106,12 @@ class Conflict(VecdbError):
     """A compare-and-set lost."""
 
     default_code = "ABORTED"
+
+
+class OutOfRange(VecdbError):
+    """What is asked for lies further back than the server keeps it."""
+
+    default_code = "OUT_OF_RANGE"
 
 
 class ResourceExhausted(VecdbError):

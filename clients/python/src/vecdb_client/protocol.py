@@ -15,7 +15,7 @@ Reply = TypeVar("Reply", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Method(Generic[Request, Reply]):
-    """A unary call. name: such as ``Points.Write``."""
+    """A call, of one reply or of a stream of them. name: such as ``Points.Write``."""
 
     name: str
     request: type[Request]
@@ -59,6 +59,7 @@ WRITE: Final = Method("Points.Write", points_pb2.WriteRequest, points_pb2.WriteR
 GET: Final = Method("Points.Get", points_pb2.GetPointsRequest, points_pb2.GetPointsResponse)
 COUNT: Final = Method("Points.Count", points_pb2.CountRequest, points_pb2.CountResponse)
 LIST: Final = Method("Points.List", points_pb2.ListPointsRequest, points_pb2.ListPointsResponse)
+WATCH: Final = Method("Points.Watch", points_pb2.WatchRequest, points_pb2.WatchResponse)
 QUERY: Final = Method("Search.Query", search_pb2.QueryRequest, search_pb2.QueryResponse)
 ESTIMATE_RECALL: Final = Method(
     "Admin.EstimateRecall", admin_pb2.EstimateRecallRequest, admin_pb2.EstimateRecallResponse

@@ -19,6 +19,7 @@ from vecdb_client.pb import (
 from vecdb_client.requests import METRICS
 from vecdb_client.types import (
     BuildStats,
+    Changes,
     CollectionInfo,
     CollectionStats,
     Embedding,
@@ -134,6 +135,17 @@ def page(reply: points_pb2.ListPointsResponse) -> Page:
         next_page_token=reply.next_page_token,
         damaged=list(reply.damaged),
         commit_seq=reply.commit_seq,
+    )
+
+
+def changes(reply: points_pb2.WatchResponse) -> Changes:
+    """Return what some writes changed."""
+    return Changes(
+        deleted=list(reply.deleted),
+        points=[stored_point(point) for point in reply.points],
+        commit_seq=reply.commit_seq,
+        complete=reply.complete,
+        warnings=list(reply.warnings),
     )
 
 

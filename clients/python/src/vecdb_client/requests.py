@@ -134,6 +134,26 @@ def list_request(
     )
 
 
+def watch_request(
+    collection: str,
+    after_seq: int | None,
+    *,
+    with_vectors: bool,
+    with_texts: bool,
+    with_payload: bool,
+) -> points_pb2.WatchRequest:
+    """Return the request for what writes change after one of them, or from now on."""
+    if after_seq is not None and not 0 <= after_seq < 1 << 64:
+        raise InvalidArgument(f"after_seq is a whole number from 0, got {after_seq!r}")
+    return points_pb2.WatchRequest(
+        collection=collection,
+        after_seq=after_seq,
+        with_vectors=with_vectors,
+        with_texts=with_texts,
+        without_payload=not with_payload,
+    )
+
+
 def query_request(
     collection: str,
     query: Numbers | str | PointId | None,

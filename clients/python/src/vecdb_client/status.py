@@ -16,11 +16,11 @@ DETAILS_TRAILER: Final = "grpc-status-details-bin"
 
 _BY_CODE: Final[dict[str, type[VecdbError]]] = {
     "INVALID_ARGUMENT": errors.InvalidArgument,
-    "OUT_OF_RANGE": errors.InvalidArgument,
     "NOT_FOUND": errors.NotFound,
     "ALREADY_EXISTS": errors.AlreadyExists,
     "FAILED_PRECONDITION": errors.FailedPrecondition,
     "ABORTED": errors.Conflict,
+    "OUT_OF_RANGE": errors.OutOfRange,
     "RESOURCE_EXHAUSTED": errors.ResourceExhausted,
     "UNAVAILABLE": errors.Unavailable,
     "DEADLINE_EXCEEDED": errors.DeadlineExceeded,

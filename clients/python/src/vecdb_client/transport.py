@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
 
 import grpc
 
 from vecdb_client.connections import Connection, Connections
-from vecdb_client.errors import FailedPrecondition, InvalidArgument
+from vecdb_client.errors import FailedPrecondition, InvalidArgument, VecdbError
 from vecdb_client.protocol import Method, Reply, Request
 from vecdb_client.retry import Retries
 from vecdb_client.status import error_of
@@ -64,6 +64,41 @@ class Transport:
             return invoke(request, timeout=timeout, wait_for_ready=wait_for_ready)
 
         return self._attempts(path.strip("/"), once, timeout_s, retry=False)
+
+    def stream(self, method: Method[Request, Reply], request: Request) -> Iterator[Reply]:
+        """Yield the replies of a call that streams: one attempt, without a deadline.
+
+        Raises VecdbError. Ends the call when the caller goes on to something else.
+        """
+        self._check_open()
+        with self._connections.one(self.timeout_s) as connection:
+            try:
+                invoke: Any = connection.channel.unary_stream(
+                    method.path, response_deserializer=method.reply.FromString
+                )
+                call = invoke(request.SerializeToString())
+            except ValueError:
+                self._check_open()
+                raise
+            try:
+                yield from call
+            except grpc.RpcError as failure:
+                raise error_of(failure, method.name) from failure
+            finally:
+                call.cancel()
+
+    def pause_s(self, error: VecdbError, attempt: int, since: float) -> float | None:
+        """Return the seconds to wait before a stream is opened again; None where it is not to be.
+
+        attempt: the first is 1. since: when it was last heard of, in time.monotonic: timeout_s
+        later it is given up, however many attempts that takes.
+        """
+        if self._closed.is_set():
+            return None
+        if error.code == "UNAVAILABLE":
+            self._connections.look_soon()
+        again = min(attempt, max(1, self._retries.attempts_max - 1))
+        return self._retries.pause_s(error, again, since + self.timeout_s - time.monotonic())
 
     def wait(self, seconds: float) -> None:
         """Return after some seconds, or at once when the client is closed."""

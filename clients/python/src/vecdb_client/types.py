@@ -229,6 +229,21 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Changes:
+    """What some writes did, up to and with commit_seq: first `deleted`, then `points`.
+
+    deleted: ids. points: those that were put, as they were when this was sent. complete: whether
+    nothing more of commit_seq follows. warnings: points that were left out, and why.
+    """
+
+    deleted: list[str]
+    points: list[StoredPoint]
+    commit_seq: int
+    complete: bool
+    warnings: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class ItemFailure:
     """An item of a write that was not applied.
 

@@ -1,0 +1,34 @@
+"""Stored records as points."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vecdb.storage.codec import NumberedSchema, RecordView
+from vecdb.storage.sparse import decode_sparse
+from vecdb.types import F32, Point, SparseVector, Wanted
+
+
+def vectors_of(
+    record: RecordView, schema: NumberedSchema
+) -> tuple[dict[str, F32], dict[str, SparseVector]]:
+    """Return the dense and the sparse vectors of a record, by their spaces."""
+    dense: dict[str, F32] = {}
+    sparse: dict[str, SparseVector] = {}
+    for number, cell in record.vector_bytes().items():
+        name = schema.names[number]
+        if schema.schema.space(name) is None:
+            sparse[name] = decode_sparse(cell)
+        else:
+            dense[name] = np.frombuffer(cell, "<f4").astype(np.float32, copy=False)
+    return dense, sparse
+
+
+def point_of(record: RecordView, schema: NumberedSchema, wanted: Wanted) -> Point:
+    """Return what is wanted of a record."""
+    texts = {}
+    if wanted.texts:
+        texts = {schema.names[number]: text for number, text in record.texts().items()}
+    vectors, sparse = vectors_of(record, schema) if wanted.vectors else ({}, {})
+    payload = record.payload if wanted.payload else b""
+    return Point(record.id, payload, record.version, vectors, texts, sparse)
