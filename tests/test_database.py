@@ -182,7 +182,7 @@ def test_collections_limit(path: Path) -> None:
 def test_a_first_start_that_died_is_begun_again(path: Path) -> None:
     Environment(
         path / "catalog",
-        (b"meta", b"collections", b"dropped"),
+        (b"meta", b"collections", b"aliases", b"dropped"),
         read_only=False,
         map_bytes=1 << 20,
         create=True,

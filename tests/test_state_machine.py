@@ -67,6 +67,7 @@ class ServerMachine(RuleBasedStateMachine):
         type(self).runs += 1
         self.name = f"c{type(self).runs}"
         self.restarts = 0
+        self.truncated = False
         self.model = ModelCollection(DIM, self.metric)
         self.connect()
 
@@ -97,6 +98,13 @@ class ServerMachine(RuleBasedStateMachine):
     def delete(self, names: list[str]) -> None:
         report = self.collection.delete(names)
         assert report.found == sum(self.model.delete(name) for name in names)
+
+    @precondition(lambda self: self.model.points and not self.truncated)
+    @rule()
+    def truncate(self) -> None:
+        self.truncated = True  # once in a run: it is about what has grown
+        assert self.client.truncate_collection(self.name).points == len(self.model.points)
+        self.model.points.clear()
 
     @rule(query=VECTORS, filter=FILTERS, k=st.integers(1, 20))
     def search(self, query: list[float], filter: Filter | None, k: int) -> None:

@@ -272,6 +272,7 @@ COUNTS = {
     "calls",
     "dim",
     "spaces",
+    "aliases",
     "collections",
     "open_collections",
     "writes",

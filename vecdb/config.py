@@ -72,6 +72,8 @@ class LimitsConfig:
     text_fields: int = setting(16, "text fields of a collection", 1, 255)
     query_words: int = setting(1_000, "words of a keyword query", 1, 100_000)
     collections: int = setting(10_000, "collections of a server", 1, 1_000_000)
+    aliases: int = setting(10_000, "aliases of a server", 1, 1_000_000)
+    metadata_bytes: int = setting(64 * KIB, "bytes of a collection's metadata", 2, 1 * MIB)
     filter_nodes: int = setting(1_000, "nodes and values of a filter", 1, 100_000)
     filter_depth: int = setting(32, "levels of a filter", 1, 64)
     streams: int = setting(100, "Watch calls open at once in a process", 1, 4096)

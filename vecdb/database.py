@@ -1,54 +1,52 @@
 """A data directory: from a collection's name to the collection, opened when it is first asked for.
 
-One process writes (it holds the LOCK file), any number read. `_lock` guards the table of open
-collections; making and dropping collections happens under `_names_lock`, one at a time.
+One process writes (it holds the LOCK file), any number read. What the catalog says changes under
+`_names_lock`, one change at a time; opened.py keeps collections open.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 import threading
 import time
 import uuid
-from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vecdb.collection.build import Builders
-from vecdb.collection.collection import Collection
 from vecdb.collection.judge import Judged, RecallJudge
-from vecdb.collection.upkeep import BuildTotals
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.errors import (
     AlreadyExists,
-    Corrupt,
-    InvalidArgument,
+    FailedPrecondition,
     LimitExceeded,
     NotFound,
     ReadOnly,
-    StorageFull,
-    Unavailable,
-    VecdbError,
 )
+from vecdb.opened import NEW, OpenCollections, Use
 from vecdb.segment.segment import sync_folder
 from vecdb.storage import codec
 from vecdb.storage.catalog import Catalog, CatalogEntry
+from vecdb.storage.catalog_command import (
+    CreateCollection,
+    DropCollection,
+    SetAliases,
+    Truncate,
+    UpdateCollection,
+)
 from vecdb.storage.codec import NumberedSchema
-from vecdb.storage.command import CreateCollection, DropCollection
 from vecdb.storage.lock import acquire
 from vecdb.storage.store import Store
 from vecdb.storage.writer import Writer
 from vecdb.types import Schema
-from vecdb.write.schema import check_same, check_schema
+from vecdb.write.schema import check_metadata, check_name, check_same, check_schema, is_name
+from vecdb.write.truncate import begin_again
 
 log = logging.getLogger(__name__)
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-_NEW = ".new"
 MAINTAIN_INTERVAL_S = 0.2
 READERS_INTERVAL_S = 30.0
 
@@ -61,31 +59,16 @@ class CollectionInfo:
     schema: Schema
     created_at_ms: int
     quarantined: str = ""
+    metadata: bytes = b""
+    aliases: tuple[str, ...] = ()
 
 
-class _Open:
-    """A place in the table of open collections. users: guarded by the database's lock."""
+@dataclass(frozen=True, slots=True)
+class Truncated:
+    """What a truncation did: how many points it removed, and the seq at which it did."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.users = 0
-        self.opening = threading.Lock()  # guards collection, while it is None
-        self.collection: Collection | None = None
-
-
-class _Use:
-    """A block in which a collection is kept open. No generator: every call passes it."""
-
-    def __init__(self, database: Database, entry: CatalogEntry) -> None:
-        self._database = database
-        self._entry = entry
-
-    def __enter__(self) -> Collection:
-        self._opened, collection = self._database._enter(self._entry)
-        return collection
-
-    def __exit__(self, *raised: object) -> None:
-        self._database._leave(self._entry.uuid, self._opened)
+    points: int
+    seq: int
 
 
 class Database:
@@ -112,12 +95,7 @@ class Database:
         self._limits = limits
         self._read_only = read_only
         self._builders = builders
-        self._lock = threading.Lock()
         self._names_lock = threading.Lock()
-        self._open: OrderedDict[str, _Open] = OrderedDict()
-        self._broken: dict[str, str] = {}
-        self._verified: set[tuple[str, int]] = set()
-        self._built = BuildTotals()
         self._lock_file = None if read_only else acquire(path)
         self._catalog = Catalog(path / "catalog", read_only=read_only)
         if not read_only:
@@ -125,9 +103,10 @@ class Database:
             for folder in (path / "catalog", path, path.parent):
                 sync_folder(folder)
         self._writer = None if read_only else Writer(queue_jobs_max=limits.queued_writes)
+        self._open = OpenCollections(path / "collections", storage, self._writer, self._catalog)
         self._closing = threading.Event()
         self._maintenance: threading.Thread | None = None
-        self._judge = RecallJudge(self._each_open, judged)
+        self._judge = RecallJudge(self._open.each, judged)
         if not read_only:
             self._finish_names()
             self._maintenance = threading.Thread(
@@ -145,10 +124,7 @@ class Database:
             self._writer.close()
         if self._maintenance is not None:
             self._maintenance.join()
-        with self._lock:
-            for opened in self._open.values():
-                self._close_place(opened)
-            self._open.clear()
+        self._open.close()
         self._catalog.close()
         if self._lock_file is not None:
             os.close(self._lock_file)
@@ -156,63 +132,169 @@ class Database:
     # --- names
 
     def create(
-        self, name: str, schema: Schema, *, if_not_exists: bool = False
+        self, name: str, schema: Schema, *, metadata: bytes = b"", if_not_exists: bool = False
     ) -> tuple[CollectionInfo, bool]:
-        """Return the collection of that name, and whether it was made now."""
-        if self._read_only:
-            raise ReadOnly("this process opened the data directory to read")
-        self._check(name, schema)
+        """Return the collection of that name or alias, and whether it was made now.
+
+        metadata: a JSON object of the caller's, or b"".
+        """
+        self._check_writes()
+        check_name(name, "a collection name", "collection.name")
+        check_schema(schema, self._limits)
+        check_metadata(metadata, self._limits, "collection.metadata")
         with self._names_lock:
             there = self._catalog.get(name)
             if there is not None:
                 if not if_not_exists:
-                    raise AlreadyExists(f"collection {name!r} exists", collection=name)
+                    what = "exists" if there.name == name else f"is an alias of {there.name!r}"
+                    raise AlreadyExists(f"collection {name!r} {what}", collection=name)
                 check_same(name, there.schema.schema, schema)
-                return self._info(there), False
+                return self._info(there, self._catalog.aliases()), False
             if self._catalog.count() >= self._limits.collections:
                 raise LimitExceeded(
                     f"there are {self._limits.collections} collections already",
                     hint="delete some, or raise limits.collections",
                 )
             entry = CatalogEntry(
-                name, uuid.uuid4().hex, time.time_ns() // 1_000_000, NumberedSchema.of(schema)
+                name,
+                uuid.uuid4().hex,
+                time.time_ns() // 1_000_000,
+                NumberedSchema.of(schema),
+                metadata,
             )
-            fresh = self._folder(entry.uuid + _NEW)
+            fresh = self._folder(entry.folder + NEW)
             Store.create(fresh / "store", entry.schema, map_bytes=self._storage.map_bytes)
-            for folder in (fresh / "store", fresh, fresh.parent):
-                sync_folder(folder)
+            self._sync(fresh)
+            plain = codec.to_json(entry.schema.to_plain())
             self._catalog.apply(
-                CreateCollection(
-                    name, entry.uuid, entry.created_at_ms, codec.to_json(entry.schema.to_plain())
-                )
+                CreateCollection(name, entry.uuid, entry.created_at_ms, plain, metadata)
             )
-            fresh.rename(self._folder(entry.uuid))
+            fresh.rename(self._folder(entry.folder))
             sync_folder(fresh.parent)
-            return self._info(entry), True
+            return self._info(entry, {}), True
 
     def info(self, name: str) -> CollectionInfo:
         """Return a collection's schema and state. Raises NotFound."""
-        return self._info(self._entry(name))
+        return self._info(self._entry(name), self._catalog.aliases())
 
     def infos(self) -> list[CollectionInfo]:
         """Return all collections by name."""
-        return [self._info(entry) for entry in self._catalog.entries()]
+        names: dict[str, dict[str, str]] = {}
+        for alias, target in self._catalog.aliases().items():
+            names.setdefault(target, {})[alias] = target
+        return [self._info(entry, names.get(entry.name, {})) for entry in self._catalog.entries()]
 
     def count(self) -> int:
         """Return the number of collections."""
         return self._catalog.count()
 
-    def drop(self, name: str) -> None:
-        """Delete a collection; readers under way finish. Raises NotFound."""
-        if self._read_only:
-            raise ReadOnly("this process opened the data directory to read")
+    def update(
+        self,
+        name: str,
+        *,
+        metadata: bytes | None = None,
+        change: Callable[[Schema], Schema] = lambda schema: schema,
+    ) -> CollectionInfo:
+        """Return a collection as it is once it was changed; all processes see it at once.
+
+        metadata: in place of what there is; None leaves it. change: returns another schema, which
+        may differ in the `target_recall` of spaces, or raises. Raises NotFound.
+        """
+        self._check_writes()
+        if metadata is not None:
+            check_metadata(metadata, self._limits, "metadata")
         with self._names_lock:
             entry = self._entry(name)
+            after = replace(
+                entry,
+                schema=replace(entry.schema, schema=change(entry.schema.schema)),
+                metadata=entry.metadata if metadata is None else metadata,
+            )
+            if after != entry:
+                plain = codec.to_json(after.schema.to_plain())
+                self._catalog.apply(UpdateCollection(entry.name, entry.uuid, plain, after.metadata))
+            return self._info(after, self._catalog.aliases())
+
+    def truncate(self, name: str) -> Truncated:
+        """Remove all points of a collection at once; readers under way finish.
+
+        It goes on in a folder of its own, which is its only one from the catalog's commit on; what
+        does not come as far is swept. Raises NotFound, Corrupt, StorageFull.
+        """
+        self._check_writes()
+        with self._names_lock:
+            entry = self._entry(name)
+            with self._open.use(entry) as collection, collection.last() as last:
+                command = Truncate(entry.name, entry.uuid, last.state.applied_seq + 1)
+                fresh = self._folder(replace(entry, truncated_seq=command.seq).folder)
+                shutil.rmtree(fresh, ignore_errors=True)  # of an attempt that failed
+                begin_again(
+                    last,
+                    command,
+                    fresh / "store",
+                    entry.schema,
+                    map_bytes=self._storage.map_bytes,
+                )
+                self._sync(fresh)
+                self._catalog.apply(command)
+                truncated = Truncated(last.state.points, command.seq)
+        self._remove_dropped()
+        return truncated
+
+    def drop(self, name: str) -> None:
+        """Delete a collection; readers under way finish.
+
+        Raises NotFound, and FailedPrecondition for an alias and for what has aliases.
+        """
+        self._check_writes()
+        with self._names_lock:
+            entry = self._entry(name)
+            if entry.name != name:
+                raise FailedPrecondition(
+                    f"{name!r} is an alias of collection {entry.name!r}: nothing was deleted",
+                    hint="delete an alias with Collections.SetAliases, a collection by its name",
+                    alias=name,
+                    collection=entry.name,
+                )
             self._catalog.apply(DropCollection(name, entry.uuid))
         self._remove_dropped()
 
+    def set_aliases(self, aliases: Sequence[tuple[str, str | None]]) -> None:
+        """Have aliases stand for collections, in order; None deletes one. All, or none at all.
+
+        Raises NotFound, AlreadyExists for the name of a collection, LimitExceeded.
+        """
+        self._check_writes()
+        for at, (alias, collection) in enumerate(aliases):
+            field = f"actions[{at}].{'set' if collection is not None else 'delete'}"
+            check_name(alias, "an alias", f"{field}.alias")
+            if collection is not None and not is_name(collection):
+                raise NotFound(f"alias {alias!r}: no collection {collection!r}", field=field)
+        with self._names_lock:
+            after = self._catalog.aliases()
+            for alias, collection in aliases:
+                after[alias] = ""
+                if collection is None:
+                    del after[alias]
+            if len(after) > self._limits.aliases:
+                raise LimitExceeded(
+                    f"these would be {len(after)} aliases, the limit is {self._limits.aliases}",
+                    hint="delete some, or raise limits.aliases",
+                )
+            self._catalog.apply(SetAliases(tuple(aliases)))
+
+    def aliases(self, name: str = "") -> dict[str, str]:
+        """Return the aliases, by name, of a collection or of all. Raises NotFound."""
+        wanted = self._entry(name).name if name else None
+        found = self._catalog.aliases().items()
+        return {alias: target for alias, target in found if wanted in (None, target)}
+
+    def _check_writes(self) -> None:
+        if self._read_only:
+            raise ReadOnly("this process opened the data directory to read")
+
     def _entry(self, name: str) -> CatalogEntry:
-        entry = self._catalog.get(name) if _NAME.fullmatch(name) else None
+        entry = self._catalog.get(name) if is_name(name) else None
         if entry is None:
             raise NotFound(
                 f"no collection {name!r}",
@@ -221,107 +303,29 @@ class Database:
             )
         return entry
 
-    def _info(self, entry: CatalogEntry) -> CollectionInfo:
+    def _info(self, entry: CatalogEntry, aliases: Mapping[str, str]) -> CollectionInfo:
         return CollectionInfo(
             entry.name,
             entry.schema.schema,
             entry.created_at_ms,
-            self._broken.get(entry.uuid, ""),
+            self._open.broken.get(entry.folder, ""),
+            entry.metadata,
+            tuple(alias for alias, target in aliases.items() if target == entry.name),
         )
 
-    def _check(self, name: str, schema: Schema) -> None:
-        if not _NAME.fullmatch(name):
-            raise InvalidArgument(
-                "a collection name has 1 to 128 letters, digits, '_', '-' or '.', the first of "
-                f"them a letter or digit; got {name!r}",
-                field="collection.name",
-            )
-        check_schema(schema, self._limits)
+    def _sync(self, folder: Path) -> None:
+        """Make a new collection's folder durable."""
+        for each in (folder / "store", folder, folder.parent):
+            sync_folder(each)
 
     # --- use
 
-    def collection(self, name: str) -> _Use:
+    def collection(self, name: str) -> Use:
         """Return a block's collection of that name, open for as long as the block lasts.
 
         Raises NotFound, and Corrupt when its store cannot be opened; others are not affected.
         """
-        return _Use(self, self._entry(name))
-
-    def _enter(self, entry: CatalogEntry) -> tuple[_Open, Collection]:
-        with self._lock:
-            opened = self._open.get(entry.uuid)
-            if opened is None:
-                opened = self._open[entry.uuid] = _Open(entry.name)
-            self._open.move_to_end(entry.uuid)
-            opened.users += 1
-        try:
-            with opened.opening:  # of this one alone: the others go on
-                if opened.collection is None:
-                    opened.collection = self._open_collection(entry)
-                return opened, opened.collection
-        except BaseException:
-            self._leave(entry.uuid, opened)
-            raise
-
-    def _leave(self, key: str, opened: _Open) -> None:
-        with self._lock:
-            opened.users -= 1
-            if opened.collection is None and not opened.users:
-                self._open.pop(key, None)
-            surplus = len(self._open) - self._storage.open_collections
-            if surplus <= 0:
-                return
-            idle = [
-                key
-                for key, one in self._open.items()
-                if not one.users and not (one.collection and one.collection.building)
-            ][:surplus]
-            for each in idle:
-                self._close_place(self._open.pop(each))
-
-    def _close_place(self, opened: _Open) -> None:
-        if opened.collection is not None:
-            opened.collection.close()
-
-    def _each_open(self) -> Iterator[Collection]:
-        """Yield the collections that are open now, each kept open only while it is looked at."""
-        with self._lock:
-            keys = list(self._open)
-        for key in keys:
-            with self._lock:
-                opened = self._open.get(key)
-                if opened is None or opened.collection is None:
-                    continue
-                opened.users += 1
-            try:
-                yield opened.collection
-            finally:
-                self._leave(key, opened)
-
-    def _open_collection(self, entry: CatalogEntry) -> Collection:
-        try:
-            collection = Collection(
-                self._folder(entry.uuid), self._storage, self._writer, self._verified, self._built
-            )
-        except (Corrupt, NotFound) as error:
-            coming = self._folder(entry.uuid + _NEW).exists()  # and not acknowledged yet
-            if self._is_gone(entry) or coming:
-                raise NotFound(f"no collection {entry.name!r}", collection=entry.name) from None
-            reason = str(error)
-            if self._broken.get(entry.uuid) != reason:
-                log.error("collection %s is quarantined: %s", entry.name, reason)
-                self._broken[entry.uuid] = reason
-            raise Corrupt(
-                f"collection {entry.name!r} is quarantined: {error.message}",
-                hint=error.hint or "run vecdb check, or restore it from a backup",
-                collection=entry.name,
-            ) from error
-        self._broken.pop(entry.uuid, None)
-        return collection
-
-    def _is_gone(self, entry: CatalogEntry) -> bool:
-        now = self._catalog.get(entry.name)
-        return now is None or now.uuid != entry.uuid
+        return self._open.use(self._entry(name))
 
     # --- state
 
@@ -333,28 +337,9 @@ class Database:
 
     def gauges(self) -> dict[str, float]:
         """Return sizes and counts over the open collections, by metric name."""
-        stats = []
-        for collection in self._each_open():
-            try:
-                stats.append(collection.stats())
-            except VecdbError as error:  # of that one alone: the others are counted
-                log.error("sizes of %s: %s", collection.uuid, error)
-        segments = [segment for stat in stats for segment in stat.segments]
         return {
             "vecdb_collections": self._catalog.count(),
-            "vecdb_collections_open": len(stats),
-            "vecdb_collections_quarantined": len(self._broken),
-            "vecdb_points": sum(stat.points for stat in stats),
-            "vecdb_tail_points": sum(stat.tail_points for stat in stats),
-            "vecdb_segments": len(segments),
-            "vecdb_segments_quarantined": sum(bool(s.quarantined) for s in segments),
-            "vecdb_builds": sum(len(stat.builds) for stat in stats),
-            "vecdb_built_segments": self._built.segments,
-            "vecdb_built_rows": self._built.rows,
-            "vecdb_build_seconds": self._built.seconds,
-            "vecdb_build_failures": self._built.failures,
-            "vecdb_store_bytes": sum(stat.store_bytes for stat in stats),
-            "vecdb_store_map_bytes": sum(stat.map_bytes for stat in stats),
+            **self._open.gauges(),
             "vecdb_writes_waiting": self._writer.waiting if self._writer else 0,
             "vecdb_commits": self._writer.commits if self._writer else 0,
         }
@@ -363,49 +348,40 @@ class Database:
 
     def in_use(self) -> dict[str, list[int]]:
         """Return the names of the open collections, with the segments whose files are not used."""
-        with self._lock:
-            places = list(self._open.values())
-        return {one.name: one.collection.broken_segments() for one in places if one.collection}
+        return self._open.in_use()
 
     def let_go(self) -> None:
         """Close what was deleted, and replaced segments: a reader must not keep their space."""
-        with self._lock:
-            for key in [key for key in self._open if not self._folder(key).exists()]:
-                if not self._open[key].users:
-                    self._close_place(self._open.pop(key))
-        for collection in self._each_open():
-            collection.let_go()
+        self._open.let_go()
 
     def _folder(self, name: str) -> Path:
         return self.path / "collections" / name
 
     def _finish_names(self) -> None:
-        """Complete what was being created or deleted when the process before this one ended."""
+        """Complete what was being changed when the process before this one ended."""
         parent = self.path / "collections"
-        known = {entry.uuid for entry in self._catalog.entries()}
-        dropped = set(self._catalog.dropped())
+        known = {entry.uuid: entry for entry in self._catalog.entries()}
+        kept = {entry.folder for entry in known.values()} | set(self._catalog.dropped())
         for path in parent.iterdir():
-            name = path.name.removesuffix(_NEW)
-            if path.name.endswith(_NEW) and name in known and not self._folder(name).exists():
+            name = path.name.removesuffix(NEW)
+            uuid, _, seq = path.name.partition("-")
+            if path.name.endswith(NEW) and name in known and not self._folder(name).exists():
                 path.rename(self._folder(name))
-            elif path.name.endswith(_NEW):
+            elif path.name.endswith(NEW):
                 shutil.rmtree(path, ignore_errors=True)
-            elif name not in known and name not in dropped:
+            elif uuid in known and seq.isdecimal() and int(seq) > known[uuid].truncated_seq:
+                shutil.rmtree(path, ignore_errors=True)  # of a truncation that was not done
+            elif path.name not in kept:
                 log.warning("%s belongs to no collection of the catalog: left alone", path)
         self._remove_dropped()
 
     def _remove_dropped(self) -> None:
         for name in self._catalog.dropped():
-            with self._lock:
-                opened = self._open.get(name)
-                if opened is not None:
-                    if opened.users:
-                        continue  # the maintenance thread comes back to it
-                    self._close_place(self._open.pop(name))
+            if not self._open.end(name):
+                continue  # the maintenance thread comes back to it
             shutil.rmtree(self._folder(name), ignore_errors=True)
             if not self._folder(name).exists():
                 self._catalog.removed(name)
-                self._broken.pop(name, None)
 
     def _maintain(self) -> None:
         checked = time.monotonic()
@@ -414,7 +390,7 @@ class Database:
                 self.maintain()
                 if time.monotonic() - checked > READERS_INTERVAL_S:
                     checked = time.monotonic()
-                    for collection in self._each_open():
+                    for collection in self._open.each():
                         collection.forget_dead_readers()
             except Exception:
                 log.exception("maintenance failed; it goes on")
@@ -423,21 +399,6 @@ class Database:
         """Build and verify what is due in every open collection, and remove those dropped."""
         more = True
         while more and not self._closing.is_set():
-            # A piece of each in turn, so that one that is never done does not keep others waiting.
             dropped = set(self._catalog.dropped())
-            more = False
-            for collection in self._each_open():
-                if collection.uuid not in dropped and not self._closing.is_set():
-                    more |= self._maintain_one(collection)
+            more = self._open.maintain(self._builders, dropped, self._closing)
             self._remove_dropped()
-
-    def _maintain_one(self, collection: Collection) -> bool:
-        try:
-            return collection.maintain(self._builders)
-        except (StorageFull, Unavailable) as error:
-            if not self._closing.is_set():
-                log.error("upkeep of %s: %s", collection.uuid, error)
-        except Exception:
-            if not self._closing.is_set():
-                log.exception("upkeep of %s failed, it is tried again", collection.uuid)
-        return False

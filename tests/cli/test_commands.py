@@ -172,6 +172,40 @@ def test_delete_asks_first(run: Run, server: LiveServer) -> None:
     assert "asked" not in run("collections", "list").stdout.split()
 
 
+def test_truncate_asks_first(run: Run, server: LiveServer) -> None:
+    run("collections", "create", "full", "--dim", "2")
+    with server.client() as client:
+        client.collection("full").upsert([{"id": "a", "vector": [1, 2]}])
+        refused = run("collections", "truncate", "full", given="n\n")
+        assert refused.returncode == 1
+        assert "all 1 points of full" in refused.stdout
+        assert client.collection("full").count() == 1
+        assert run("collections", "alias", "set", "live", "full").returncode == 0
+        done = run("collections", "truncate", "live", "-y")
+        assert done.stdout == "removed 1 points of full\n"
+        assert client.collection("full").count() == 0
+        client.set_aliases({"live": None})
+        client.delete_collection("full")
+    failed(run("collections", "truncate", "full", "-y"), "'full'", "NOT_FOUND")
+
+
+def test_aliases(run: Run, server: LiveServer) -> None:
+    for name in ("v1", "v2"):
+        run("collections", "create", name, "--dim", "2")
+    assert run("collections", "alias", "set", "live", "v1").stdout == "live is v1\n"
+    assert run("collections", "alias", "set", "live", "v2").returncode == 0
+    assert run("collections", "alias", "set", "old", "v1").returncode == 0
+    assert run("collections", "alias", "list").stdout == "live\tv2\nold\tv1\n"
+    assert run("collections", "alias", "list", "v2").stdout == "live\tv2\n"
+    failed(run("collections", "delete", "v2", "-y"), "has aliases: live")
+    failed(run("collections", "alias", "set", "v1", "v2"), "ALREADY_EXISTS")
+    for alias in ("live", "old"):
+        assert run("collections", "alias", "delete", alias).returncode == 0
+    failed(run("collections", "alias", "delete", "live"), "no alias 'live'")
+    for name in ("v1", "v2"):
+        assert run("collections", "delete", name, "-y").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -39,7 +39,9 @@ SCHEMA = Schema(
     (SparseSpace("words"),),
     (TextField("nested.a", "english", b=0.5), TextField("tag")),
 )
+EMPTIED = Schema((Space("", 4, Metric.COSINE),))
 ENDED = ("p3", "p40")
+METADATA = '{ "made": 1.0, "über": "Text" }'.encode()
 
 
 def vector(number: int, dim: int) -> bytes:
@@ -66,10 +68,12 @@ def points(generation: int) -> list[Put]:
 
 
 def write_into(data: Path) -> None:
-    """Fill a new data directory: two collections, one of them empty."""
+    """Fill a new data directory: three collections, one of them empty, one that was truncated."""
     database = Database(data, STORAGE, LIMITS)
-    database.create("golden", SCHEMA)
+    database.create("golden", SCHEMA, metadata=METADATA)
     database.create("empty", Schema((Space("", 3, Metric.DOT),)))
+    database.create("emptied", EMPTIED)
+    database.set_aliases([("live", "golden")])
     batches: list[list[Op]] = [
         list(points(0)),
         list(points(1)),
@@ -83,6 +87,13 @@ def write_into(data: Path) -> None:
             collection.write(command).result()
             while collection.maintain(None):
                 pass
+    for name in ("before", "after"):
+        ops = [Put(name, b"", {"": vector(1, 4)})]
+        with database.collection("emptied") as collection:
+            command = prepare(ops, EMPTIED, LIMITS, idempotency_key=name, request_digest=b"d" * 32)
+            collection.write(command).result()
+        if name == "before":
+            database.truncate("emptied")
     database.close()
 
 

@@ -46,7 +46,18 @@ def test_golden_directory_is_read_as_written(data: Path) -> None:
         del expected[name]
     assert all(not report.findings for report in check_database(data, lambda *_: None))
     database = Database(data, StorageConfig(), LimitsConfig())
-    assert [info.name for info in database.infos()] == ["empty", "golden"]
+    assert [(info.name, info.aliases, info.metadata) for info in database.infos()] == [
+        ("emptied", (), b""),
+        ("empty", (), b""),
+        ("golden", ("live",), make.METADATA),
+    ]
+    assert database.info("live").name == "golden"
+    with database.collection("emptied") as collection, collection.snapshot() as snapshot:
+        assert [p.id for p in snapshot.page(None, 9, "", EVERYTHING, MIB).points] == ["after"]
+        assert snapshot.seq == 3
+        stored = collection.replay("before", b"d" * 32)
+        assert stored is not None
+        assert stored.commit_seq == 1
     with database.collection("golden") as collection, collection.snapshot() as snapshot:
         assert collection.schema == make.SCHEMA
         found = snapshot.get(list(expected), EVERYTHING, MIB)

@@ -41,6 +41,8 @@ class Copy:
     def take(self, changes: Changes) -> None:
         assert changes.commit_seq >= self.seq
         assert not changes.warnings
+        if changes.truncated:
+            self.points.clear()
         for name in changes.deleted:
             self.points.pop(name, None)
         for point in changes.points:
@@ -248,3 +250,25 @@ def test_it_is_counted(make_server: MakeServer) -> None:
         next(stream)
         stream.close()
         wait_until(lambda: calls(server, "Watch", "CANCELLED") == 1)
+
+
+def test_a_truncation_is_told(server: LiveServer, client: Client) -> None:
+    points = client.create_collection("emptied", dim=DIM, metric="dot")
+    for n in range(5):
+        put(points, f"{n}", n)
+    copy = Copy()
+    with server.client() as other:
+        with following(other.collection("emptied"), copy, 0):
+            wait_until(lambda: copy.points == truth(points))
+            client.truncate_collection("emptied")
+            put(points, "3", 30)
+            wait_until(lambda: copy.points == truth(points) != {})
+            client.truncate_collection("emptied")
+            wait_until(lambda: not copy.points)
+            other.close()
+    changes = points.watch(2)
+    begin, emptied = next(changes), next(changes)
+    assert (begin.commit_seq, begin.truncated) == (2, False)
+    assert (emptied.commit_seq, emptied.truncated) == (copy.seq, True)
+    changes.close()
+    client.delete_collection("emptied")

@@ -13,17 +13,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from vecdb.config import LimitsConfig
-from vecdb.errors import AlreadyExists, Corrupt, InvalidArgument, NotFound
+from vecdb.errors import AlreadyExists, Corrupt, FailedPrecondition, InvalidArgument, NotFound
 from vecdb.storage import codec
 from vecdb.storage.catalog import Catalog
-from vecdb.storage.codec import NumberedSchema
-from vecdb.storage.command import (
+from vecdb.storage.catalog_command import (
     CreateCollection,
     DropCollection,
-    Puts,
-    WriteCommand,
+    SetAliases,
+    Truncate,
+    UpdateCollection,
     decode_catalog_command,
 )
+from vecdb.storage.codec import NumberedSchema
+from vecdb.storage.command import Puts, WriteCommand
 from vecdb.storage.sparse import decode_sparse
 from vecdb.storage.store import UNKNOWN_SEQ, Store
 from vecdb.storage.writer import Writer
@@ -296,11 +298,17 @@ def test_damaged_changes_and_tombstones_lose_nothing(tmp_path: Path) -> None:
 
 def test_two_catalogs_that_apply_the_same_log_hold_the_same_bytes(tmp_path: Path) -> None:
     schema = codec.to_json(NumberedSchema.of(SCHEMA).to_plain())
+    tuned = schema.replace(b'"target_recall":0.95', b'"target_recall":0.99')
+    assert tuned != schema
     log = [
         CreateCollection("a", "01" * 16, 1, schema),
         CreateCollection("b", "02" * 16, 2, schema),
         DropCollection("a", "01" * 16),
-        CreateCollection("a", "03" * 16, 3, schema),
+        CreateCollection("a", "03" * 16, 3, schema, b'{"of": 1.0}'),
+        SetAliases((("x", "a"), ("y", "x"), ("z", "b"), ("z", None), ("x", "b"))),
+        UpdateCollection("a", "03" * 16, tuned, b""),
+        Truncate("a", "03" * 16, 7),
+        Truncate("a", "03" * 16, 9),
     ]
     held = []
     for folder in ("first", "second"):
@@ -313,11 +321,24 @@ def test_two_catalogs_that_apply_the_same_log_hold_the_same_bytes(tmp_path: Path
             (log[1], AlreadyExists),
             (DropCollection("a", "01" * 16), NotFound),
             (DropCollection("c", "01" * 16), NotFound),
+            (DropCollection("a", "03" * 16), FailedPrecondition),
+            (UpdateCollection("a", "01" * 16, schema, b"{}"), NotFound),
+            (Truncate("a", "01" * 16, 11), NotFound),
+            (CreateCollection("x", "04" * 16, 4, schema), AlreadyExists),
+            (SetAliases((("new", "b"), ("a", "b"))), AlreadyExists),
+            (SetAliases((("new", "b"), ("other", "nobody"))), NotFound),
+            (SetAliases((("new", "b"), ("other", None))), NotFound),
         ):
             with pytest.raises(error):
                 catalog.apply(wrong)
         assert [(one.name, one.uuid[:2]) for one in catalog.entries()] == [("a", "03"), ("b", "02")]
-        assert catalog.dropped() == ["01" * 16]
+        assert catalog.dropped() == ["01" * 16, "03" * 16, "03" * 16 + "-7"]
+        assert catalog.aliases() == {"x": "b", "y": "a"}
+        last = catalog.get("y")
+        assert last == catalog.get("a")
+        assert last is not None
+        assert (last.folder, last.metadata) == ("03" * 16 + "-9", b"")
+        assert [space.target_recall for space in last.schema.schema.spaces] == [0.99, 0.99]
         environment = catalog._environment
         with environment.env.begin() as txn:
             held.append({n: list(txn.cursor(db=db)) for n, db in environment.databases.items()})

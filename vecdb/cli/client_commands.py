@@ -43,8 +43,13 @@ POLL_S = 0.2
 EFS = (16, 32, 64, 128, 256)
 
 collections = typer.Typer(
-    no_args_is_help=True, help="List, create, compact, measure, delete collections."
+    no_args_is_help=True, help="List, create, name, compact, measure, empty, delete collections."
 )
+
+aliases = typer.Typer(
+    no_args_is_help=True, help="Other names of collections: point them elsewhere at once."
+)
+collections.add_typer(aliases, name="alias")
 
 _CONDITION = re.compile(r"([^=<>!]+?)\s*(>=|<=|!=|=|>|<)\s*(.*)", re.DOTALL)
 
@@ -96,7 +101,7 @@ def the_collection(client: Client, name: str | None) -> str:
     """Return the collection meant: the one named, or the only one there is."""
     if name is not None:
         return name
-    names = [info.name for info in client.list_collections()]
+    names = [info.name for info in client.list_collections(with_metadata=False)]
     if len(names) == 1:
         return names[0]
     if not names:
@@ -190,7 +195,7 @@ def info(address: Address = DEFAULT_ADDRESS) -> None:
     with connect(address) as client:
         health = client.health()
         models = client.list_models()
-        known = client.list_collections()
+        known = client.list_collections(with_metadata=False)
         out.print(f"[bold]{address}[/] {'[green]' if health == 'SERVING' else '[red]'}{health}[/]")
         table = Table("model", "dim", "metric", "max tokens", "state", title_justify="left")
         for model in models:
@@ -242,7 +247,7 @@ def _segments(stats: CollectionStats) -> str:
 def list_collections(address: Address = DEFAULT_ADDRESS) -> None:
     """Print the names of all collections."""
     with connect(address) as client:
-        for one in client.list_collections():
+        for one in client.list_collections(with_metadata=False):
             typer.echo(one.name)
 
 
@@ -320,6 +325,56 @@ def recall(
         f"the space aims at {report.target_recall:g}"
     )
     out.print(table)
+
+
+@collections.command("truncate")
+def truncate(
+    name: Annotated[str, typer.Argument(help="The collection to empty, or an alias of it.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Remove all points of a collection; its schema, metadata and aliases stay."""
+    with connect(address) as client:
+        collection = client.collection(name)
+        name, count = collection.info().name, collection.count()
+        if not yes:
+            typer.confirm(f"remove all {count:,} points of {name} for good?", abort=True)
+        removed = client.truncate_collection(name).points
+    out.print(f"removed {removed:,} points of {name}")
+
+
+@aliases.command("set")
+def set_alias(
+    alias: Annotated[str, typer.Argument(help="The alias; it is moved if it is there.")],
+    collection: Annotated[str, typer.Argument(help="The collection that it is to stand for.")],
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Create an alias of a collection, or move it."""
+    with connect(address) as client:
+        client.set_aliases({alias: collection})
+    out.print(f"{alias} is {collection}")
+
+
+@aliases.command("delete")
+def delete_alias(
+    alias: Annotated[str, typer.Argument(help="The alias; its collection stays.")],
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Delete an alias."""
+    with connect(address) as client:
+        client.set_aliases({alias: None})
+    out.print(f"deleted alias {alias}")
+
+
+@aliases.command("list")
+def list_aliases(
+    collection: Annotated[str, typer.Argument(help="Of this one alone.")] = "",
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Print aliases and their collections, a tab between."""
+    with connect(address) as client:
+        for alias, name in client.list_aliases(collection).items():
+            typer.echo(f"{alias}\t{name}")
 
 
 @collections.command("delete")

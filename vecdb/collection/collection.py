@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,9 +20,10 @@ from vecdb.collection.upkeep import BuildTotals, Upkeep
 from vecdb.collection.watch import Watcher
 from vecdb.config import StorageConfig
 from vecdb.errors import ReadOnly
+from vecdb.storage.codec import NumberedSchema
 from vecdb.storage.command import Puts, WriteCommand
 from vecdb.storage.environment import disk_full, free_bytes
-from vecdb.storage.store import Store
+from vecdb.storage.store import ReadTxn, Store
 from vecdb.storage.writer import Writer
 from vecdb.types import Schema, WriteOutcome
 from vecdb.write.apply import apply, replayed
@@ -81,7 +83,9 @@ class Collection:
         built: what builds cost; added to.
         """
         self.folder = folder
-        self.uuid = folder.name
+        # A truncation changes the folder, and the uuid stays.
+        self.uuid, _, truncated = folder.name.partition("-")
+        self._truncated_seq = int(truncated or 0)
         self._config = config
         self._writer = writer
         self._store = Store(folder / "store", read_only=writer is None, map_bytes=config.map_bytes)
@@ -106,7 +110,12 @@ class Collection:
     @property
     def schema(self) -> Schema:
         """The collection's spaces."""
-        return self._store.schema.schema
+        return self._reader.schema.schema
+
+    def tune(self, schema: NumberedSchema) -> None:
+        """Take over the catalog's schema, which may differ in what can be changed of a space."""
+        if self._reader.schema is not schema:
+            self._reader.schema = schema
 
     def close(self) -> None:
         """Close the store; no snapshot may be open, and no write under way."""
@@ -135,6 +144,15 @@ class Collection:
         )
         return self._need_writer().submit(self._store, run, size=len(encoded), is_wanted=is_wanted)
 
+    def last(self) -> AbstractContextManager[ReadTxn]:
+        """Return the block in which the collection is seen as its last write leaves it.
+
+        Writes under way are done, and those that come later find it ended: they are Unavailable,
+        unless the block raises.
+        """
+        self._need_writer()
+        return self._store.last()
+
     def replay(self, idempotency_key: str, digest: bytes) -> WriteOutcome | None:
         """Return what a write of that key answered, or None. Raises InvalidArgument."""
         with self._store.read() as txn:  # no view: nothing is searched
@@ -160,7 +178,7 @@ class Collection:
 
     def watch(self, after: int | None) -> Watcher:
         """Return what follows the writes behind one, or those from now on; see Watcher."""
-        return Watcher(self._store, after)
+        return Watcher(self._store, self._truncated_seq, after)
 
     def look(self, deadline: float = math.inf) -> Snapshot:
         """Return what snapshot() returns, to upkeep: it does not count as use."""

@@ -20,6 +20,7 @@ class Reader:
     def __init__(self, segments: Path, uuid: str, store: Store) -> None:
         self._uuid = uuid
         self._store = store
+        self.schema = store.schema
         self._keeper = ViewKeeper(segments, store.schema)
         self._lock = threading.Lock()
         self._view: View | None = None
@@ -54,7 +55,7 @@ class Reader:
                 txn.close()
                 raise
             if view is not None:
-                return Snapshot(self._uuid, txn, view, self._store.schema, deadline)
+                return Snapshot(self._uuid, txn, view, self.schema, deadline)
             txn.close()
 
     def _view_of(self, txn: ReadTxn) -> View | None:

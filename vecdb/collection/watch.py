@@ -18,7 +18,8 @@ ITEMS_MAX = 1_000
 class Changed:
     """Ids that were deleted, and then points that were put, as they are by now.
 
-    complete: whether this is all there is up to seq. warnings: points that are left out.
+    complete: whether this is all there is up to seq. warnings: points that are left out. truncated:
+    whether all points that there were are gone.
     """
 
     deleted: list[str]
@@ -26,6 +27,7 @@ class Changed:
     seq: int
     complete: bool
     warnings: list[str]
+    truncated: bool = False
 
 
 class Watcher:
@@ -34,8 +36,11 @@ class Watcher:
     Nothing is kept open between two looks, so that pages are reused however long it takes.
     """
 
-    def __init__(self, store: Store, after: int | None) -> None:
-        """Begin behind a write, or with what comes from now on. Raises InvalidArgument."""
+    def __init__(self, store: Store, truncated_seq: int, after: int | None) -> None:
+        """Begin behind a write, or with what comes from now on. Raises InvalidArgument.
+
+        truncated_seq: of the truncation that the store begins with, or 0.
+        """
         with store.read() as txn:
             applied = txn.state.applied_seq
         if after is not None and after > applied:
@@ -45,6 +50,7 @@ class Watcher:
                 hint="after a restore, list the points anew and watch from that reply's commit_seq",
             )
         self._store = store
+        self._truncated_seq = truncated_seq
         self.seq = applied if after is None else after
         self._slot = 0  # of the next change, where the first part of it was taken
 
@@ -53,6 +59,9 @@ class Watcher:
 
         Raises HorizonPassed when the store no longer has it.
         """
+        if self.seq < self._truncated_seq:
+            self.seq = self._truncated_seq
+            return Changed([], [], self.seq, True, [], truncated=True)
         found = Changed([], [], 0, True, [])
         seq, left = self.seq, bytes_max
         with self._store.read() as txn:

@@ -7,7 +7,7 @@ is not, since the server rebuilds it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from vecdb.segment.vectors import comparable
 from vecdb.storage.catalog import Catalog, CatalogEntry
 from vecdb.storage.codec import NumberedSchema, RecordView, SegmentEntry
 from vecdb.storage.store import ReadTxn, Store
-from vecdb.types import Space
+from vecdb.types import DEFAULT_TARGET_RECALL, Space
 
 FINDINGS_MAX = 1_000
 _EVERY = 1_000
@@ -50,7 +50,7 @@ def check_database(data: Path, seen: Seen) -> Iterator[Report]:
         for entry in catalog.entries():
             report = Report(entry.name)
             try:
-                _check_collection(data / "collections" / entry.uuid, entry, report, seen)
+                _check_collection(data / "collections" / entry.folder, entry, report, seen)
             except VecdbError as error:
                 report.add(str(error))
             yield report
@@ -61,7 +61,7 @@ def check_database(data: Path, seen: Seen) -> Iterator[Report]:
 def _check_collection(folder: Path, entry: CatalogEntry, report: Report, seen: Seen) -> None:
     store = Store(folder / "store", read_only=True, map_bytes=1 << 20)
     try:
-        if store.schema != entry.schema:
+        if _unchanging(store.schema) != _unchanging(entry.schema):
             report.add("the store's schema is not the catalog's")
         with store.read() as txn:
             records = _check_points(txn, store, report, seen)
@@ -69,6 +69,12 @@ def _check_collection(folder: Path, entry: CatalogEntry, report: Report, seen: S
             _check_segments(folder / "segments", store, txn, records, report)
     finally:
         store.close()
+
+
+def _unchanging(schema: NumberedSchema) -> NumberedSchema:
+    """Return a schema without what the catalog alone knows, once it was changed."""
+    spaces = [replace(space, target_recall=DEFAULT_TARGET_RECALL) for space in schema.schema.spaces]
+    return replace(schema, schema=replace(schema.schema, spaces=tuple(spaces)))
 
 
 def _check_points(txn: ReadTxn, store: Store, report: Report, seen: Seen) -> set[int]:

@@ -146,6 +146,8 @@ def collection_message(info: CollectionInfo) -> collections_pb2.Collection:
         created_at_ms=info.created_at_ms,
         quarantined=bool(info.quarantined),
         quarantine_reason=info.quarantined,
+        metadata=info.metadata,
+        aliases=info.aliases,
     )
     for space in info.schema.spaces:
         dense = message.spaces[space.name].dense

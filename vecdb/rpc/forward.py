@@ -26,6 +26,7 @@ READS = frozenset(
         "/vecdb.v1.Points/List",
         "/vecdb.v1.Points/Count",
         "/vecdb.v1.Points/Watch",
+        "/vecdb.v1.Collections/ListAliases",
     )
 )
 """What a query worker answers from its own maps."""

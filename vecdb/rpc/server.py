@@ -78,7 +78,7 @@ class RpcServer:
         )
         encoder = SpaceEncoder(encoders, metrics)
         collections_pb2_grpc.add_CollectionsServicer_to_server(
-            CollectionsService(database, encoders), self._server
+            CollectionsService(database, encoders, limits), self._server
         )
         points_pb2_grpc.add_PointsServicer_to_server(
             PointsService(database, encoder, limits, metrics), self._server

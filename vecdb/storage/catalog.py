@@ -1,4 +1,4 @@
-"""Which collections there are: one LMDB environment for the whole data directory.
+"""Which collections there are, by which names: one LMDB environment for the whole data directory.
 
 Changed by commands alone, one thread at a time; reading needs no care. See FORMAT.md.
 """
@@ -7,29 +7,47 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vecdb.errors import AlreadyExists, Corrupt, NotFound
+from vecdb.errors import AlreadyExists, Corrupt, FailedPrecondition, NotFound
 from vecdb.storage import codec
+from vecdb.storage.catalog_command import (
+    CatalogCommand,
+    CreateCollection,
+    DropCollection,
+    SetAliases,
+    Truncate,
+    UpdateCollection,
+)
 from vecdb.storage.codec import NumberedSchema
-from vecdb.storage.command import CreateCollection, DropCollection
-from vecdb.storage.environment import Environment
+from vecdb.storage.environment import Environment, MapFull, told_when_full
 from vecdb.storage.store import check_format
 
-_DATABASES = (b"meta", b"collections", b"dropped")
+_DATABASES = (b"meta", b"collections", b"aliases", b"dropped")
 _MAP_BYTES = 1 << 30
+_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """A collection as the catalog knows it."""
+    """A collection as the catalog knows it.
+
+    metadata: JSON of the client's, or b"". truncated_seq: of the last truncation, or 0.
+    """
 
     name: str
     uuid: str
     created_at_ms: int
     schema: NumberedSchema
+    metadata: bytes = b""
+    truncated_seq: int = 0
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder: a truncation gives it a new one."""
+        return f"{self.uuid}-{self.truncated_seq}" if self.truncated_seq else self.uuid
 
 
 class Catalog:
@@ -39,8 +57,9 @@ class Catalog:
         self._environment = Environment(
             path, _DATABASES, read_only=read_only, map_bytes=_MAP_BYTES, create=not read_only
         )
+        self._path = path
         self._db = self._environment.databases
-        # By name, with the catalog's state at which it was so. Any thread may replace one.
+        # By name or alias, with the catalog's state at which it was so. Any thread may replace one.
         self._known: dict[str, tuple[bytes, CatalogEntry]] = {}
         try:
             if not read_only:
@@ -64,23 +83,50 @@ class Catalog:
         self._environment.close()
 
     def get(self, name: str) -> CatalogEntry | None:
-        """Return the collection of that name, or None. Raises Corrupt."""
-        key = name.encode()
+        """Return the collection of that name or alias, or None. Raises Corrupt."""
         txn = self._environment.begin_read()
         try:
             state = bytes(txn.get(b"state", db=self._db[b"meta"]) or b"")
             known = self._known.get(name)
             if known is not None and known[0] == state:
                 return known[1]
-            sealed = txn.get(key, db=self._db[b"collections"])
-            if sealed is None:
-                self._known.pop(name, None)
-                return None
-            entry = _decode(key, bytes(sealed))
+            entry = self._find(txn, name)
         finally:
             self._environment.end_read(txn)
-        self._known[name] = state, entry
+        if entry is None:
+            self._known.pop(name, None)
+        else:
+            self._known[name] = state, entry
         return entry
+
+    def _find(self, txn: Any, name: str) -> CatalogEntry | None:  # noqa: ANN401 - py-lmdb has no types
+        entry = self._entry(txn, name)
+        if entry is None and (target := self._target(txn, name)) is not None:
+            entry = self._entry(txn, target)
+        return entry
+
+    def _entry(self, txn: Any, name: str) -> CatalogEntry | None:  # noqa: ANN401
+        key = name.encode()
+        sealed = txn.get(key, db=self._db[b"collections"])
+        return None if sealed is None else _decode(key, bytes(sealed))
+
+    def _target(self, txn: Any, alias: str) -> str | None:  # noqa: ANN401
+        """Return the name of the collection that an alias stands for, or None."""
+        key = alias.encode()
+        sealed = txn.get(key, db=self._db[b"aliases"])
+        return None if sealed is None else codec.unseal(b"aliases", key, sealed).decode()
+
+    def aliases(self) -> dict[str, str]:
+        """Return all aliases, by name, and the collection that each stands for. Raises Corrupt."""
+        with self._environment.begin() as txn:
+            return self._aliases(txn)
+
+    def _aliases(self, txn: Any) -> dict[str, str]:  # noqa: ANN401
+        with txn.cursor(db=self._db[b"aliases"]) as cursor:
+            return {
+                (name := bytes(key)).decode(): codec.unseal(b"aliases", name, sealed).decode()
+                for key, sealed in cursor
+            }
 
     def entries(self) -> list[CatalogEntry]:
         """Return all collections by name. Raises Corrupt."""
@@ -93,43 +139,96 @@ class Catalog:
             number: int = txn.stat(self._db[b"collections"])["entries"]
             return number
 
-    def apply(self, command: CreateCollection | DropCollection) -> None:
+    def apply(self, command: CatalogCommand) -> None:
         """Change the catalog by a command of its log. Durable when it returns.
 
-        Deterministic: two catalogs that apply the same log hold the same bytes.
-        Raises AlreadyExists, NotFound, and then changes nothing.
+        Deterministic: two catalogs that apply the same log hold the same bytes. Raises
+        AlreadyExists, NotFound, FailedPrecondition, StorageFull, and then changes nothing.
         """
-        key = command.name.encode()
-        with self._environment.begin(write=True) as txn:
-            seq, chain = self._state(txn)
-            there = txn.get(key, db=self._db[b"collections"])
-            if isinstance(command, CreateCollection):
-                if there is not None:
-                    raise AlreadyExists(f"collection {command.name!r} exists")
-                plain = {
-                    "uuid": command.uuid,
-                    "created_at_ms": command.created_at_ms,
-                    "schema": json.loads(command.schema),
-                }
-                self._put(txn, b"collections", key, codec.to_json(plain))
-            else:
-                if there is None or _decode(key, bytes(there)).uuid != command.uuid:
-                    raise NotFound(f"no collection {command.name!r} of uuid {command.uuid}")
-                txn.delete(key, db=self._db[b"collections"])
-                # Its files are to be removed, whenever that is done: also after a crash.
-                self._put(txn, b"dropped", command.uuid.encode(), b"")
-            chain = codec.next_chain(chain, seq + 1, hashlib.sha256(command.encode()).digest())
-            self._put(txn, b"meta", b"state", codec.u64(seq + 1) + chain)
+        digest = hashlib.sha256(command.encode()).digest()
+        while True:
+            try:
+                with self._environment.begin(write=True) as txn, told_when_full(self._path):
+                    seq, chain = self._state(txn)
+                    self._change(txn, command)
+                    chain = codec.next_chain(chain, seq + 1, digest)
+                    self._put(txn, b"meta", b"state", codec.u64(seq + 1) + chain)
+                return
+            except MapFull:
+                self._environment.grow(force=True)
+
+    def _change(self, txn: Any, command: CatalogCommand) -> None:  # noqa: ANN401
+        match command:
+            case CreateCollection():
+                self._create(txn, command)
+            case DropCollection(name, uuid):
+                self._drop(txn, self._there(txn, name, uuid))
+            case UpdateCollection(name, uuid, schema, metadata):
+                numbered = NumberedSchema.from_plain(json.loads(schema))
+                entry = self._there(txn, name, uuid)
+                self._put_entry(txn, replace(entry, schema=numbered, metadata=metadata))
+            case Truncate(name, uuid, seq):
+                entry = self._there(txn, name, uuid)
+                self._put(txn, b"dropped", entry.folder.encode(), b"")
+                self._put_entry(txn, replace(entry, truncated_seq=seq))
+            case SetAliases(aliases):
+                for alias, collection in aliases:
+                    self._set_alias(txn, alias, collection)
+
+    def _there(self, txn: Any, name: str, uuid: str) -> CatalogEntry:  # noqa: ANN401
+        entry = self._entry(txn, name)
+        if entry is None or entry.uuid != uuid:
+            raise NotFound(f"no collection {name!r} of uuid {uuid}")
+        return entry
+
+    def _create(self, txn: Any, command: CreateCollection) -> None:  # noqa: ANN401
+        if self._entry(txn, command.name) is not None:
+            raise AlreadyExists(f"collection {command.name!r} exists")
+        if (target := self._target(txn, command.name)) is not None:
+            raise AlreadyExists(f"{command.name!r} is an alias of collection {target!r}")
+        schema = NumberedSchema.from_plain(json.loads(command.schema))
+        entry = CatalogEntry(
+            command.name, command.uuid, command.created_at_ms, schema, command.metadata
+        )
+        self._put_entry(txn, entry)
+
+    def _drop(self, txn: Any, entry: CatalogEntry) -> None:  # noqa: ANN401
+        names = [alias for alias, target in self._aliases(txn).items() if target == entry.name]
+        if names:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            raise FailedPrecondition(
+                f"collection {entry.name!r} has aliases: {', '.join(names[:_SHOWN])}{more}",
+                hint="move or delete them first, with Collections.SetAliases",
+                collection=entry.name,
+            )
+        txn.delete(entry.name.encode(), db=self._db[b"collections"])
+        # Its files are to be removed, whenever that is done: also after a crash.
+        self._put(txn, b"dropped", entry.folder.encode(), b"")
+
+    def _set_alias(self, txn: Any, alias: str, collection: str | None) -> None:  # noqa: ANN401
+        key = alias.encode()
+        if collection is None:
+            if not txn.delete(key, db=self._db[b"aliases"]):
+                raise NotFound(f"no alias {alias!r}", alias=alias)
+            return
+        if self._entry(txn, alias) is not None:
+            raise AlreadyExists(f"alias {alias!r}: a collection has that name", alias=alias)
+        entry = self._find(txn, collection)
+        if entry is None:
+            raise NotFound(
+                f"alias {alias!r}: no collection {collection!r}", alias=alias, collection=collection
+            )
+        self._put(txn, b"aliases", key, entry.name.encode())
 
     def dropped(self) -> list[str]:
-        """Return the uuids whose files are still to be removed."""
+        """Return the folders that are still to be removed."""
         with self._environment.begin() as txn, txn.cursor(db=self._db[b"dropped"]) as cursor:
             return [bytes(key).decode() for key, _ in cursor]
 
-    def removed(self, uuid: str) -> None:
-        """Forget that a collection's files were to be removed."""
+    def removed(self, folder: str) -> None:
+        """Forget a folder that was to be removed."""
         with self._environment.begin(write=True) as txn:
-            txn.delete(uuid.encode(), db=self._db[b"dropped"])
+            txn.delete(folder.encode(), db=self._db[b"dropped"])
 
     def _state(self, txn: Any) -> tuple[int, bytes]:  # noqa: ANN401 - py-lmdb has no types
         sealed = txn.get(b"state", db=self._db[b"meta"])
@@ -137,6 +236,16 @@ class Catalog:
             raise Corrupt("the catalog has no state", hint="restore from a backup")
         value = codec.unseal(b"meta", b"state", sealed)
         return codec.from_u64(value[:8]), value[8:]
+
+    def _put_entry(self, txn: Any, entry: CatalogEntry) -> None:  # noqa: ANN401
+        plain = {
+            "uuid": entry.uuid,
+            "created_at_ms": entry.created_at_ms,
+            "schema": entry.schema.to_plain(),
+            "metadata": entry.metadata.decode(),
+            "truncated_seq": entry.truncated_seq,
+        }
+        self._put(txn, b"collections", entry.name.encode(), codec.to_json(plain))
 
     def _put(self, txn: Any, database: bytes, key: bytes, value: bytes) -> None:  # noqa: ANN401
         txn.put(key, codec.seal(database, key, value), db=self._db[database])
@@ -150,6 +259,8 @@ def _decode(key: bytes, sealed: bytes) -> CatalogEntry:
             plain["uuid"],
             plain["created_at_ms"],
             NumberedSchema.from_plain(plain["schema"]),
+            plain["metadata"].encode(),
+            plain["truncated_seq"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise Corrupt(f"catalog entry {key!r} cannot be read: {error!r}") from None

@@ -1,4 +1,4 @@
-"""The logs' commands as values, and their one encoding; command.proto says what they mean."""
+"""A collection's commands as values, and their one encoding; command.proto says what they mean."""
 
 from __future__ import annotations
 
@@ -131,51 +131,6 @@ class WriteCommand:
             )
         except Exception as error:  # protobuf's DecodeError has no public base of its own
             raise Corrupt(f"a command of the log cannot be read: {error}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class CreateCollection:
-    """A collection to name. schema: JSON, as the catalog keeps it."""
-
-    name: str
-    uuid: str
-    created_at_ms: int
-    schema: bytes
-
-    def encode(self) -> bytes:
-        """Return the command as it stands in the catalog's log."""
-        message = pb.CreateCollection(
-            name=self.name, uuid=self.uuid, created_at_ms=self.created_at_ms, schema=self.schema
-        )
-        return pb.Command(create_collection=message).SerializeToString(deterministic=True)
-
-
-@dataclass(frozen=True, slots=True)
-class DropCollection:
-    """A collection to forget. uuid: which of those that had the name."""
-
-    name: str
-    uuid: str
-
-    def encode(self) -> bytes:
-        """Return the command as it stands in the catalog's log."""
-        message = pb.DropCollection(name=self.name, uuid=self.uuid)
-        return pb.Command(drop_collection=message).SerializeToString(deterministic=True)
-
-
-def decode_catalog_command(encoded: bytes) -> CreateCollection | DropCollection:
-    """Return the command that encode gave. Raises Corrupt."""
-    try:
-        command = pb.Command.FromString(encoded)
-    except Exception as error:  # protobuf's DecodeError has no public base of its own
-        raise Corrupt(f"a command of the catalog's log cannot be read: {error}") from error
-    kind = command.WhichOneof("kind")
-    if kind == "create_collection":
-        made = command.create_collection
-        return CreateCollection(made.name, made.uuid, made.created_at_ms, made.schema)
-    if kind == "drop_collection":
-        return DropCollection(command.drop_collection.name, command.drop_collection.uuid)
-    raise Corrupt(f"a command of the catalog's log is of kind {kind!r}")
 
 
 def _run(run: pb.Run) -> Puts | Deletes:

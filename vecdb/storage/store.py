@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import lmdb
 
 from vecdb import kernel
-from vecdb.errors import Corrupt, FormatTooNew
+from vecdb.errors import Corrupt, FormatTooNew, Unavailable
 from vecdb.storage import codec
 from vecdb.storage.codec import Change, NumberedSchema, RecordView, SegmentEntry, State, slot_key
 from vecdb.storage.environment import Environment, told_when_full
@@ -188,6 +188,20 @@ class ReadTxn:
         """Return the stored answer to an idempotency key."""
         return self._get(b"requests", key)
 
+    def answered(self) -> Iterator[tuple[int, bytes, bytes]]:
+        """Yield seq, idempotency key and answer of the writes that had a key; none that is bad."""
+        for seq, sealed in self._slots(b"changes", 0, self.state.applied_seq + 1):
+            change = self._change(seq, sealed)
+            if change is None or not change.request:
+                continue
+            try:
+                stored = self.request(change.request)
+            except Corrupt as error:
+                log.error("%s", error)
+                continue
+            if stored is not None:
+                yield seq, change.request, stored
+
     def ids(self, after: bytes) -> Iterator[tuple[bytes, int | Corrupt]]:
         """Yield id and slot in the order of the ids' bytes, those past the given one."""
         with self._txn.cursor(db=self._db[b"ids"]) as cursor:
@@ -320,6 +334,7 @@ class Store:
 
     def __init__(self, path: Path, *, read_only: bool, map_bytes: int) -> None:
         self.path = path
+        self._ended = False  # guarded by LMDB's lock of writers
         self.known_state: tuple[bytes, State] | None = None  # sealed and decoded, last seen
         self.environment = Environment(path, _DATABASES, read_only=read_only, map_bytes=map_bytes)
         try:
@@ -379,9 +394,24 @@ class Store:
     def write(self) -> Iterator[WriteTxn]:
         """Yield the write transaction; durable when the block ends. Raises MapFull, StorageFull."""
         with self.environment.begin(write=True) as txn:
+            if self._ended:
+                raise Unavailable(
+                    "the collection was truncated meanwhile: send the write again",
+                    retry_after_s=0.01,
+                )
             write = WriteTxn(self, txn)
             yield write
             write.put_state()
+
+    @contextmanager
+    def last(self) -> Iterator[ReadTxn]:
+        """Yield what the last write left. None is under way; none comes after, unless this raises.
+
+        LMDB's own lock sees to that: the writer thread waits for the block.
+        """
+        with self.environment.begin(write=True) as txn:
+            yield ReadTxn(self, txn)
+            self._ended = True  # before the lock is let go
 
 
 def check_format(path: Path, txn: lmdb.Transaction, meta: Any) -> None:  # noqa: ANN401 - py-lmdb has no types

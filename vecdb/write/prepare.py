@@ -171,27 +171,32 @@ def _check_payload(payload: bytes, limits: LimitsConfig) -> None:
             field="put.payload",
             hint="raise limits.payload_bytes, or keep large content elsewhere",
         )
-    if payload.count(b"{") + payload.count(b"[") > PAYLOAD_DEPTH_MAX:
-        _check_depth(payload)
+    check_object(payload, "payload", "put.payload")
+
+
+def check_object(sent: bytes, what: str, field: str) -> None:
+    """Raise BadPayload unless the bytes are a JSON object, and not too deep. what: its name."""
+    if sent.count(b"{") + sent.count(b"[") > PAYLOAD_DEPTH_MAX:
+        _check_depth(sent, what, field)
     try:
-        value = _JSON.decode(payload.decode())
+        value = _JSON.decode(sent.decode())
     except ValueError as error:
-        raise BadPayload(f"the payload is not JSON: {error}", field="put.payload") from None
+        raise BadPayload(f"the {what} is not JSON: {error}", field=field) from None
     if not isinstance(value, dict):
         raise BadPayload(
-            f"the payload must be a JSON object, got {type(value).__name__}", field="put.payload"
+            f"the {what} must be a JSON object, got {type(value).__name__}", field=field
         )
 
 
-def _check_depth(payload: bytes) -> None:
+def _check_depth(sent: bytes, what: str, field: str) -> None:
     """Raise BadPayload for nesting that a parser might refuse later, on a deeper stack."""
     depth = 0
-    for token in _BRACKETS.finditer(payload):
+    for token in _BRACKETS.finditer(sent):
         mark = token[0][:1]
         depth += (mark in b"[{") - (mark in b"]}")
         if depth > PAYLOAD_DEPTH_MAX:
             raise BadPayload(
-                f"the payload is nested deeper than {PAYLOAD_DEPTH_MAX} levels", field="put.payload"
+                f"the {what} is nested deeper than {PAYLOAD_DEPTH_MAX} levels", field=field
             )
 
 

@@ -1,7 +1,8 @@
-"""What a collection's schema may be."""
+"""What a collection's name, metadata and schema may be."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from vecdb.config import LimitsConfig
@@ -9,8 +10,38 @@ from vecdb.errors import DimensionMismatch, InvalidArgument, LimitExceeded, Sche
 from vecdb.segment.analysis import LANGUAGES
 from vecdb.segment.fields import PATH_CHARACTERS_MAX
 from vecdb.types import Schema, TextField
+from vecdb.write.prepare import check_object
 
 K1_MAX = 100.0
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+
+
+def is_name(name: str) -> bool:
+    """Return whether a collection, or an alias, can be called that."""
+    return _NAME.fullmatch(name) is not None
+
+
+def check_name(name: str, what: str, field: str) -> None:
+    """Raise InvalidArgument unless a collection, or an alias, can be called that."""
+    if not is_name(name):
+        raise InvalidArgument(
+            f"{what} has 1 to 128 letters, digits, '_', '-' or '.', the first of them a letter or "
+            f"digit; got {name!r}",
+            field=field,
+        )
+
+
+def check_metadata(metadata: bytes, limits: LimitsConfig, field: str) -> None:
+    """Raise LimitExceeded or BadPayload unless a collection may have this metadata; b"" is none."""
+    if len(metadata) > limits.metadata_bytes:
+        raise LimitExceeded(
+            f"the metadata has {len(metadata)} bytes, the limit is {limits.metadata_bytes}",
+            field=field,
+            hint="raise limits.metadata_bytes, or keep it as a point",
+        )
+    if metadata:
+        check_object(metadata, "metadata", field)
 
 
 def check_schema(schema: Schema, limits: LimitsConfig) -> None:

@@ -48,6 +48,7 @@ class Server:
 
     points: dict[str, common_pb2.Point] = field(default_factory=dict)
     collections: dict[str, collections_pb2.Collection] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
     faults: list[Fault | None] = field(default_factory=list)
     writes: list[points_pb2.WriteRequest] = field(default_factory=list)
     write_bytes: list[int] = field(default_factory=list)
@@ -197,11 +198,10 @@ class Collections(collections_pb2_grpc.CollectionsServicer):
         )
 
     def Get(self, request, context):
-        if request.name not in self.server.collections:
-            context.abort(grpc.StatusCode.NOT_FOUND, f"no collection {request.name}")
-        return collections_pb2.GetCollectionResponse(
-            collection=self.server.collections[request.name]
-        )
+        name = self.server.aliases.get(request.name, request.name)
+        if name not in self.server.collections:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"no collection {name}")
+        return collections_pb2.GetCollectionResponse(collection=self.server.collections[name])
 
     def List(self, request, context):
         return collections_pb2.ListCollectionsResponse(
@@ -214,6 +214,29 @@ class Collections(collections_pb2_grpc.CollectionsServicer):
         if not deleted and not request.if_exists:
             context.abort(grpc.StatusCode.NOT_FOUND, f"no collection {request.name}")
         return collections_pb2.DeleteCollectionResponse(deleted=deleted)
+
+    def Update(self, request, context):
+        self.server.fault(context, "Update")
+        there = self.server.collections[self.server.aliases.get(request.name, request.name)]
+        there.metadata = request.metadata
+        return collections_pb2.UpdateCollectionResponse(collection=there)
+
+    def Truncate(self, request, context):
+        self.server.fault(context, "Truncate")
+        return collections_pb2.TruncateCollectionResponse(points=9, commit_seq=5)
+
+    def SetAliases(self, request, context):
+        self.server.fault(context, "SetAliases")
+        for action in request.actions:
+            self.server.aliases.pop(action.delete.alias, None)
+            if action.HasField("set"):
+                self.server.aliases[action.set.alias] = action.set.collection
+        return collections_pb2.SetAliasesResponse()
+
+    def ListAliases(self, request, context):
+        found = self.server.aliases.items()
+        aliases = [collections_pb2.Alias(alias=alias, collection=name) for alias, name in found]
+        return collections_pb2.ListAliasesResponse(aliases=aliases)
 
     def Stats(self, request, context):
         segment = collections_pb2.SegmentStats(number=1, first_slot=0, end_slot=9, rows=9)

@@ -146,15 +146,17 @@ class WatchRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., after_seq: _Optional[int] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ...) -> None: ...
 
 class WatchResponse(_message.Message):
-    __slots__ = ("deleted", "points", "commit_seq", "complete", "warnings")
+    __slots__ = ("deleted", "points", "commit_seq", "complete", "warnings", "truncated")
     DELETED_FIELD_NUMBER: _ClassVar[int]
     POINTS_FIELD_NUMBER: _ClassVar[int]
     COMMIT_SEQ_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
     deleted: _containers.RepeatedScalarFieldContainer[str]
     points: _containers.RepeatedCompositeFieldContainer[_common_pb2.Point]
     commit_seq: int
     complete: bool
     warnings: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, deleted: _Optional[_Iterable[str]] = ..., points: _Optional[_Iterable[_Union[_common_pb2.Point, _Mapping]]] = ..., commit_seq: _Optional[int] = ..., complete: bool = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+    truncated: bool
+    def __init__(self, deleted: _Optional[_Iterable[str]] = ..., points: _Optional[_Iterable[_Union[_common_pb2.Point, _Mapping]]] = ..., commit_seq: _Optional[int] = ..., complete: bool = ..., warnings: _Optional[_Iterable[str]] = ..., truncated: bool = ...) -> None: ...

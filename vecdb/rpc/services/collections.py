@@ -1,42 +1,40 @@
-"""Collections: create, look at, delete."""
+"""Collections: create, look at, change, empty, delete, and their aliases."""
 
 from __future__ import annotations
 
 import grpc
 
+from vecdb.config import LimitsConfig
 from vecdb.database import Database
 from vecdb.embed.client import Encoders
-from vecdb.errors import DimensionMismatch, InvalidArgument, NotFound
-from vecdb.rpc.convert import METRICS, collection_message, text_field
+from vecdb.errors import InvalidArgument, LimitExceeded, NotFound
+from vecdb.rpc.convert import collection_message
+from vecdb.rpc.convert_schema import changed_schema, schema_of
 from vecdb.rpc.pb import collections_pb2 as pb
 from vecdb.rpc.pb import collections_pb2_grpc
-from vecdb.types import DEFAULT_TARGET_RECALL, Hnsw, ModelBinding, Schema, Space, SparseSpace
+from vecdb.write.prepare import check_batch
 
-M_BOUNDS = (4, 128)
-EF_CONSTRUCTION_BOUNDS = (8, 2_000)
-TARGET_RECALL_BOUNDS = (0.5, 0.999)
+_FRAME_BYTES = 8
+"""What a message takes inside another, at most, beside its own bytes."""
 
 
 class CollectionsService(collections_pb2_grpc.CollectionsServicer):
     """Serves vecdb.v1.Collections."""
 
-    def __init__(self, database: Database, encoders: Encoders) -> None:
+    def __init__(self, database: Database, encoders: Encoders, limits: LimitsConfig) -> None:
         self._database = database
         self._encoders = encoders
+        self._limits = limits
 
     def Create(
         self, request: pb.CreateCollectionRequest, context: grpc.ServicerContext
     ) -> pb.CreateCollectionResponse:
         """Return the collection made, or the one that was there."""
-        named = sorted(request.collection.spaces.items())
-        is_sparse = {name: one.WhichOneof("kind") == "sparse" for name, one in named}
-        schema = Schema(
-            tuple(self._space(name, one) for name, one in named if not is_sparse[name]),
-            tuple(SparseSpace(name) for name, _ in named if is_sparse[name]),
-            tuple(map(text_field, request.collection.text_fields)),
-        )
         info, created = self._database.create(
-            request.collection.name, schema, if_not_exists=request.if_not_exists
+            request.collection.name,
+            schema_of(request.collection, self._encoders),
+            metadata=request.collection.metadata,
+            if_not_exists=request.if_not_exists,
         )
         return pb.CreateCollectionResponse(collection=collection_message(info), created=created)
 
@@ -51,8 +49,57 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
         self, request: pb.ListCollectionsRequest, context: grpc.ServicerContext
     ) -> pb.ListCollectionsResponse:
         """Return all collections."""
-        messages = [collection_message(info) for info in self._database.infos()]
-        return pb.ListCollectionsResponse(collections=messages)
+        reply = pb.ListCollectionsResponse()
+        size = 0
+        for info in self._database.infos():
+            message = collection_message(info)
+            if request.without_metadata:
+                message.ClearField("metadata")
+            size += message.ByteSize() + _FRAME_BYTES
+            if size > self._limits.message_bytes:
+                raise LimitExceeded(
+                    f"the list is larger than limits.message_bytes ({self._limits.message_bytes})",
+                    hint="ask without_metadata, and Get the metadata of each",
+                )
+            reply.collections.append(message)
+        return reply
+
+    def Update(
+        self, request: pb.UpdateCollectionRequest, context: grpc.ServicerContext
+    ) -> pb.UpdateCollectionResponse:
+        """Change a collection; return it as it is now."""
+        info = self._database.update(
+            request.name,
+            metadata=request.metadata if request.HasField("metadata") else None,
+            change=lambda schema: changed_schema(schema, request.spaces),
+        )
+        return pb.UpdateCollectionResponse(collection=collection_message(info))
+
+    def Truncate(
+        self, request: pb.TruncateCollectionRequest, context: grpc.ServicerContext
+    ) -> pb.TruncateCollectionResponse:
+        """Remove all points of a collection."""
+        done = self._database.truncate(request.name)
+        return pb.TruncateCollectionResponse(points=done.points, commit_seq=done.seq)
+
+    def SetAliases(
+        self, request: pb.SetAliasesRequest, context: grpc.ServicerContext
+    ) -> pb.SetAliasesResponse:
+        """Create, move and delete aliases."""
+        check_batch(len(request.actions), self._limits, "actions")
+        self._database.set_aliases(
+            [_alias(action, f"actions[{at}]") for at, action in enumerate(request.actions)]
+        )
+        return pb.SetAliasesResponse()
+
+    def ListAliases(
+        self, request: pb.ListAliasesRequest, context: grpc.ServicerContext
+    ) -> pb.ListAliasesResponse:
+        """Return aliases by name."""
+        found = self._database.aliases(request.collection)
+        return pb.ListAliasesResponse(
+            aliases=[pb.Alias(alias=alias, collection=name) for alias, name in found.items()]
+        )
 
     def Delete(
         self, request: pb.DeleteCollectionRequest, context: grpc.ServicerContext
@@ -107,55 +154,12 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
             collection.compact()
         return pb.CompactResponse()
 
-    def _space(self, name: str, message: pb.Space) -> Space:
-        field = f"collection.spaces[{name!r}].dense"
-        if message.WhichOneof("kind") != "dense":
-            raise InvalidArgument(f"space {name!r}: expected dense or sparse", field=field)
-        dense = message.dense
-        metric = METRICS.get(dense.metric)
-        unset = dense.metric == pb.METRIC_UNSPECIFIED
-        if metric is None and not (unset and dense.model):
-            raise InvalidArgument(
-                f"space {name!r}: expected metric cosine, dot or euclid", field=f"{field}.metric"
-            )
-        hnsw = _hnsw(dense.hnsw, f"{field}.hnsw")
-        recall = _target_recall(dense, field)
-        if metric is not None and not dense.model:
-            return Space(name, dense.dim, metric, None, hnsw, recall)
-        model = self._encoders.resolve(dense.model)
-        if dense.dim not in (0, model.dim):
-            raise DimensionMismatch(
-                f"space {name!r}: model {model.name} makes {model.dim} dimensions, got {dense.dim}",
-                field=f"{field}.dim",
-                expected=model.dim,
-                got=dense.dim,
-            )
-        binding = ModelBinding(model.name, model.fingerprint)
-        return Space(name, model.dim, metric or model.metric, binding, hnsw, recall)
 
-
-def _hnsw(message: pb.Hnsw, field: str) -> Hnsw:
-    default = Hnsw()
-    hnsw = Hnsw(message.m or default.m, message.ef_construction or default.ef_construction)
-    for name, value, (low, high) in (
-        ("m", hnsw.m, M_BOUNDS),
-        ("ef_construction", hnsw.ef_construction, EF_CONSTRUCTION_BOUNDS),
-    ):
-        if not low <= value <= high:
-            raise InvalidArgument(
-                f"{name} is {value}, expected {low} to {high}", field=f"{field}.{name}", got=value
-            )
-    return hnsw
-
-
-def _target_recall(dense: pb.Dense, field: str) -> float:
-    if not dense.HasField("target_recall"):
-        return DEFAULT_TARGET_RECALL
-    low, high = TARGET_RECALL_BOUNDS
-    if not low <= dense.target_recall <= high:
-        raise InvalidArgument(
-            f"target_recall is {dense.target_recall}, expected {low} to {high}",
-            field=f"{field}.target_recall",
-            got=dense.target_recall,
-        )
-    return dense.target_recall
+def _alias(action: pb.AliasAction, field: str) -> tuple[str, str | None]:
+    """Return an alias, and the collection that it is to stand for, or None to delete it."""
+    kind = action.WhichOneof("action")
+    if kind == "delete":
+        return action.delete.alias, None
+    if kind == "set":
+        return action.set.alias, action.set.collection
+    raise InvalidArgument(f"{field} is empty: expected set or delete", field=field)

@@ -37,9 +37,12 @@ def watch(
     while not over.is_set():
         # Opened anew for each look: a collection that is watched may be closed, and dropped.
         with database.collection(request.collection) as collection:
-            if uuid not in ("", collection.folder.name):
-                raise NotFound(f"collection {request.collection!r} was deleted, and made again")
-            uuid = collection.folder.name
+            if uuid not in ("", collection.uuid):
+                raise NotFound(
+                    f"{request.collection!r} is another collection by now",
+                    hint="list its points anew and watch from that reply's commit_seq",
+                )
+            uuid = collection.uuid
             watcher = collection.watch(after)
             if first:
                 first = False
@@ -58,6 +61,7 @@ def _message(found: Changed) -> pb.WatchResponse:
         commit_seq=found.seq,
         complete=found.complete,
         warnings=found.warnings,
+        truncated=found.truncated,
     )
     for point in found.points:
         fill_point(message.points.add(), point)

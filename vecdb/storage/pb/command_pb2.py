@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1avecdb/log/v1/command.proto\x12\x0cvecdb.log.v1\"\xad\x01\n\x07\x43ommand\x12$\n\x05write\x18\x01 \x01(\x0b\x32\x13.vecdb.log.v1.WriteH\x00\x12;\n\x11\x63reate_collection\x18\x02 \x01(\x0b\x32\x1e.vecdb.log.v1.CreateCollectionH\x00\x12\x37\n\x0f\x64rop_collection\x18\x03 \x01(\x0b\x32\x1c.vecdb.log.v1.DropCollectionH\x00\x42\x06\n\x04kind\"U\n\x10\x43reateCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04uuid\x18\x02 \x01(\t\x12\x15\n\rcreated_at_ms\x18\x03 \x01(\x03\x12\x0e\n\x06schema\x18\x04 \x01(\x0c\",\n\x0e\x44ropCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04uuid\x18\x02 \x01(\t\"\xad\x01\n\x05Write\x12\x1f\n\x04runs\x18\x01 \x03(\x0b\x32\x11.vecdb.log.v1.Run\x12&\n\x07refused\x18\x02 \x03(\x0b\x32\x15.vecdb.log.v1.Refused\x12*\n\ttruncated\x18\x05 \x03(\x0b\x32\x17.vecdb.log.v1.Truncated\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\x12\x16\n\x0erequest_digest\x18\x04 \x01(\x0c\"n\n\x03Run\x12\x11\n\tpositions\x18\x01 \x03(\r\x12\"\n\x04puts\x18\x02 \x01(\x0b\x32\x12.vecdb.log.v1.PutsH\x00\x12(\n\x07\x64\x65letes\x18\x03 \x01(\x0b\x32\x15.vecdb.log.v1.DeletesH\x00\x42\x06\n\x04kind\"\x80\x01\n\x04Puts\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x10\n\x08payloads\x18\x02 \x03(\x0c\x12%\n\x07\x63olumns\x18\x03 \x03(\x0b\x32\x14.vecdb.log.v1.Column\x12\x32\n\x0esparse_columns\x18\x04 \x03(\x0b\x32\x1a.vecdb.log.v1.SparseColumn\"E\n\x06\x43olumn\x12\r\n\x05space\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x03(\r\x12\x0f\n\x07vectors\x18\x03 \x01(\x0c\x12\r\n\x05texts\x18\x04 \x03(\t\":\n\x0cSparseColumn\x12\r\n\x05space\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x03(\r\x12\r\n\x05\x63\x65lls\x18\x03 \x03(\x0c\"\x16\n\x07\x44\x65letes\x12\x0b\n\x03ids\x18\x01 \x03(\t\"-\n\tTruncated\x12\x10\n\x08position\x18\x01 \x01(\r\x12\x0e\n\x06spaces\x18\x02 \x03(\t\"<\n\x07Refused\x12\x10\n\x08position\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1avecdb/log/v1/command.proto\x12\x0cvecdb.log.v1\"\xc7\x02\n\x07\x43ommand\x12$\n\x05write\x18\x01 \x01(\x0b\x32\x13.vecdb.log.v1.WriteH\x00\x12;\n\x11\x63reate_collection\x18\x02 \x01(\x0b\x32\x1e.vecdb.log.v1.CreateCollectionH\x00\x12\x37\n\x0f\x64rop_collection\x18\x03 \x01(\x0b\x32\x1c.vecdb.log.v1.DropCollectionH\x00\x12;\n\x11update_collection\x18\x04 \x01(\x0b\x32\x1e.vecdb.log.v1.UpdateCollectionH\x00\x12/\n\x0bset_aliases\x18\x05 \x01(\x0b\x32\x18.vecdb.log.v1.SetAliasesH\x00\x12*\n\x08truncate\x18\x06 \x01(\x0b\x32\x16.vecdb.log.v1.TruncateH\x00\x42\x06\n\x04kind\"g\n\x10\x43reateCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04uuid\x18\x02 \x01(\t\x12\x15\n\rcreated_at_ms\x18\x03 \x01(\x03\x12\x0e\n\x06schema\x18\x04 \x01(\x0c\x12\x10\n\x08metadata\x18\x05 \x01(\x0c\",\n\x0e\x44ropCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04uuid\x18\x02 \x01(\t\"P\n\x10UpdateCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04uuid\x18\x02 \x01(\t\x12\x0e\n\x06schema\x18\x03 \x01(\x0c\x12\x10\n\x08metadata\x18\x04 \x01(\x0c\"2\n\nSetAliases\x12$\n\x07\x61liases\x18\x01 \x03(\x0b\x32\x13.vecdb.log.v1.Alias\"*\n\x05\x41lias\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12\x12\n\ncollection\x18\x02 \x01(\t\"3\n\x08Truncate\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04uuid\x18\x02 \x01(\t\x12\x0b\n\x03seq\x18\x03 \x01(\x04\"\xad\x01\n\x05Write\x12\x1f\n\x04runs\x18\x01 \x03(\x0b\x32\x11.vecdb.log.v1.Run\x12&\n\x07refused\x18\x02 \x03(\x0b\x32\x15.vecdb.log.v1.Refused\x12*\n\ttruncated\x18\x05 \x03(\x0b\x32\x17.vecdb.log.v1.Truncated\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\x12\x16\n\x0erequest_digest\x18\x04 \x01(\x0c\"n\n\x03Run\x12\x11\n\tpositions\x18\x01 \x03(\r\x12\"\n\x04puts\x18\x02 \x01(\x0b\x32\x12.vecdb.log.v1.PutsH\x00\x12(\n\x07\x64\x65letes\x18\x03 \x01(\x0b\x32\x15.vecdb.log.v1.DeletesH\x00\x42\x06\n\x04kind\"\x80\x01\n\x04Puts\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x10\n\x08payloads\x18\x02 \x03(\x0c\x12%\n\x07\x63olumns\x18\x03 \x03(\x0b\x32\x14.vecdb.log.v1.Column\x12\x32\n\x0esparse_columns\x18\x04 \x03(\x0b\x32\x1a.vecdb.log.v1.SparseColumn\"E\n\x06\x43olumn\x12\r\n\x05space\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x03(\r\x12\x0f\n\x07vectors\x18\x03 \x01(\x0c\x12\r\n\x05texts\x18\x04 \x03(\t\":\n\x0cSparseColumn\x12\r\n\x05space\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x03(\r\x12\r\n\x05\x63\x65lls\x18\x03 \x03(\x0c\"\x16\n\x07\x44\x65letes\x12\x0b\n\x03ids\x18\x01 \x03(\t\"-\n\tTruncated\x12\x10\n\x08position\x18\x01 \x01(\r\x12\x0e\n\x06spaces\x18\x02 \x03(\t\"<\n\x07Refused\x12\x10\n\x08position\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,25 +32,33 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vecdb.log.v1.command_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COMMAND']._serialized_start=45
-  _globals['_COMMAND']._serialized_end=218
-  _globals['_CREATECOLLECTION']._serialized_start=220
-  _globals['_CREATECOLLECTION']._serialized_end=305
-  _globals['_DROPCOLLECTION']._serialized_start=307
-  _globals['_DROPCOLLECTION']._serialized_end=351
-  _globals['_WRITE']._serialized_start=354
-  _globals['_WRITE']._serialized_end=527
-  _globals['_RUN']._serialized_start=529
-  _globals['_RUN']._serialized_end=639
-  _globals['_PUTS']._serialized_start=642
-  _globals['_PUTS']._serialized_end=770
-  _globals['_COLUMN']._serialized_start=772
-  _globals['_COLUMN']._serialized_end=841
-  _globals['_SPARSECOLUMN']._serialized_start=843
-  _globals['_SPARSECOLUMN']._serialized_end=901
-  _globals['_DELETES']._serialized_start=903
-  _globals['_DELETES']._serialized_end=925
-  _globals['_TRUNCATED']._serialized_start=927
-  _globals['_TRUNCATED']._serialized_end=972
-  _globals['_REFUSED']._serialized_start=974
-  _globals['_REFUSED']._serialized_end=1034
+  _globals['_COMMAND']._serialized_end=372
+  _globals['_CREATECOLLECTION']._serialized_start=374
+  _globals['_CREATECOLLECTION']._serialized_end=477
+  _globals['_DROPCOLLECTION']._serialized_start=479
+  _globals['_DROPCOLLECTION']._serialized_end=523
+  _globals['_UPDATECOLLECTION']._serialized_start=525
+  _globals['_UPDATECOLLECTION']._serialized_end=605
+  _globals['_SETALIASES']._serialized_start=607
+  _globals['_SETALIASES']._serialized_end=657
+  _globals['_ALIAS']._serialized_start=659
+  _globals['_ALIAS']._serialized_end=701
+  _globals['_TRUNCATE']._serialized_start=703
+  _globals['_TRUNCATE']._serialized_end=754
+  _globals['_WRITE']._serialized_start=757
+  _globals['_WRITE']._serialized_end=930
+  _globals['_RUN']._serialized_start=932
+  _globals['_RUN']._serialized_end=1042
+  _globals['_PUTS']._serialized_start=1045
+  _globals['_PUTS']._serialized_end=1173
+  _globals['_COLUMN']._serialized_start=1175
+  _globals['_COLUMN']._serialized_end=1244
+  _globals['_SPARSECOLUMN']._serialized_start=1246
+  _globals['_SPARSECOLUMN']._serialized_end=1304
+  _globals['_DELETES']._serialized_start=1306
+  _globals['_DELETES']._serialized_end=1328
+  _globals['_TRUNCATED']._serialized_start=1330
+  _globals['_TRUNCATED']._serialized_end=1375
+  _globals['_REFUSED']._serialized_start=1377
+  _globals['_REFUSED']._serialized_end=1437
 # @@protoc_insertion_point(module_scope)

@@ -7,26 +7,34 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Command(_message.Message):
-    __slots__ = ("write", "create_collection", "drop_collection")
+    __slots__ = ("write", "create_collection", "drop_collection", "update_collection", "set_aliases", "truncate")
     WRITE_FIELD_NUMBER: _ClassVar[int]
     CREATE_COLLECTION_FIELD_NUMBER: _ClassVar[int]
     DROP_COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    SET_ALIASES_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATE_FIELD_NUMBER: _ClassVar[int]
     write: Write
     create_collection: CreateCollection
     drop_collection: DropCollection
-    def __init__(self, write: _Optional[_Union[Write, _Mapping]] = ..., create_collection: _Optional[_Union[CreateCollection, _Mapping]] = ..., drop_collection: _Optional[_Union[DropCollection, _Mapping]] = ...) -> None: ...
+    update_collection: UpdateCollection
+    set_aliases: SetAliases
+    truncate: Truncate
+    def __init__(self, write: _Optional[_Union[Write, _Mapping]] = ..., create_collection: _Optional[_Union[CreateCollection, _Mapping]] = ..., drop_collection: _Optional[_Union[DropCollection, _Mapping]] = ..., update_collection: _Optional[_Union[UpdateCollection, _Mapping]] = ..., set_aliases: _Optional[_Union[SetAliases, _Mapping]] = ..., truncate: _Optional[_Union[Truncate, _Mapping]] = ...) -> None: ...
 
 class CreateCollection(_message.Message):
-    __slots__ = ("name", "uuid", "created_at_ms", "schema")
+    __slots__ = ("name", "uuid", "created_at_ms", "schema", "metadata")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UUID_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
     name: str
     uuid: str
     created_at_ms: int
     schema: bytes
-    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[str] = ..., created_at_ms: _Optional[int] = ..., schema: _Optional[bytes] = ...) -> None: ...
+    metadata: bytes
+    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[str] = ..., created_at_ms: _Optional[int] = ..., schema: _Optional[bytes] = ..., metadata: _Optional[bytes] = ...) -> None: ...
 
 class DropCollection(_message.Message):
     __slots__ = ("name", "uuid")
@@ -35,6 +43,42 @@ class DropCollection(_message.Message):
     name: str
     uuid: str
     def __init__(self, name: _Optional[str] = ..., uuid: _Optional[str] = ...) -> None: ...
+
+class UpdateCollection(_message.Message):
+    __slots__ = ("name", "uuid", "schema", "metadata")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    uuid: str
+    schema: bytes
+    metadata: bytes
+    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[str] = ..., schema: _Optional[bytes] = ..., metadata: _Optional[bytes] = ...) -> None: ...
+
+class SetAliases(_message.Message):
+    __slots__ = ("aliases",)
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    aliases: _containers.RepeatedCompositeFieldContainer[Alias]
+    def __init__(self, aliases: _Optional[_Iterable[_Union[Alias, _Mapping]]] = ...) -> None: ...
+
+class Alias(_message.Message):
+    __slots__ = ("alias", "collection")
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    alias: str
+    collection: str
+    def __init__(self, alias: _Optional[str] = ..., collection: _Optional[str] = ...) -> None: ...
+
+class Truncate(_message.Message):
+    __slots__ = ("name", "uuid", "seq")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    uuid: str
+    seq: int
+    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[str] = ..., seq: _Optional[int] = ...) -> None: ...
 
 class Write(_message.Message):
     __slots__ = ("runs", "refused", "truncated", "idempotency_key", "request_digest")

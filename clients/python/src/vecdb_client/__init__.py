@@ -52,6 +52,7 @@ from vecdb_client.types import (
     StoredPoint,
     TextField,
     Timings,
+    Truncated,
     TruncatedText,
     WriteReport,
 )
@@ -104,6 +105,7 @@ __all__ = [
     "StoredPoint",
     "TextField",
     "Timings",
+    "Truncated",
     "TruncatedText",
     "Unauthenticated",
     "Unavailable",

@@ -18,13 +18,18 @@ from vecdb_client.errors import (
     VecdbError,
 )
 from vecdb_client.health import Health
+from vecdb_client.payloads import Payload
 from vecdb_client.pb import models_pb2
 from vecdb_client.protocol import (
     CREATE,
     DELETE_COLLECTION,
     EMBED,
+    LIST_ALIASES,
     LIST_COLLECTIONS,
     LIST_MODELS,
+    SET_ALIASES,
+    TRUNCATE,
+    UPDATE_COLLECTION,
 )
 from vecdb_client.retry import RETRIES, Retries
 from vecdb_client.status import over_limit
@@ -38,6 +43,7 @@ from vecdb_client.types import (
     Space,
     SparseSpace,
     TextField,
+    Truncated,
 )
 
 MESSAGE_BYTES_DEFAULT: Final = 64 << 20
@@ -136,6 +142,7 @@ class Client:
         model: str | None = None,
         spaces: Mapping[str, Space | SparseSpace] | None = None,
         text_fields: Iterable[TextField] = (),
+        metadata: Payload | None = None,
         if_not_exists: bool = False,
         timeout_s: float | None = None,
     ) -> Collection:
@@ -146,6 +153,7 @@ class Client:
         spaces: several spaces by name, in place of these three.
         text_fields: payload paths whose words search(keyword=...) finds; with them alone, the
         collection has no space.
+        metadata: a JSON object of your own, which info() gives back.
         if_not_exists: an existing collection of the same schema is as good.
 
         Raises AlreadyExists, FailedPrecondition (SCHEMA_MISMATCH, NO_MODEL), InvalidArgument. With
@@ -158,24 +166,81 @@ class Client:
             model=model,
             spaces=spaces,
             text_fields=text_fields,
+            metadata=metadata,
             if_not_exists=if_not_exists,
         )
         self._transport.call(CREATE, request, timeout_s=timeout_s, retry=if_not_exists)
         return self.collection(name)
 
-    def list_collections(self, *, timeout_s: float | None = None) -> list[CollectionInfo]:
-        """Return all collections, by name."""
-        request = LIST_COLLECTIONS.request()
+    def list_collections(
+        self, *, with_metadata: bool = True, timeout_s: float | None = None
+    ) -> list[CollectionInfo]:
+        """Return all collections, by name.
+
+        Raises InvalidArgument (LIMIT_EXCEEDED) where their metadata does not fit a message.
+        """
+        request = LIST_COLLECTIONS.request(without_metadata=not with_metadata)
         reply = self._transport.call(LIST_COLLECTIONS, request, timeout_s=timeout_s)
         return [replies.collection_info(message) for message in reply.collections]
+
+    def update_collection(
+        self,
+        name: str,
+        *,
+        metadata: Payload | None = None,
+        spaces: Mapping[str, Space] | None = None,
+        timeout_s: float | None = None,
+    ) -> CollectionInfo:
+        """Return a collection's description once it was changed: all that is asked, or nothing.
+
+        metadata: in place of all there is; {} for none, None leaves it. spaces: by name, such as
+        ``{"": Space(target_recall=0.99)}``; what is None stays, and target_recall is all that can
+        be changed. Raises NotFound, InvalidArgument, FailedPrecondition (SCHEMA_MISMATCH). Is not
+        tried again after UNAVAILABLE.
+        """
+        request = requests.update_request(name, metadata, spaces or {})
+        reply = self._transport.call(UPDATE_COLLECTION, request, timeout_s=timeout_s, retry=False)
+        return replies.collection_info(reply.collection)
+
+    def truncate_collection(self, name: str, *, timeout_s: float | None = None) -> Truncated:
+        """Return how many points a collection had: they are removed, all at once.
+
+        Schema, metadata and aliases stay. Raises NotFound. Is not tried again after UNAVAILABLE:
+        others may have written since.
+        """
+        request = TRUNCATE.request(name=requests.checked_text(name, "a collection's name"))
+        reply = self._transport.call(TRUNCATE, request, timeout_s=timeout_s, retry=False)
+        return Truncated(reply.points, reply.commit_seq)
+
+    def set_aliases(
+        self, aliases: Mapping[str, str | None], *, timeout_s: float | None = None
+    ) -> None:
+        """Have aliases stand for collections, created or moved; None deletes one. All, or none.
+
+        Calls that begin afterwards see all of it. An alias is as good as the name of its
+        collection, but for delete_collection. Raises NotFound, AlreadyExists for the name of a
+        collection. Is not tried again after UNAVAILABLE: others may have moved them since.
+        """
+        request = requests.aliases_request(aliases)
+        self._transport.call(SET_ALIASES, request, timeout_s=timeout_s, retry=False)
+
+    def list_aliases(
+        self, collection: str = "", *, timeout_s: float | None = None
+    ) -> dict[str, str]:
+        """Return aliases and the collections that they stand for: all, or those of one."""
+        named = requests.checked_text(collection, "a collection's name")
+        request = LIST_ALIASES.request(collection=named)
+        reply = self._transport.call(LIST_ALIASES, request, timeout_s=timeout_s)
+        return {one.alias: one.collection for one in reply.aliases}
 
     def delete_collection(
         self, name: str, *, if_exists: bool = False, timeout_s: float | None = None
     ) -> bool:
         """Return whether there was one: deletes a collection and everything in it.
 
-        Raises NotFound, unless if_exists; with it the call is also tried again after UNAVAILABLE,
-        and False may then mean that an earlier attempt did it.
+        Raises FailedPrecondition for an alias, and for a collection that has some: they are moved
+        or deleted first. Raises NotFound, unless if_exists; with it the call is also tried again
+        after UNAVAILABLE, and False may then mean that an earlier attempt did it.
         """
         requests.checked_text(name, "a collection's name")
         request = DELETE_COLLECTION.request(name=name, if_exists=if_exists)

@@ -47,6 +47,24 @@ DELETE_COLLECTION: Final = Method(
     collections_pb2.DeleteCollectionRequest,
     collections_pb2.DeleteCollectionResponse,
 )
+UPDATE_COLLECTION: Final = Method(
+    "Collections.Update",
+    collections_pb2.UpdateCollectionRequest,
+    collections_pb2.UpdateCollectionResponse,
+)
+TRUNCATE: Final = Method(
+    "Collections.Truncate",
+    collections_pb2.TruncateCollectionRequest,
+    collections_pb2.TruncateCollectionResponse,
+)
+SET_ALIASES: Final = Method(
+    "Collections.SetAliases", collections_pb2.SetAliasesRequest, collections_pb2.SetAliasesResponse
+)
+LIST_ALIASES: Final = Method(
+    "Collections.ListAliases",
+    collections_pb2.ListAliasesRequest,
+    collections_pb2.ListAliasesResponse,
+)
 STATS: Final = Method(
     "Collections.Stats",
     collections_pb2.CollectionStatsRequest,

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, cast
 
+from vecdb_client.payloads import payload_of
 from vecdb_client.pb import (
     admin_pb2,
     collections_pb2,
@@ -56,6 +57,8 @@ def collection_info(message: collections_pb2.Collection) -> CollectionInfo:
         text_fields=tuple(
             TextField(text.path, text.language, text.k1, text.b) for text in message.text_fields
         ),
+        metadata=payload_of(message.metadata),
+        aliases=tuple(message.aliases),
     )
 
 
@@ -146,6 +149,7 @@ def changes(reply: points_pb2.WatchResponse) -> Changes:
         commit_seq=reply.commit_seq,
         complete=reply.complete,
         warnings=list(reply.warnings),
+        truncated=reply.truncated,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Final, cast
 
 from vecdb_client.errors import InvalidArgument
 from vecdb_client.filters import Filter, filter_message
+from vecdb_client.payloads import Payload, payload_bytes
 from vecdb_client.pb import collections_pb2, models_pb2, points_pb2, search_pb2
 from vecdb_client.types import Match, Metric, PointId, Role, Space, SparseSpace, TextField
 from vecdb_client.vectors import Numbers, SparseLike, f32_bytes, sparse_of
@@ -40,6 +41,7 @@ def create_request(
     model: str | None,
     spaces: Mapping[str, Space | SparseSpace] | None,
     text_fields: Iterable[TextField],
+    metadata: Payload | None,
     if_not_exists: bool,
 ) -> collections_pb2.CreateCollectionRequest:
     """Return the request for a collection of one default space, or of the spaces given.
@@ -54,6 +56,7 @@ def create_request(
         raise InvalidArgument("give either dim, metric and model, or spaces, which have their own")
     request = collections_pb2.CreateCollectionRequest(if_not_exists=if_not_exists)
     request.collection.name = checked_text(name, "a collection's name")
+    request.collection.metadata = payload_bytes(metadata)
     for space_name, space in spaces.items():
         if isinstance(space, SparseSpace):
             request.collection.spaces[space_name].sparse.SetInParent()
@@ -71,20 +74,52 @@ def create_request(
     return request
 
 
+def update_request(
+    name: str, metadata: Payload | None, spaces: Mapping[str, Space]
+) -> collections_pb2.UpdateCollectionRequest:
+    """Return the request to change a collection; None leaves its metadata as it is."""
+    request = collections_pb2.UpdateCollectionRequest()
+    request.name = checked_text(name, "a collection's name")
+    if metadata is not None:
+        request.metadata = payload_bytes(metadata)
+    for space_name, space in spaces.items():
+        request.spaces[space_name].dense.CopyFrom(_given(space_name, space))
+    return request
+
+
+def aliases_request(aliases: Mapping[str, str | None]) -> collections_pb2.SetAliasesRequest:
+    """Return the request to have aliases stand for collections, or to delete those of None."""
+    request = collections_pb2.SetAliasesRequest()
+    for alias, collection in aliases.items():
+        action = request.actions.add()
+        if collection is None:
+            action.delete.alias = checked_text(alias, "an alias")
+        else:
+            action.set.alias = checked_text(alias, "an alias")
+            action.set.collection = checked_text(collection, "a collection's name")
+    return request
+
+
 def _dense(name: str, space: Space) -> collections_pb2.Dense:
-    if not isinstance(space, Space):
-        raise InvalidArgument(f"space {name!r} is a Space(dim=..., metric=...), got {space!r}")
+    dense = _given(name, space)
     if space.dim is None and not space.model:
         raise InvalidArgument(f"space {name!r} needs a dim, or a model that has one")
+    if space.metric is None and not space.model:
+        dense.metric = collections_pb2.METRIC_COSINE
+    return dense
+
+
+def _given(name: str, space: Space) -> collections_pb2.Dense:
+    """Return what is said of a space."""
+    if not isinstance(space, Space):
+        raise InvalidArgument(f"space {name!r} is a Space(dim=..., metric=...), got {space!r}")
     if space.metric is not None and space.metric not in METRICS:
         raise InvalidArgument(f"metric is one of {', '.join(METRICS)}; got {space.metric!r}")
-    dense = collections_pb2.Dense(model=space.model)
+    dense = collections_pb2.Dense(model=space.model, model_fingerprint=space.model_fingerprint)
     if space.dim is not None:
         dense.dim = _count(space.dim, "dim")
     if space.metric is not None:
         dense.metric = METRICS[space.metric]
-    elif not space.model:
-        dense.metric = collections_pb2.METRIC_COSINE
     if space.m is not None:
         dense.hnsw.m = _count(space.m, "m")
     if space.ef_construction is not None:

@@ -233,7 +233,8 @@ class Changes:
     """What some writes did, up to and with commit_seq: first `deleted`, then `points`.
 
     deleted: ids. points: those that were put, as they were when this was sent. complete: whether
-    nothing more of commit_seq follows. warnings: points that were left out, and why.
+    nothing more of commit_seq follows. warnings: points that were left out, and why. truncated:
+    whether, before the others, all points that there were went.
     """
 
     deleted: list[str]
@@ -241,6 +242,7 @@ class Changes:
     commit_seq: int
     complete: bool
     warnings: list[str]
+    truncated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +295,10 @@ class WriteReport:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """A collection as the server describes it. A quarantined one answers DataLoss."""
+    """A collection as the server describes it. A quarantined one answers DataLoss.
+
+    metadata: the JSON object that was given with it, {} for none. aliases: its other names.
+    """
 
     name: str
     spaces: dict[str, Space | SparseSpace]
@@ -301,6 +306,16 @@ class CollectionInfo:
     quarantined: bool
     quarantine_reason: str
     text_fields: tuple[TextField, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Truncated:
+    """What a truncation removed: so many points, at a commit_seq for min_commit_seq of searches."""
+
+    points: int
+    commit_seq: int
 
 
 @dataclass(frozen=True, slots=True)

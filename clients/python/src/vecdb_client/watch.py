@@ -36,7 +36,7 @@ def follow(
                 attempt, heard = 0, time.monotonic()
                 if reply.complete:
                     after_seq = reply.commit_seq
-                if is_first or reply.points or reply.deleted or reply.warnings:
+                if is_first or reply.points or reply.deleted or reply.warnings or reply.truncated:
                     yield replies.changes(reply)
                 is_first = False
         except VecdbError as error:

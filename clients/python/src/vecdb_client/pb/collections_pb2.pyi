@@ -55,7 +55,7 @@ class Space(_message.Message):
     def __init__(self, dense: _Optional[_Union[Dense, _Mapping]] = ..., sparse: _Optional[_Union[Sparse, _Mapping]] = ...) -> None: ...
 
 class Collection(_message.Message):
-    __slots__ = ("name", "spaces", "created_at_ms", "quarantined", "quarantine_reason", "text_fields")
+    __slots__ = ("name", "spaces", "created_at_ms", "quarantined", "quarantine_reason", "text_fields", "metadata", "aliases")
     class SpacesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -69,13 +69,17 @@ class Collection(_message.Message):
     QUARANTINED_FIELD_NUMBER: _ClassVar[int]
     QUARANTINE_REASON_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
     name: str
     spaces: _containers.MessageMap[str, Space]
     created_at_ms: int
     quarantined: bool
     quarantine_reason: str
     text_fields: _containers.RepeatedCompositeFieldContainer[TextField]
-    def __init__(self, name: _Optional[str] = ..., spaces: _Optional[_Mapping[str, Space]] = ..., created_at_ms: _Optional[int] = ..., quarantined: bool = ..., quarantine_reason: _Optional[str] = ..., text_fields: _Optional[_Iterable[_Union[TextField, _Mapping]]] = ...) -> None: ...
+    metadata: bytes
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., spaces: _Optional[_Mapping[str, Space]] = ..., created_at_ms: _Optional[int] = ..., quarantined: bool = ..., quarantine_reason: _Optional[str] = ..., text_fields: _Optional[_Iterable[_Union[TextField, _Mapping]]] = ..., metadata: _Optional[bytes] = ..., aliases: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TextField(_message.Message):
     __slots__ = ("path", "language", "k1", "b")
@@ -118,14 +122,105 @@ class GetCollectionResponse(_message.Message):
     def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ...) -> None: ...
 
 class ListCollectionsRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("without_metadata",)
+    WITHOUT_METADATA_FIELD_NUMBER: _ClassVar[int]
+    without_metadata: bool
+    def __init__(self, without_metadata: bool = ...) -> None: ...
 
 class ListCollectionsResponse(_message.Message):
     __slots__ = ("collections",)
     COLLECTIONS_FIELD_NUMBER: _ClassVar[int]
     collections: _containers.RepeatedCompositeFieldContainer[Collection]
     def __init__(self, collections: _Optional[_Iterable[_Union[Collection, _Mapping]]] = ...) -> None: ...
+
+class UpdateCollectionRequest(_message.Message):
+    __slots__ = ("name", "metadata", "spaces")
+    class SpacesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Space
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Space, _Mapping]] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    SPACES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    metadata: bytes
+    spaces: _containers.MessageMap[str, Space]
+    def __init__(self, name: _Optional[str] = ..., metadata: _Optional[bytes] = ..., spaces: _Optional[_Mapping[str, Space]] = ...) -> None: ...
+
+class UpdateCollectionResponse(_message.Message):
+    __slots__ = ("collection",)
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    collection: Collection
+    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ...) -> None: ...
+
+class TruncateCollectionRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class TruncateCollectionResponse(_message.Message):
+    __slots__ = ("points", "commit_seq")
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    points: int
+    commit_seq: int
+    def __init__(self, points: _Optional[int] = ..., commit_seq: _Optional[int] = ...) -> None: ...
+
+class SetAliasesRequest(_message.Message):
+    __slots__ = ("actions",)
+    ACTIONS_FIELD_NUMBER: _ClassVar[int]
+    actions: _containers.RepeatedCompositeFieldContainer[AliasAction]
+    def __init__(self, actions: _Optional[_Iterable[_Union[AliasAction, _Mapping]]] = ...) -> None: ...
+
+class SetAliasesResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class AliasAction(_message.Message):
+    __slots__ = ("set", "delete")
+    SET_FIELD_NUMBER: _ClassVar[int]
+    DELETE_FIELD_NUMBER: _ClassVar[int]
+    set: SetAlias
+    delete: DeleteAlias
+    def __init__(self, set: _Optional[_Union[SetAlias, _Mapping]] = ..., delete: _Optional[_Union[DeleteAlias, _Mapping]] = ...) -> None: ...
+
+class SetAlias(_message.Message):
+    __slots__ = ("alias", "collection")
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    alias: str
+    collection: str
+    def __init__(self, alias: _Optional[str] = ..., collection: _Optional[str] = ...) -> None: ...
+
+class DeleteAlias(_message.Message):
+    __slots__ = ("alias",)
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    alias: str
+    def __init__(self, alias: _Optional[str] = ...) -> None: ...
+
+class ListAliasesRequest(_message.Message):
+    __slots__ = ("collection",)
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    def __init__(self, collection: _Optional[str] = ...) -> None: ...
+
+class ListAliasesResponse(_message.Message):
+    __slots__ = ("aliases",)
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    aliases: _containers.RepeatedCompositeFieldContainer[Alias]
+    def __init__(self, aliases: _Optional[_Iterable[_Union[Alias, _Mapping]]] = ...) -> None: ...
+
+class Alias(_message.Message):
+    __slots__ = ("alias", "collection")
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    alias: str
+    collection: str
+    def __init__(self, alias: _Optional[str] = ..., collection: _Optional[str] = ...) -> None: ...
 
 class DeleteCollectionRequest(_message.Message):
     __slots__ = ("name", "if_exists")

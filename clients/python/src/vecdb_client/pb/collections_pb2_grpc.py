@@ -49,6 +49,16 @@ class CollectionsStub(object):
                 request_serializer=vecdb_dot_v1_dot_collections__pb2.ListCollectionsRequest.SerializeToString,
                 response_deserializer=vecdb_dot_v1_dot_collections__pb2.ListCollectionsResponse.FromString,
                 _registered_method=True)
+        self.Update = channel.unary_unary(
+                '/vecdb.v1.Collections/Update',
+                request_serializer=vecdb_dot_v1_dot_collections__pb2.UpdateCollectionRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_collections__pb2.UpdateCollectionResponse.FromString,
+                _registered_method=True)
+        self.Truncate = channel.unary_unary(
+                '/vecdb.v1.Collections/Truncate',
+                request_serializer=vecdb_dot_v1_dot_collections__pb2.TruncateCollectionRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_collections__pb2.TruncateCollectionResponse.FromString,
+                _registered_method=True)
         self.Delete = channel.unary_unary(
                 '/vecdb.v1.Collections/Delete',
                 request_serializer=vecdb_dot_v1_dot_collections__pb2.DeleteCollectionRequest.SerializeToString,
@@ -64,14 +74,25 @@ class CollectionsStub(object):
                 request_serializer=vecdb_dot_v1_dot_collections__pb2.CompactRequest.SerializeToString,
                 response_deserializer=vecdb_dot_v1_dot_collections__pb2.CompactResponse.FromString,
                 _registered_method=True)
+        self.SetAliases = channel.unary_unary(
+                '/vecdb.v1.Collections/SetAliases',
+                request_serializer=vecdb_dot_v1_dot_collections__pb2.SetAliasesRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_collections__pb2.SetAliasesResponse.FromString,
+                _registered_method=True)
+        self.ListAliases = channel.unary_unary(
+                '/vecdb.v1.Collections/ListAliases',
+                request_serializer=vecdb_dot_v1_dot_collections__pb2.ListAliasesRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_collections__pb2.ListAliasesResponse.FromString,
+                _registered_method=True)
 
 
 class CollectionsServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Create(self, request, context):
-        """Creates a collection. ALREADY_EXISTS when the name is taken, unless `if_not_exists` and the
-        schema is the same; FAILED_PRECONDITION (SCHEMA_MISMATCH) when it is not.
+        """Creates a collection. ALREADY_EXISTS when the name is taken, also by an alias, unless
+        `if_not_exists` and the schema is the same; FAILED_PRECONDITION (SCHEMA_MISMATCH) when it is not.
+        One that is there keeps its metadata.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,8 +112,29 @@ class CollectionsServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Update(self, request, context):
+        """Changes what can be changed of a collection: all that is asked, or nothing. NOT_FOUND when there is
+        none; FAILED_PRECONDITION (SCHEMA_MISMATCH) for what cannot be changed. In force for every call
+        that begins afterwards.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Truncate(self, request, context):
+        """Removes all points at once, whatever their number, and gives their space back. Schema, metadata and
+        aliases stay; sequence numbers go on; stored results of idempotency keys are still replayed, and
+        page tokens stay valid. A call that reads meanwhile sees all points or none. A write meanwhile
+        comes before or after, or is UNAVAILABLE and can be sent again. NOT_FOUND when there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Delete(self, request, context):
         """Deletes a collection and everything in it. NOT_FOUND when there is none, unless `if_exists`.
+        FAILED_PRECONDITION for an alias, and for a collection that has aliases: whoever asks for those
+        would find nothing, so they are moved or deleted first, by SetAliases.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,6 +152,23 @@ class CollectionsServicer(object):
         points be given back. Answers at once; `Stats` says when it is done (`compacting`) and how far it
         is (`builds`). Searches and writes go on meanwhile. Merging happens by itself as well: this is
         for after large deletes or loads.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAliases(self, request, context):
+        """Creates, moves and deletes aliases, other names of collections: all at once, or none when one of
+        the actions is wrong. Every call that begins afterwards, at any worker, sees all of them.
+        NOT_FOUND for a collection, or an alias to delete, that is not there; ALREADY_EXISTS for an alias
+        that is the name of a collection.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAliases(self, request, context):
+        """Aliases by name, all or those of one collection.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,6 +192,16 @@ def add_CollectionsServicer_to_server(servicer, server):
                     request_deserializer=vecdb_dot_v1_dot_collections__pb2.ListCollectionsRequest.FromString,
                     response_serializer=vecdb_dot_v1_dot_collections__pb2.ListCollectionsResponse.SerializeToString,
             ),
+            'Update': grpc.unary_unary_rpc_method_handler(
+                    servicer.Update,
+                    request_deserializer=vecdb_dot_v1_dot_collections__pb2.UpdateCollectionRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_collections__pb2.UpdateCollectionResponse.SerializeToString,
+            ),
+            'Truncate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Truncate,
+                    request_deserializer=vecdb_dot_v1_dot_collections__pb2.TruncateCollectionRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_collections__pb2.TruncateCollectionResponse.SerializeToString,
+            ),
             'Delete': grpc.unary_unary_rpc_method_handler(
                     servicer.Delete,
                     request_deserializer=vecdb_dot_v1_dot_collections__pb2.DeleteCollectionRequest.FromString,
@@ -147,6 +216,16 @@ def add_CollectionsServicer_to_server(servicer, server):
                     servicer.Compact,
                     request_deserializer=vecdb_dot_v1_dot_collections__pb2.CompactRequest.FromString,
                     response_serializer=vecdb_dot_v1_dot_collections__pb2.CompactResponse.SerializeToString,
+            ),
+            'SetAliases': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAliases,
+                    request_deserializer=vecdb_dot_v1_dot_collections__pb2.SetAliasesRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_collections__pb2.SetAliasesResponse.SerializeToString,
+            ),
+            'ListAliases': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAliases,
+                    request_deserializer=vecdb_dot_v1_dot_collections__pb2.ListAliasesRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_collections__pb2.ListAliasesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -241,6 +320,60 @@ class Collections(object):
             _registered_method=True)
 
     @staticmethod
+    def Update(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Collections/Update',
+            vecdb_dot_v1_dot_collections__pb2.UpdateCollectionRequest.SerializeToString,
+            vecdb_dot_v1_dot_collections__pb2.UpdateCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Truncate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Collections/Truncate',
+            vecdb_dot_v1_dot_collections__pb2.TruncateCollectionRequest.SerializeToString,
+            vecdb_dot_v1_dot_collections__pb2.TruncateCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Delete(request,
             target,
             options=(),
@@ -311,6 +444,60 @@ class Collections(object):
             '/vecdb.v1.Collections/Compact',
             vecdb_dot_v1_dot_collections__pb2.CompactRequest.SerializeToString,
             vecdb_dot_v1_dot_collections__pb2.CompactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAliases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Collections/SetAliases',
+            vecdb_dot_v1_dot_collections__pb2.SetAliasesRequest.SerializeToString,
+            vecdb_dot_v1_dot_collections__pb2.SetAliasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAliases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Collections/ListAliases',
+            vecdb_dot_v1_dot_collections__pb2.ListAliasesRequest.SerializeToString,
+            vecdb_dot_v1_dot_collections__pb2.ListAliasesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,247 @@
+"""Which collections are open: each as long as it is used, then until others need its place.
+
+One whose store cannot be read is quarantined: named with the reason, and no other is affected.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Container, Iterator
+from pathlib import Path
+
+from vecdb.collection.build import Builders
+from vecdb.collection.collection import Collection
+from vecdb.collection.upkeep import BuildTotals
+from vecdb.config import StorageConfig
+from vecdb.errors import Corrupt, NotFound, StorageFull, Unavailable, VecdbError
+from vecdb.storage.catalog import Catalog, CatalogEntry
+from vecdb.storage.writer import Writer
+
+log = logging.getLogger(__name__)
+
+NEW = ".new"
+"""Ends the name of a collection's folder until the catalog names it."""
+
+
+class _Replaced(Exception):
+    """The name stands for another folder by now: the collection was truncated, or made anew."""
+
+    def __init__(self, now: CatalogEntry) -> None:
+        super().__init__(now.name)
+        self.now = now
+
+
+class _Place:
+    """A place in the table of open collections. users: guarded by the table's lock."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.users = 0
+        self.opening = threading.Lock()  # guards collection, while it is None
+        self.collection: Collection | None = None
+
+    def close(self) -> None:
+        """Close the collection; nobody uses it."""
+        if self.collection is not None:
+            self.collection.close()
+
+
+class Use:
+    """A block in which a collection is kept open. No generator: every call passes it."""
+
+    def __init__(self, table: OpenCollections, entry: CatalogEntry) -> None:
+        self._table = table
+        self._entry = entry
+
+    def __enter__(self) -> Collection:
+        while True:
+            try:
+                self._place, collection = self._table._enter(self._entry)
+                return collection
+            except _Replaced as replaced:
+                self._entry = replaced.now
+
+    def __exit__(self, *raised: object) -> None:
+        self._table._leave(self._entry.folder, self._place)
+
+
+class OpenCollections:
+    """The open collections of a data directory, by the name of their folders."""
+
+    def __init__(
+        self, path: Path, storage: StorageConfig, writer: Writer | None, catalog: Catalog
+    ) -> None:
+        """Open none yet. path: the folder of their folders. writer: None to read alone."""
+        self._path = path
+        self._storage = storage
+        self._writer = writer
+        self._catalog = catalog
+        self._lock = threading.Lock()  # guards the table
+        self._table: OrderedDict[str, _Place] = OrderedDict()
+        self._verified: set[tuple[str, int]] = set()
+        self._built = BuildTotals()
+        self.broken: dict[str, str] = {}
+        """Why a collection is quarantined, by the name of its folder."""
+
+    def close(self) -> None:
+        """Close all; none may be in use."""
+        with self._lock:
+            for place in self._table.values():
+                place.close()
+            self._table.clear()
+
+    def use(self, entry: CatalogEntry) -> Use:
+        """Return a block's collection, open for as long as the block lasts.
+
+        Raises, as the block begins, NotFound when it was dropped, and Corrupt.
+        """
+        return Use(self, entry)
+
+    def _enter(self, entry: CatalogEntry) -> tuple[_Place, Collection]:
+        key = entry.folder
+        with self._lock:
+            place = self._table.get(key)
+            if place is None:
+                place = self._table[key] = _Place(entry.name)
+            self._table.move_to_end(key)
+            place.users += 1
+        try:
+            with place.opening:  # of this one alone: the others go on
+                if place.collection is None:
+                    place.collection = self._open(entry)
+                place.collection.tune(entry.schema)
+                return place, place.collection
+        except BaseException:
+            self._leave(key, place)
+            raise
+
+    def _leave(self, key: str, place: _Place) -> None:
+        with self._lock:
+            place.users -= 1
+            if place.collection is None and not place.users:
+                self._table.pop(key, None)
+            surplus = len(self._table) - self._storage.open_collections
+            if surplus <= 0:
+                return
+            idle = [
+                key
+                for key, one in self._table.items()
+                if not one.users and not (one.collection and one.collection.building)
+            ][:surplus]
+            for each in idle:
+                self._table.pop(each).close()
+
+    def _open(self, entry: CatalogEntry) -> Collection:
+        key = entry.folder
+        try:
+            collection = Collection(
+                self._path / key, self._storage, self._writer, self._verified, self._built
+            )
+        except (Corrupt, NotFound) as error:
+            now = self._catalog.get(entry.name)
+            if now is not None and now.folder != key:
+                raise _Replaced(now) from None
+            coming = (self._path / (key + NEW)).exists()  # and not acknowledged yet
+            if now is None or coming:
+                raise NotFound(f"no collection {entry.name!r}", collection=entry.name) from None
+            reason = str(error)
+            if self.broken.get(key) != reason:
+                log.error("collection %s is quarantined: %s", entry.name, reason)
+                self.broken[key] = reason
+            raise Corrupt(
+                f"collection {entry.name!r} is quarantined: {error.message}",
+                hint=error.hint or "run vecdb check, or restore it from a backup",
+                collection=entry.name,
+            ) from error
+        self.broken.pop(key, None)
+        return collection
+
+    def end(self, key: str) -> bool:
+        """Close a collection whose files are to go; return False while somebody uses it."""
+        with self._lock:
+            place = self._table.get(key)
+            if place is not None:
+                if place.users:
+                    return False
+                self._table.pop(key).close()
+            self.broken.pop(key, None)
+            return True
+
+    def each(self) -> Iterator[Collection]:
+        """Yield the collections that are open now, each kept open only while it is looked at."""
+        with self._lock:
+            keys = list(self._table)
+        for key in keys:
+            with self._lock:
+                place = self._table.get(key)
+                if place is None or place.collection is None:
+                    continue
+                place.users += 1
+            try:
+                yield place.collection
+            finally:
+                self._leave(key, place)
+
+    def maintain(
+        self, builders: Builders | None, dropped: Container[str], closing: threading.Event
+    ) -> bool:
+        """Do a piece of what is due in each but those dropped; return whether more may be.
+
+        Of each in turn, so that one that is never done does not keep others waiting. builders: see
+        Upkeep.maintain.
+        """
+        more = False
+        for collection in self.each():
+            if collection.folder.name in dropped or closing.is_set():
+                continue
+            try:
+                more |= collection.maintain(builders)
+            except (StorageFull, Unavailable) as error:
+                if not closing.is_set():
+                    log.error("upkeep of %s: %s", collection.folder.name, error)
+            except Exception:
+                if not closing.is_set():
+                    log.exception("upkeep of %s failed, it is tried again", collection.folder.name)
+        return more
+
+    def gauges(self) -> dict[str, float]:
+        """Return sizes and counts over the open collections, by metric name."""
+        stats = []
+        for collection in self.each():
+            try:
+                stats.append(collection.stats())
+            except VecdbError as error:  # of that one alone: the others are counted
+                log.error("sizes of %s: %s", collection.folder.name, error)
+        segments = [segment for stat in stats for segment in stat.segments]
+        return {
+            "vecdb_collections_open": len(stats),
+            "vecdb_collections_quarantined": len(self.broken),
+            "vecdb_points": sum(stat.points for stat in stats),
+            "vecdb_tail_points": sum(stat.tail_points for stat in stats),
+            "vecdb_segments": len(segments),
+            "vecdb_segments_quarantined": sum(bool(s.quarantined) for s in segments),
+            "vecdb_builds": sum(len(stat.builds) for stat in stats),
+            "vecdb_built_segments": self._built.segments,
+            "vecdb_built_rows": self._built.rows,
+            "vecdb_build_seconds": self._built.seconds,
+            "vecdb_build_failures": self._built.failures,
+            "vecdb_store_bytes": sum(stat.store_bytes for stat in stats),
+            "vecdb_store_map_bytes": sum(stat.map_bytes for stat in stats),
+        }
+
+    def in_use(self) -> dict[str, list[int]]:
+        """Return the names of the open collections, with the segments whose files are not used."""
+        with self._lock:
+            places = list(self._table.values())
+        return {one.name: one.collection.broken_segments() for one in places if one.collection}
+
+    def let_go(self) -> None:
+        """Close what was deleted, and replaced segments: a reader must not keep their space."""
+        with self._lock:
+            for key in [key for key in self._table if not (self._path / key).exists()]:
+                if not self._table[key].users:
+                    self._table.pop(key).close()
+        for collection in self.each():
+            collection.let_go()

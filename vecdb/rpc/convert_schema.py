@@ -1,0 +1,136 @@
+"""Between a collection's schema and its messages. Raises InvalidArgument, SchemaMismatch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from vecdb.embed.client import Encoders
+from vecdb.errors import DimensionMismatch, InvalidArgument, SchemaMismatch
+from vecdb.rpc.convert import METRICS, text_field
+from vecdb.rpc.pb import collections_pb2 as pb
+from vecdb.types import DEFAULT_TARGET_RECALL, Hnsw, ModelBinding, Schema, Space, SparseSpace
+from vecdb.write.prepare import unknown_space
+
+M_BOUNDS = (4, 128)
+EF_CONSTRUCTION_BOUNDS = (8, 2_000)
+TARGET_RECALL_BOUNDS = (0.5, 0.999)
+
+
+def schema_of(message: pb.Collection, encoders: Encoders) -> Schema:
+    """Return the schema of a collection to create; models are looked up. Raises NoModel."""
+    named = sorted(message.spaces.items())
+    is_sparse = {name: one.WhichOneof("kind") == "sparse" for name, one in named}
+    return Schema(
+        tuple(_space(name, one, encoders) for name, one in named if not is_sparse[name]),
+        tuple(SparseSpace(name) for name, _ in named if is_sparse[name]),
+        tuple(map(text_field, message.text_fields)),
+    )
+
+
+def changed_schema(schema: Schema, messages: Mapping[str, pb.Space]) -> Schema:
+    """Return a schema with what an update says of its spaces.
+
+    Raises SchemaMismatch for what cannot be changed, InvalidArgument for spaces it does not have.
+    """
+    spaces = {space.name: space for space in schema.spaces}
+    for name, message in messages.items():
+        field = f"spaces[{name!r}]"
+        kind = message.WhichOneof("kind")
+        if name not in (space.name for space in schema.all_spaces):
+            raise unknown_space(name, schema, field)
+        if kind is None:
+            raise InvalidArgument(f"space {name!r}: expected dense or sparse", field=field)
+        if kind == "dense" and name in spaces:
+            spaces[name] = _changed(spaces[name], message.dense, f"{field}.dense")
+        elif (kind == "dense") != (name in spaces):
+            raise _fixed(name, field, "kind", "dense" if name in spaces else "sparse", kind)
+    return replace(schema, spaces=tuple(spaces.values()))
+
+
+def _changed(space: Space, dense: pb.Dense, field: str) -> Space:
+    """Return a space with what can be changed of it, once nothing else is asked."""
+    model = space.model or ModelBinding("", "")
+    metric = METRICS.get(dense.metric)
+    for what, is_set, there, asked in (
+        ("dim", dense.dim, space.dim, dense.dim),
+        ("metric", dense.metric, space.metric.name.lower(), metric and metric.name.lower()),
+        ("model", dense.model, model.name, dense.model),
+        ("model_fingerprint", dense.model_fingerprint, model.fingerprint, dense.model_fingerprint),
+        ("hnsw.m", dense.hnsw.m, space.hnsw.m, dense.hnsw.m),
+        (
+            "hnsw.ef_construction",
+            dense.hnsw.ef_construction,
+            space.hnsw.ef_construction,
+            dense.hnsw.ef_construction,
+        ),
+    ):
+        if is_set and there != asked:
+            raise _fixed(space.name, f"{field}.{what}", what, there, asked)
+    if not dense.HasField("target_recall"):
+        return space
+    return replace(space, target_recall=_target_recall(dense, field))
+
+
+def _fixed(name: str, field: str, what: str, there: object, asked: object) -> SchemaMismatch:
+    return SchemaMismatch(
+        f"space {name!r}: {what} is {there or 'none'} and cannot be changed to {asked}",
+        hint="make a collection with the schema wanted, and move an alias to it",
+        field=field,
+        expected=there,
+        got=asked,
+    )
+
+
+def _space(name: str, message: pb.Space, encoders: Encoders) -> Space:
+    field = f"collection.spaces[{name!r}].dense"
+    if message.WhichOneof("kind") != "dense":
+        raise InvalidArgument(f"space {name!r}: expected dense or sparse", field=field)
+    dense = message.dense
+    metric = METRICS.get(dense.metric)
+    unset = dense.metric == pb.METRIC_UNSPECIFIED
+    if metric is None and not (unset and dense.model):
+        raise InvalidArgument(
+            f"space {name!r}: expected metric cosine, dot or euclid", field=f"{field}.metric"
+        )
+    hnsw = _hnsw(dense.hnsw, f"{field}.hnsw")
+    recall = _target_recall(dense, field)
+    if metric is not None and not dense.model:
+        return Space(name, dense.dim, metric, None, hnsw, recall)
+    model = encoders.resolve(dense.model)
+    if dense.dim not in (0, model.dim):
+        raise DimensionMismatch(
+            f"space {name!r}: model {model.name} makes {model.dim} dimensions, got {dense.dim}",
+            field=f"{field}.dim",
+            expected=model.dim,
+            got=dense.dim,
+        )
+    binding = ModelBinding(model.name, model.fingerprint)
+    return Space(name, model.dim, metric or model.metric, binding, hnsw, recall)
+
+
+def _hnsw(message: pb.Hnsw, field: str) -> Hnsw:
+    default = Hnsw()
+    hnsw = Hnsw(message.m or default.m, message.ef_construction or default.ef_construction)
+    for name, value, (low, high) in (
+        ("m", hnsw.m, M_BOUNDS),
+        ("ef_construction", hnsw.ef_construction, EF_CONSTRUCTION_BOUNDS),
+    ):
+        if not low <= value <= high:
+            raise InvalidArgument(
+                f"{name} is {value}, expected {low} to {high}", field=f"{field}.{name}", got=value
+            )
+    return hnsw
+
+
+def _target_recall(dense: pb.Dense, field: str) -> float:
+    if not dense.HasField("target_recall"):
+        return DEFAULT_TARGET_RECALL
+    low, high = TARGET_RECALL_BOUNDS
+    if not low <= dense.target_recall <= high:
+        raise InvalidArgument(
+            f"target_recall is {dense.target_recall}, expected {low} to {high}",
+            field=f"{field}.target_recall",
+            got=dense.target_recall,
+        )
+    return dense.target_recall
