@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -35,6 +35,7 @@ from vecdb.types import (
     ValueCondition,
     ValuesCount,
 )
+from vecdb_client import Delete, Patch, Point
 
 Payload = dict[str, Any]
 
@@ -57,6 +58,31 @@ class ModelCollection:
     def put(self, name: str, vector: list[float], payload: Payload, version: int) -> None:
         stored = json.loads(json.dumps(payload))
         self.points[name] = Stored(np.array(vector, np.float32), stored, version)
+
+    def version(self, name: str) -> int:
+        """Return the version that if_version speaks of; 0 where there is no point."""
+        return self.points[name].version if name in self.points else 0
+
+    def apply(self, operation: Point | Patch | Delete, seq: int) -> tuple[str, int] | None:
+        """Do an operation of the write that got this seq, or return the reason and the version."""
+        name, there = operation.id, self.version(operation.id)
+        if operation.if_version not in (None, there):
+            return "VERSION_MISMATCH", there
+        if isinstance(operation, Delete):
+            self.delete(name)
+        elif isinstance(operation, Point):
+            self.put(name, operation.vector, operation.payload, seq)
+        elif not there:
+            return "POINT_NOT_FOUND", 0
+        else:
+            held, one = self.points[name], operation
+            try:
+                payload = patched(held.payload, one.set, one.unset, one.append, one.remove)
+            except Clash:
+                return "PATH_CLASH", there
+            moved = held.vector if one.vector is None else np.array(one.vector, np.float32)
+            self.points[name] = Stored(moved, payload, seq)
+        return None
 
     def delete(self, name: str) -> bool:
         return self.points.pop(name, None) is not None
@@ -81,6 +107,66 @@ class ModelCollection:
         vector = np.array(query, np.float32)
         found = self.matching(filter).items()
         return sorted(((self.score(s.vector, vector), name) for name, s in found), reverse=True)
+
+
+# --- patches: by the words of the protocol, on a payload of Python's types
+
+
+class Clash(Exception):
+    """A path leads into, or ends at, a value of another kind."""
+
+
+def patched(
+    payload: Payload,
+    set: Payload | None = None,
+    unset: Sequence[str] = (),
+    append: dict[str, list] | None = None,
+    remove: dict[str, list] | None = None,
+) -> Payload:
+    """Return a payload after changes, or raise Clash; the one given stays as it is."""
+    root: Payload = json.loads(json.dumps(payload))
+    for path, value in (set or {}).items():
+        here, last = place(root, path, make=True)
+        here[last] = json.loads(json.dumps(value))
+    for path in unset:
+        here, last = place(root, path, make=False)
+        here.pop(last, None)
+    for path, values in (append or {}).items():
+        array(root, path, make=True).extend(json.loads(json.dumps(values)))
+    for path, values in (remove or {}).items():
+        held = array(root, path, make=False)
+        held[:] = [one for one in held if not any(equal(one, other) for other in values)]
+    return root
+
+
+def place(root: Payload, path: str, make: bool) -> tuple[Payload, str]:
+    here, (*keys, last) = root, path.split(".")
+    for key in keys:
+        if key not in here and not make:
+            return {}, last
+        here = here.setdefault(key, {})
+        if not isinstance(here, dict):
+            raise Clash(path)
+    return here, last
+
+
+def array(root: Payload, path: str, make: bool) -> list:
+    here, last = place(root, path, make)
+    found = here.setdefault(last, []) if make else here.get(last, [])
+    if not isinstance(found, list):
+        raise Clash(path)
+    return found
+
+
+def equal(one: object, other: object) -> bool:
+    """Whether two JSON values are the same: true is no 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(equal, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    return one == other
 
 
 # --- filters: by the words of the protocol alone, looking at one payload

@@ -27,7 +27,7 @@ from tests.filters import OBJECTS, filters, to_client
 from tests.live import LiveServer
 from tests.model import ModelCollection
 from vecdb.types import Equals, Filter, Not, Range
-from vecdb_client import Client, Collection, PointId
+from vecdb_client import Client, Collection, Delete, Patch, Point, PointId
 from vecdb_client import Filter as ClientFilter
 
 DIM = 5
@@ -46,6 +46,18 @@ NUMBERED = st.builds(Range, st.sampled_from(["a", "b"]), gte=st.integers(-3, 0),
 EQUAL = st.builds(Equals, st.sampled_from(["a", "b", "c"]), SCALARS)
 FILTERS = st.one_of(st.none(), EQUAL, NUMBERED, st.builds(Not, EQUAL), filters(NAMES, [""]))
 POINTS = st.lists(st.tuples(IDS, VECTORS, PAYLOADS), min_size=1, max_size=30)
+
+PATHS = st.sampled_from(["a", "b", "c", "a.b", "c.d"])
+ARRAYS = st.dictionaries(PATHS, st.lists(SCALARS, max_size=2), max_size=2)
+EDITS = st.fixed_dictionaries(
+    {"set": st.dictionaries(PATHS, st.one_of(SCALARS, st.lists(SCALARS, max_size=2)), max_size=2)},
+    optional={"unset": st.lists(PATHS, max_size=2), "append": ARRAYS, "remove": ARRAYS},
+)
+EXPECTED = st.sampled_from(["any", "any", "actual", "absent", "other"])
+KINDS = st.sampled_from(["put", "patch", "patch", "delete"])
+CHANGES = st.lists(
+    st.tuples(KINDS, IDS, VECTORS, PAYLOADS, EDITS, EXPECTED), min_size=1, max_size=12
+)
 
 # In one run: Hypothesis leaves rules out by turns, and would else spend runs on restarts alone.
 RESTARTS_MAX = 4
@@ -93,6 +105,10 @@ class ServerMachine(RuleBasedStateMachine):
         for name, vector, payload in points:
             self.model.put(name, vector, payload, report.commit_seq)
         assert set(self.model.points) >= before
+        if len(points) > 16:  # several requests, each with a seq of its own
+            for point in self.collection.get([name for name, _, _ in points]).points:
+                assert report.commit_seq - len(points) // 16 <= point.version <= report.commit_seq
+                self.model.points[point.id].version = point.version
 
     @rule(names=st.lists(IDS, min_size=1, max_size=8))
     def delete(self, names: list[str]) -> None:
@@ -105,6 +121,30 @@ class ServerMachine(RuleBasedStateMachine):
         self.truncated = True  # once in a run: it is about what has grown
         assert self.client.truncate_collection(self.name).points == len(self.model.points)
         self.model.points.clear()
+
+    @rule(changes=CHANGES)
+    def write(self, changes: list[tuple]) -> None:
+        """Puts, patches and deletes in one request, some of them at a version that they name.
+
+        "actual" is the one that the point had before the request: wrong once it was changed in it.
+        """
+        before = {name: self.model.version(name) for name in NAMES}
+        operations: list[Point | Patch | Delete] = []
+        for kind, name, vector, payload, edits, expected in changes:
+            versions = {"any": None, "actual": before[name], "absent": 0, "other": 1 << 40}
+            version = versions[expected]
+            if kind == "put":
+                operations.append(Point(name, vector, payload, if_version=version))
+            elif kind == "delete":
+                operations.append(Delete(name, version))
+            else:
+                version = version or None  # a patch of what must not exist is refused
+                moved = vector if len(edits) > 2 else None
+                operations.append(Patch(name, **edits, vector=moved, if_version=version))
+        report = self.collection.write(operations, on_error="collect")
+        failures = {one.index: (one.reason, one.version) for one in report.failures}
+        for at, operation in enumerate(operations):
+            assert failures.get(at) == self.model.apply(operation, report.commit_seq), operation
 
     @rule(query=VECTORS, filter=FILTERS, k=st.integers(1, 20))
     def search(self, query: list[float], filter: Filter | None, k: int) -> None:
@@ -159,6 +199,7 @@ class ServerMachine(RuleBasedStateMachine):
             stored = self.model.points[point.id]
             assert point.payload == stored.payload
             assert list(point.vector or []) == stored.vector.tolist()
+            assert point.version == stored.version
         assert self.collection.count() == len(self.model.points)
 
 

@@ -9,13 +9,17 @@ VecdbError
 │   ├── BadPayload           not a JSON object
 │   └── LimitExceeded        a documented limit; says which, and its key
 ├── NotFound                 collection, space, point or model
+│   └── PointNotFound        a patch of what is not there
 ├── AlreadyExists
 ├── FailedPrecondition       right request, wrong state
 │   ├── NoModel              text for a space that no model is bound to
 │   ├── ModelMismatch        the space was filled by another model
 │   ├── SchemaMismatch       the collection exists with another schema
+│   ├── PathClash            a payload path that leads into a value of another kind
 │   └── ReadOnly             this process opened the data directory to read
 ├── Conflict                 a compare-and-set lost
+│   └── VersionMismatch      if_version is not the point's version
+├── HorizonPassed            changes from further back than they are kept
 ├── Overloaded               a queue is full; retry_after_s says when to come back
 ├── StorageFull              disk or map; reads still work
 ├── Unavailable              starting, draining, or a part is being restarted
@@ -26,7 +30,7 @@ VecdbError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class VecdbError(Exception):
@@ -58,6 +62,12 @@ class VecdbError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def of_operation(self, position: int) -> Self:
+        """Return the error, named after the operation of a request that it came from."""
+        self.field = f"ops[{position}]{'.' if self.field else ''}{self.field}"
+        self.message = f"operation {position}: {self.message}"
+        return self
 
 
 class InvalidArgument(VecdbError):
@@ -108,6 +118,12 @@ class NotFound(VecdbError):
     reason = "NOT_FOUND"
 
 
+class PointNotFound(NotFound):
+    """A patch of a point that is not there."""
+
+    reason = "POINT_NOT_FOUND"
+
+
 class AlreadyExists(VecdbError):
     """The name is taken."""
 
@@ -138,6 +154,12 @@ class SchemaMismatch(FailedPrecondition):
     reason = "SCHEMA_MISMATCH"
 
 
+class PathClash(FailedPrecondition):
+    """A payload path that leads into, or ends at, a value of another kind than a patch needs."""
+
+    reason = "PATH_CLASH"
+
+
 class ReadOnly(FailedPrecondition):
     """A write in a process that opened the data directory to read."""
 
@@ -148,6 +170,12 @@ class Conflict(VecdbError):
     """A compare-and-set lost."""
 
     reason = "CONFLICT"
+
+
+class VersionMismatch(Conflict):
+    """An operation's if_version is not the version that the point has."""
+
+    reason = "VERSION_MISMATCH"
 
 
 class HorizonPassed(VecdbError):

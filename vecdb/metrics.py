@@ -48,7 +48,8 @@ class Metrics:
         )
         self.write_operations = Counter(
             "vecdb_write_operations",
-            "Operations of writes by kind (put, delete) and result (applied, refused, replayed).",
+            "Operations of writes by kind (put, delete, patch) and result (applied, refused, "
+            "replayed).",
             ("kind", "result"),
             registry=self.registry,
         )

@@ -128,6 +128,7 @@ class Put:
     payload: a JSON object as UTF-8 bytes, b"" for none.
     vectors: per space little-endian float32 bytes. texts: per space the text that the vector was,
     or is still to be, made from. sparse: per sparse space the vector, in any order.
+    if_version: the version that the point must have, 0 for none, None for any.
     """
 
     id: str
@@ -135,41 +136,46 @@ class Put:
     vectors: dict[str, bytes]
     texts: dict[str, str] = field(default_factory=dict)
     sparse: dict[str, SparseVector] = field(default_factory=dict)
+    if_version: int | None = None
 
 
 @dataclass(slots=True)
 class Delete:
-    """A point to remove; removing what is not there is no error."""
+    """A point to remove; removing what is not there is no error. if_version: as in Put."""
 
     id: str
+    if_version: int | None = None
 
 
-Op: TypeAlias = Put | Delete
+class PayloadEdits(NamedTuple):
+    """Changes of a payload, made in this order. b"" and () are none.
 
-
-@dataclass(frozen=True, slots=True)
-class ItemResult:
-    """What became of one operation of a write.
-
-    version: the point's version after it, which is the write's commit_seq; 0 when it is gone.
-    found: whether the id existed before. reason and message: "" when it was applied.
-    truncated: spaces whose text was longer than their model reads.
+    set: a JSON object, path to value. unset: paths. append and remove: JSON objects, path to array.
     """
 
-    version: int = 0
-    found: bool = False
-    reason: str = ""
-    message: str = ""
-    truncated: tuple[str, ...] = ()
+    set: bytes = b""
+    unset: tuple[str, ...] = ()
+    append: bytes = b""
+    remove: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class WriteOutcome:
-    """A result per operation, in order, and the sequence number at which all became visible."""
+@dataclass(slots=True)
+class Patch:
+    """Changes of a stored point. vectors, texts, sparse, if_version: as in Put.
 
-    commit_seq: int
-    results: tuple[ItemResult, ...]
-    replayed: bool = False
+    unset_vectors: spaces whose vector is removed.
+    """
+
+    id: str
+    edits: PayloadEdits
+    vectors: dict[str, bytes] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    sparse: dict[str, SparseVector] = field(default_factory=dict)
+    unset_vectors: tuple[str, ...] = ()
+    if_version: int | None = None
+
+
+Op: TypeAlias = Put | Delete | Patch
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,9 @@ BAD = {
         ".put.vectors['']",
         ("expected f32", "got nothing"),
     ),
-    "op-without-kind": Bad(pb.WriteOp(), "INVALID_ARGUMENT", "", ("expected put or delete",)),
+    "op-without-kind": Bad(
+        pb.WriteOp(), "INVALID_ARGUMENT", "", ("expected put, delete or patch",)
+    ),
     "id-empty": bad_id(put("", f32=GOOD), "0 bytes", "1 to 256"),
     "id-257": bad_id(put("x" * 257, f32=GOOD), "257 bytes", "1 to 256"),
     "id-257-in-bytes": bad_id(put("é" * 128 + "x", f32=GOOD), "257 bytes", "1 to 256"),

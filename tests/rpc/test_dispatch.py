@@ -51,7 +51,7 @@ def served(
     server = grpc.server(
         Dispatcher(16, threads),
         maximum_concurrent_rpcs=16,
-        interceptors=[CallInterceptor(Metrics(), threads)] if intercepted else [],
+        interceptors=[CallInterceptor(Metrics(), threads, 1)] if intercepted else [],
     )
     handlers = {
         "Ours": grpc.unary_unary_rpc_method_handler(service.ours, refuse_bad),

@@ -52,7 +52,7 @@ def worker(writer: Answers) -> Iterator[grpc.Channel]:
     front = grpc.server(
         ThreadPoolExecutor(4),
         (here,),
-        interceptors=[CallInterceptor(Metrics(), 2, forwarder=forwarder)],
+        interceptors=[CallInterceptor(Metrics(), 2, 1, forwarder=forwarder)],
     )
     port = front.add_insecure_port("127.0.0.1:0")
     front.start()

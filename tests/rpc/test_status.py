@@ -192,7 +192,7 @@ def channel(metrics: Metrics) -> Iterator[grpc.Channel]:
         **{f"odd-{name}": error for name, error in ABNORMAL.items()},
         **{kind.__name__: kind("a message", field="a.field", n=7) for kind in KINDS},
     }
-    server = grpc.server(ThreadPoolExecutor(2), interceptors=[CallInterceptor(metrics, 2)])
+    server = grpc.server(ThreadPoolExecutor(2), interceptors=[CallInterceptor(metrics, 2, 1)])
     server.add_generic_rpc_handlers([Behaviours(raised)])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

@@ -21,7 +21,15 @@ from vecdb.rpc.pb import (
     search_pb2_grpc,
 )
 from vecdb.types import Metric, ModelBinding, Schema, Space
-from vecdb_client import Client, Collection, F, FailedPrecondition, InvalidArgument, VecdbError
+from vecdb_client import (
+    Client,
+    Collection,
+    F,
+    FailedPrecondition,
+    InvalidArgument,
+    Patch,
+    VecdbError,
+)
 from vecdb_client.status import error_of
 
 pytest.importorskip("onnxruntime", reason="needs the embed extra")
@@ -74,6 +82,19 @@ def notes(db: Client) -> Collection:
     )
     assert (report.written, report.truncated) == (len(TEXTS), [])
     return made
+
+
+def test_a_patched_text_is_encoded_as_a_put_one(notes: Collection, db: Client) -> None:
+    notes.upsert([{"id": "patched", "text": TEXTS["ship"], "payload": {"n": 9}}])
+    notes.patch("patched", set={"m": 1}, text=TEXTS["maths"])
+    (point,) = notes.get("patched", with_vectors=True, with_texts=True).points
+    (fresh,) = notes.get("maths", with_vectors=True).points
+    assert point.payload == {"n": 9, "m": 1}
+    assert point.texts == {"": TEXTS["maths"]}
+    np.testing.assert_allclose(point.vector, fresh.vector, atol=1e-3)
+    report = notes.write([Patch("patched", text="word " * 3_000)])
+    assert [one.spaces for one in report.truncated] == [("",)]
+    notes.delete("patched")
 
 
 def refused(call, request) -> VecdbError:

@@ -7,13 +7,13 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import hypothesis.strategies as st
-import lmdb
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from vecdb.config import LimitsConfig
+from tests.stores import LIMITS, SCHEMA, contents, run, store_at
 from vecdb.errors import AlreadyExists, Corrupt, FailedPrecondition, InvalidArgument, NotFound
+from vecdb.outcomes import WriteOutcome
 from vecdb.storage import codec
 from vecdb.storage.catalog import Catalog
 from vecdb.storage.catalog_command import (
@@ -31,22 +31,14 @@ from vecdb.storage.store import UNKNOWN_SEQ, Store
 from vecdb.storage.writer import Writer
 from vecdb.types import (
     Delete,
-    Metric,
     Op,
+    Patch,
+    PayloadEdits,
     Put,
-    Schema,
-    Space,
-    SparseSpace,
     SparseVector,
-    WriteOutcome,
 )
 from vecdb.write.apply import apply
 from vecdb.write.prepare import prepare
-
-LIMITS = LimitsConfig()
-SCHEMA = Schema(
-    (Space("", 3, Metric.COSINE), Space("b", 2, Metric.DOT)), (SparseSpace("s"), SparseSpace("t"))
-)
 
 IDS = st.sampled_from(["a", "b", "c", "ü", "🙂"])
 CELLS = st.fixed_dictionaries(
@@ -60,35 +52,42 @@ SPARSE = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=3, unique=True
     lambda indices: SparseVector(np.array(indices, np.uint32), np.ones(len(indices), np.float32))
 )
 SPARSE_CELLS = st.fixed_dictionaries({}, optional={"s": SPARSE, "t": SPARSE})
+VERSIONS = st.sampled_from([None, None, None, 0, 1, 2, 3])
+EDITS = st.builds(
+    PayloadEdits,
+    set=st.sampled_from([b"", b'{"x": 2}', b'{"y.z": [true]}', b'{"x.deep": 1}']),
+    unset=st.sampled_from([(), ("x",), ("y.z", "none")]),
+    append=st.sampled_from([b"", b'{"y.z": [1, "a"]}', b'{"x": [1]}']),
+    remove=st.sampled_from([b"", b'{"y.z": [1.0]}']),
+)
+PATCHES = st.builds(
+    Patch,
+    IDS,
+    EDITS,
+    CELLS,
+    sparse=SPARSE_CELLS,
+    unset_vectors=st.sampled_from([(), ("b",), ("s", "b")]),
+    if_version=VERSIONS,
+)
+PUTS = st.builds(
+    Put,
+    IDS,
+    st.sampled_from([b"", b'{"x": 1}']),
+    CELLS,
+    sparse=SPARSE_CELLS,
+    if_version=VERSIONS,
+)
 OPS = st.lists(
     st.one_of(
-        st.builds(Put, IDS, st.sampled_from([b"", b'{"x": 1}']), CELLS, sparse=SPARSE_CELLS),
-        st.builds(Delete, IDS),
+        PUTS,
+        PUTS,
+        PATCHES,
+        st.builds(Delete, IDS, VERSIONS),
         st.builds(Put, st.just(""), st.just(b""), CELLS),  # refused: no id
     ),
     min_size=1,
     max_size=12,
 )
-
-
-def store_at(path: Path) -> Store:
-    Store.create(path, NumberedSchema.of(SCHEMA), map_bytes=1 << 22)
-    return Store(path, read_only=False, map_bytes=1 << 22)
-
-
-def run(store: Store, command: WriteCommand, keep: int = 16) -> WriteOutcome:
-    digest = hashlib.sha256(command.encode()).digest()
-    with store.write() as txn:
-        return apply(txn, command, digest, store.schema, keep)
-
-
-def contents(store: Store) -> dict[bytes, list[tuple[bytes, bytes]]]:
-    environment: lmdb.Environment = store.environment.env
-    with environment.begin() as txn:
-        return {
-            name: [(bytes(k), bytes(v)) for k, v in txn.cursor(db=db)]
-            for name, db in store.environment.databases.items()
-        }
 
 
 @given(writes=st.lists(OPS, min_size=1, max_size=6))
@@ -119,17 +118,21 @@ def test_results_say_what_happened(
     for ops in writes:
         outcome = run(store, prepare(ops, SCHEMA, LIMITS))
         for op, result in zip(ops, outcome.results, strict=True):
-            if op.id == "":
-                assert result.reason == "INVALID_ARGUMENT"
+            if result.reason in ("INVALID_ARGUMENT", "PATH_CLASH"):
+                assert op.id == "" or isinstance(op, Patch)
                 continue
-            assert not result.reason
-            assert result.found == (op.id in points)
-            if isinstance(op, Put):
-                assert result.version == outcome.commit_seq
-                points[op.id] = outcome.commit_seq
-            else:
-                assert result.version == 0
+            actual = points.get(op.id, 0)
+            assert result.found == (actual > 0)
+            if op.if_version not in (None, actual):
+                assert (result.reason, result.version) == ("VERSION_MISMATCH", actual)
+            elif isinstance(op, Patch) and not actual:
+                assert (result.reason, result.version) == ("POINT_NOT_FOUND", 0)
+            elif isinstance(op, Delete):
+                assert (result.reason, result.version) == ("", 0)
                 points.pop(op.id, None)
+            else:
+                assert (result.reason, result.version) == ("", outcome.commit_seq)
+                points[op.id] = outcome.commit_seq
         with store.read() as txn:
             assert txn.state.points == len(points)
             held = txn.slots_of([name.encode() for name in points])

@@ -20,12 +20,13 @@ from vecdb.collection.upkeep import BuildTotals, Upkeep
 from vecdb.collection.watch import Watcher
 from vecdb.config import StorageConfig
 from vecdb.errors import ReadOnly
+from vecdb.outcomes import WriteOutcome
 from vecdb.storage.codec import NumberedSchema
-from vecdb.storage.command import Puts, WriteCommand
+from vecdb.storage.command import Deletes, WriteCommand
 from vecdb.storage.environment import disk_full, free_bytes
 from vecdb.storage.store import ReadTxn, Store
 from vecdb.storage.writer import Writer
-from vecdb.types import Schema, WriteOutcome
+from vecdb.types import Schema
 from vecdb.write.apply import apply, replayed
 
 
@@ -130,9 +131,10 @@ class Collection:
     ) -> Future[WriteOutcome]:
         """Return the future of a write: done when it is durable and visible.
 
-        Raises StorageFull for puts while the disk is all but full: what is left is for deletes.
+        Raises StorageFull for puts and patches while the disk is all but full: what is left is for
+        deletes.
         """
-        if any(isinstance(run, Puts) for run in command.runs):
+        if any(not isinstance(run, Deletes) for run in command.runs):
             self._check_space()
         encoded = command.encode()
         run = partial(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from vecdb.types import (
     Delete,
     Metric,
     Op,
+    Patch,
+    PayloadEdits,
     Point,
     Put,
     SparseVector,
@@ -64,41 +66,45 @@ def ops_of(messages: Iterable[points_pb2.WriteOp]) -> tuple[list[Op], dict[int, 
     refused: dict[int, VecdbError] = {}
     for position, message in enumerate(messages):
         kind = message.WhichOneof("op")
-        if kind == "put":
-            try:
-                ops.append(_put(message.put))
-                continue
-            except VecdbError as error:
-                refused[position] = error
-        elif kind == "delete":
-            ops.append(Delete(message.delete.id))
-            continue
-        else:
-            refused[position] = InvalidArgument("the operation is empty: expected put or delete")
-        ops.append(Delete(""))  # keeps the place of what is refused
+        op: Op = Delete(message.delete.id)
+        try:
+            if kind == "put":
+                op = Put(message.put.id, message.put.payload, {})
+                _fill_vectors(op, message.put.vectors, "put")
+            elif kind == "patch":
+                op = _patch(message.patch)
+                _fill_vectors(op, message.patch.vectors, "patch")
+            elif kind is None:
+                raise InvalidArgument("the operation is empty: expected put, delete or patch")
+        except VecdbError as error:
+            refused[position] = error
+        if message.HasField("if_version"):
+            op.if_version = message.if_version
+        ops.append(op)
     return ops, refused
 
 
-def _put(point: common_pb2.Point) -> Put:
-    vectors: dict[str, bytes] = {}
-    texts: dict[str, str] = {}
-    sparse: dict[str, SparseVector] = {}
-    for space, vector in point.vectors.items():
+def _patch(message: points_pb2.PatchPoint) -> Patch:
+    edits = PayloadEdits(message.set, tuple(message.unset), message.append, message.remove)
+    return Patch(message.id, edits, unset_vectors=tuple(message.unset_vectors))
+
+
+def _fill_vectors(op: Put | Patch, vectors: Mapping[str, common_pb2.Vector], what: str) -> None:
+    for space, vector in vectors.items():
         kind = vector.WhichOneof("kind")
         if kind == "f32":
-            vectors[space] = vector.f32
+            op.vectors[space] = vector.f32
         elif kind == "floats":
-            vectors[space] = floats_bytes(vector.floats)
+            op.vectors[space] = floats_bytes(vector.floats)
         elif kind == "text":
-            texts[space] = vector.text
+            op.texts[space] = vector.text
         elif kind == "sparse":
-            sparse[space] = sparse_vector(vector.sparse)
+            op.sparse[space] = sparse_vector(vector.sparse)
         else:
             raise InvalidArgument(
                 f"vector {space!r}: expected f32, floats, text or sparse, got {kind or 'nothing'}",
-                field=f"put.vectors[{space!r}]",
+                field=f"{what}.vectors[{space!r}]",
             )
-    return Put(point.id, point.payload, vectors, texts, sparse)
 
 
 # --- points

@@ -10,22 +10,21 @@ import json
 import struct
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import google_crc32c
 import numpy as np
 
 from vecdb.errors import Corrupt
+from vecdb.outcomes import ItemResult, WriteOutcome
 from vecdb.types import (
     Hnsw,
-    ItemResult,
     Metric,
     ModelBinding,
     Schema,
     Space,
     SparseSpace,
     TextField,
-    WriteOutcome,
 )
 
 FORMAT_VERSION = 1
@@ -78,11 +77,14 @@ def _shown(database: bytes, key: bytes) -> str:
 
 # --- point records
 
+Cell: TypeAlias = tuple[int, bytes | memoryview, bytes]
+"""Space number, vector bytes and text."""
+
 
 def encode_point(
-    slot: int, name: bytes, payload: bytes, version: int, cells: list[tuple[int, memoryview, bytes]]
+    slot: int, name: bytes, payload: bytes, version: int, cells: list[Cell]
 ) -> tuple[bytes, bytes]:
-    """Return key and sealed record of a point. cells: (space number, vector bytes, text) each."""
+    """Return key and sealed record of a point."""
     key = slot_key(slot)
     head = _POINT.pack(1, len(cells), len(name), len(payload), version)
     if len(cells) == 1:  # by far the most common, and on the way of every ingest
@@ -301,7 +303,9 @@ def encode_request(outcome: WriteOutcome, digest: bytes) -> bytes:
     found = np.packbits([r.found for r in results], bitorder="little").tobytes()
     gone = np.packbits([r.version == 0 for r in results], bitorder="little").tobytes()
     rest = {
-        "refused": [[at, r.reason, r.message] for at, r in enumerate(results) if r.reason],
+        "refused": [
+            [at, r.reason, r.message, r.version] for at, r in enumerate(results) if r.reason
+        ],
         "truncated": [[at, r.truncated] for at, r in enumerate(results) if r.truncated],
     }
     head = _REQUEST.pack(outcome.commit_seq, digest, len(results))
@@ -317,20 +321,15 @@ def decode_request(value: bytes) -> tuple[WriteOutcome, bytes]:
         found = np.unpackbits(flags[:width], count=count, bitorder="little")
         gone = np.unpackbits(flags[width:], count=count, bitorder="little")
         rest = json.loads(value[_REQUEST.size + 2 * width :])
-        refused = {at: (why, text) for at, why, text in rest["refused"]}
+        refused = {at: (why, text, version) for at, why, text, version in rest["refused"]}
         truncated = {at: tuple(spaces) for at, spaces in rest["truncated"]}
     except (struct.error, KeyError, ValueError, TypeError) as error:
         raise Corrupt(f"a request record cannot be read: {error}") from None
-    results = tuple(
-        ItemResult(
-            0 if gone[i] else seq,
-            bool(found[i]),
-            *refused.get(i, ("", "")),
-            truncated=truncated.get(i, ()),
-        )
-        for i in range(count)
-    )
-    return WriteOutcome(seq, results, replayed=True), digest
+    results: list[ItemResult] = []
+    for i in range(count):
+        why, text, version = refused.get(i, ("", "", 0 if gone[i] else seq))
+        results.append(ItemResult(version, bool(found[i]), why, text, truncated.get(i, ())))
+    return WriteOutcome(seq, tuple(results), replayed=True), digest
 
 
 # --- schema

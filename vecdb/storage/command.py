@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from vecdb.errors import Corrupt
 from vecdb.storage.pb import command_pb2 as pb
-from vecdb.types import F32
+from vecdb.types import F32, PayloadEdits
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,10 @@ class SparseColumn:
     rows: tuple[int, ...] | None = None
 
 
+Expected: TypeAlias = tuple[tuple[int, int], ...]
+"""Rows of a run that are applied only at a version, ascending, and that version; 0: no point."""
+
+
 @dataclass(frozen=True, slots=True)
 class Puts:
     """Points to store, by column. positions: the place of each in the client's request."""
@@ -43,6 +48,7 @@ class Puts:
     payloads: tuple[bytes, ...]
     columns: tuple[Column, ...]
     sparse_columns: tuple[SparseColumn, ...] = ()
+    expected: Expected = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,35 @@ class Deletes:
 
     positions: tuple[int, ...]
     ids: tuple[str, ...]
+    expected: Expected = ()
+
+
+class PatchedVector(NamedTuple):
+    """A vector as records hold it, b"" to remove it, and the text that it was made from, or ""."""
+
+    space: str
+    cell: bytes
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Patches:
+    """Changes of points, a row of `ids`, `edits` and `vectors` each.
+
+    payload_bytes_max: of what a patch may leave. read_bytes_max: of the records that the patches of
+    the command may read. Limits of the node that made the command, so that all decide alike.
+    """
+
+    positions: tuple[int, ...]
+    ids: tuple[str, ...]
+    edits: tuple[PayloadEdits, ...]
+    vectors: tuple[tuple[PatchedVector, ...], ...]
+    payload_bytes_max: int
+    read_bytes_max: int
+    expected: Expected = ()
+
+
+Run: TypeAlias = Puts | Deletes | Patches
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +101,16 @@ class Refused:
 class WriteCommand:
     """Runs of operations in order, and what a replay of the request must answer.
 
-    truncated: positions of operations and their spaces whose text was cut.
+    truncated: positions of operations and their spaces whose text was cut. atomic: the first
+    operation that cannot be applied fails the command.
     """
 
-    runs: tuple[Puts | Deletes, ...]
+    runs: tuple[Run, ...]
     refused: tuple[Refused, ...] = ()
     truncated: tuple[tuple[int, tuple[str, ...]], ...] = ()
     idempotency_key: str = ""
     request_digest: bytes = field(default=b"", repr=False)
+    atomic: bool = False
 
     @property
     def operations(self) -> int:
@@ -85,6 +122,7 @@ class WriteCommand:
         write = pb.Write(
             idempotency_key=self.idempotency_key,
             request_digest=self.request_digest,
+            atomic=self.atomic,
             refused=[
                 pb.Refused(position=r.position, reason=r.reason, message=r.message)
                 for r in self.refused
@@ -96,22 +134,14 @@ class WriteCommand:
         )
         for run in self.runs:
             message = write.runs.add(positions=run.positions)
-            if isinstance(run, Deletes):
+            for row, version in run.expected:
+                message.expected.add(row=row, version=version)
+            if isinstance(run, Puts):
+                _fill_puts(message.puts, run)
+            elif isinstance(run, Patches):
+                _fill_patches(message.patches, run)
+            else:
                 message.deletes.ids.extend(run.ids)
-                continue
-            message.puts.ids.extend(run.ids)
-            message.puts.payloads.extend(run.payloads)
-            for column in run.columns:
-                message.puts.columns.add(
-                    space=column.space,
-                    rows=column.rows or (),
-                    vectors=column.vectors.astype("<f4", copy=False).tobytes(),
-                    texts=column.texts,
-                )
-            for sparse in run.sparse_columns:
-                message.puts.sparse_columns.add(
-                    space=sparse.space, rows=sparse.rows or (), cells=sparse.cells
-                )
         return pb.Command(write=write).SerializeToString(deterministic=True)
 
     @classmethod
@@ -128,14 +158,45 @@ class WriteCommand:
                 tuple((t.position, tuple(t.spaces)) for t in write.truncated),
                 write.idempotency_key,
                 write.request_digest,
+                write.atomic,
             )
         except Exception as error:  # protobuf's DecodeError has no public base of its own
             raise Corrupt(f"a command of the log cannot be read: {error}") from error
 
 
-def _run(run: pb.Run) -> Puts | Deletes:
-    if run.WhichOneof("kind") == "deletes":
-        return Deletes(tuple(run.positions), tuple(run.deletes.ids))
+def _fill_puts(message: pb.Puts, run: Puts) -> None:
+    message.ids.extend(run.ids)
+    message.payloads.extend(run.payloads)
+    for column in run.columns:
+        message.columns.add(
+            space=column.space,
+            rows=column.rows or (),
+            vectors=column.vectors.astype("<f4", copy=False).tobytes(),
+            texts=column.texts,
+        )
+    for sparse in run.sparse_columns:
+        message.sparse_columns.add(space=sparse.space, rows=sparse.rows or (), cells=sparse.cells)
+
+
+def _fill_patches(message: pb.Patches, run: Patches) -> None:
+    message.payload_bytes_max = run.payload_bytes_max
+    message.read_bytes_max = run.read_bytes_max
+    for name, edits, vectors in zip(run.ids, run.edits, run.vectors, strict=True):
+        patch = message.patches.add(id=name, **edits._asdict())
+        for vector in vectors:
+            patch.vectors.add(**vector._asdict())
+
+
+def _run(run: pb.Run) -> Run:
+    kind = run.WhichOneof("kind")
+    positions = tuple(run.positions)
+    expected = tuple((one.row, one.version) for one in run.expected)
+    if kind == "deletes":
+        return Deletes(positions, tuple(run.deletes.ids), expected)
+    if kind == "patches":
+        return _patches(positions, run.patches, expected)
+    if kind != "puts":
+        raise ValueError(f"a run of kind {kind!r}")
     puts = run.puts
     columns: list[Column] = []
     for column in puts.columns:
@@ -147,4 +208,20 @@ def _run(run: pb.Run) -> Puts | Deletes:
         SparseColumn(column.space, tuple(column.cells), tuple(column.rows) or None)
         for column in puts.sparse_columns
     )
-    return Puts(tuple(run.positions), tuple(puts.ids), tuple(puts.payloads), tuple(columns), sparse)
+    ids, payloads = tuple(puts.ids), tuple(puts.payloads)
+    return Puts(positions, ids, payloads, tuple(columns), sparse, expected)
+
+
+def _patches(positions: tuple[int, ...], run: pb.Patches, expected: Expected) -> Patches:
+    patches = run.patches
+    return Patches(
+        positions,
+        tuple(one.id for one in patches),
+        tuple(PayloadEdits(one.set, tuple(one.unset), one.append, one.remove) for one in patches),
+        tuple(
+            tuple(PatchedVector(v.space, v.cell, v.text) for v in one.vectors) for one in patches
+        ),
+        run.payload_bytes_max,
+        run.read_bytes_max,
+        expected,
+    )

@@ -1,21 +1,40 @@
 """The one function that changes a collection: a command in, the next state out.
 
 It reads nothing but the transaction and the command: no clock, no randomness, no configuration that
-could differ between two nodes, but for how many changes are kept to look back on. It checks
+could differ between two nodes, but for how many changes are kept to look back on. It decides
 everything before it changes anything, so that a VecdbError leaves the transaction as it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
-from vecdb.errors import InvalidArgument
+from vecdb.errors import (
+    Corrupt,
+    FailedPrecondition,
+    InvalidArgument,
+    LimitExceeded,
+    PointNotFound,
+    VecdbError,
+    VersionMismatch,
+)
+from vecdb.outcomes import ItemResult, WriteOutcome
 from vecdb.storage import codec
-from vecdb.storage.codec import Change, NumberedSchema
-from vecdb.storage.command import Column, Deletes, Puts, SparseColumn, WriteCommand
+from vecdb.storage.codec import Cell, Change, NumberedSchema, RecordView
+from vecdb.storage.command import (
+    Column,
+    Deletes,
+    PatchedVector,
+    Patches,
+    Puts,
+    Run,
+    SparseColumn,
+    WriteCommand,
+)
 from vecdb.storage.store import ReadTxn, WriteTxn
-from vecdb.types import ItemResult, WriteOutcome
+from vecdb.write.payload import edited
 
 
 def apply(
@@ -24,32 +43,26 @@ def apply(
     """Return what became of each operation, once the command is applied to the transaction.
 
     digest: sha256 of the encoded command. keep: writes whose changes stay readable.
-    Raises InvalidArgument when the idempotency key was used for other operations.
+    Raises InvalidArgument when the idempotency key was used for other operations, Corrupt, and when
+    the command is atomic the error of the first operation that cannot be applied.
     """
     key = command.idempotency_key.encode()
     stored = replayed(txn, command.idempotency_key, command.request_digest)
     if stored is not None:
         return stored
     state = txn.state
-    seq = state.applied_seq + 1
-    first_slot = state.next_slot
-    results = [ItemResult()] * command.operations
+    decided = _Decided(txn, command, schema)
+    seq, first_slot = decided.seq, state.next_slot
+    ended, removed = decided.store()
+    results = decided.results
     for refused in command.refused:
         results[refused.position] = ItemResult(reason=refused.reason, message=refused.message)
-    ended: list[int] = []
-    removed: list[bytes] = []
-    for run in command.runs:
-        if isinstance(run, Puts):
-            _put(txn, run, seq, schema, ended, results)
-        else:
-            _delete(txn, run, seq, ended, removed, results)
     for position, spaces in command.truncated:
-        results[position] = replace(results[position], truncated=spaces)
+        if not results[position].reason:
+            results[position] = replace(results[position], truncated=spaces)
     state.applied_seq = seq
     state.chain = codec.next_chain(state.chain, seq, digest)
-    txn.put_change(
-        Change(seq, first_slot, state.next_slot - first_slot, tuple(ended), tuple(removed), key)
-    )
+    txn.put_change(Change(seq, first_slot, state.next_slot - first_slot, ended, removed, key))
     outcome = WriteOutcome(seq, tuple(results))
     if key:
         txn.put_request(key, codec.encode_request(outcome, command.request_digest))
@@ -74,53 +87,181 @@ def replayed(txn: ReadTxn, idempotency_key: str, digest: bytes) -> WriteOutcome 
     return outcome
 
 
-def _put(
-    txn: WriteTxn,
-    run: Puts,
-    seq: int,
-    schema: NumberedSchema,
-    ended: list[int],
-    results: list[ItemResult],
-) -> None:
-    ids = [name.encode() for name in run.ids]
-    there = txn.slots_of(ids)
-    # Of several puts of one id the last stands; the others were there for no reader to see.
-    last = {name: row for row, name in enumerate(ids)}
-    rows = sorted(last.values()) if len(last) < len(ids) else range(len(ids))
-    first = txn.state.next_slot
-    records = _records(run, ids, rows, first, seq, schema)
-    txn.put_points(((ids[row], first + at) for at, row in enumerate(rows)), records)
-    old = sorted(there.values())
-    txn.end_slots(old, seq)
-    ended.extend(old)
-    txn.state.next_slot += len(records)
-    txn.state.points += len(records) - len(old)
-    fresh, replaced = ItemResult(version=seq), ItemResult(version=seq, found=True)
-    seen = set(there)
-    for name, position in zip(ids, run.positions, strict=True):
-        results[position] = replaced if name in seen else fresh
-        if len(last) < len(ids):
-            seen.add(name)
+_Made: TypeAlias = tuple[bytes, list[Cell]]
+"""Payload and vectors of a point that is to be stored."""
 
 
-def _records(
-    run: Puts,
-    ids: list[bytes],
-    rows: Iterable[int],
-    first: int,
-    seq: int,
-    schema: NumberedSchema,
-) -> list[tuple[bytes, bytes]]:
-    """Return key and sealed record of each row, from slot `first` on."""
-    parts: list[_Cells | _SparseCells] = [
-        *(_Cells(column, schema.numbers[column.space]) for column in run.columns),
-        *(_SparseCells(column, schema.numbers[column.space]) for column in run.sparse_columns),
-    ]
-    made: list[tuple[bytes, bytes]] = []
-    for at, row in enumerate(rows):
-        cells = [cell for part in parts if (cell := part.cell(row)) is not None]
-        made.append(codec.encode_point(first + at, ids[row], run.payloads[row], seq, cells))
-    return made
+class _Decided:
+    """What a command makes of the points that it names; made by reading alone.
+
+    Of several operations on one id only what they leave in the end is stored: the rest was there
+    for no reader to see.
+    """
+
+    def __init__(self, txn: WriteTxn, command: WriteCommand, schema: NumberedSchema) -> None:
+        self._txn = txn
+        self._numbers = schema.numbers
+        self._atomic = command.atomic
+        self._read_bytes = 0
+        names = [[name.encode() for name in run.ids] for run in command.runs]
+        self._slots = txn.slots_of([name for run in names for name in run])
+        self._made: dict[bytes, _Made | None] = {}  # None: not there any more
+        self.seq = txn.state.applied_seq + 1
+        self.results = [ItemResult()] * command.operations
+        for run, ids in zip(command.runs, names, strict=True):
+            if isinstance(run, Puts):
+                self._put(run, ids)
+            elif isinstance(run, Patches):
+                self._patch(run, ids)
+            else:
+                self._delete(run, ids)
+
+    def store(self) -> tuple[tuple[int, ...], tuple[bytes, ...]]:
+        """Change the transaction; return the slots that ended, ascending, and the ids removed."""
+        txn, state = self._txn, self._txn.state
+        stored = [(name, made) for name, made in self._made.items() if made is not None]
+        first = state.next_slot
+        txn.put_points(
+            ((name, first + at) for at, (name, _) in enumerate(stored)),
+            [
+                codec.encode_point(first + at, name, payload, self.seq, cells)
+                for at, (name, (payload, cells)) in enumerate(stored)
+            ],
+        )
+        touched = [name for name in self._slots if name in self._made]
+        ended = tuple(sorted([self._slots[name] for name in touched]))
+        removed = tuple([name for name in touched if self._made[name] is None])
+        txn.end_slots(ended, self.seq)
+        txn.forget_ids(removed)
+        state.next_slot += len(stored)
+        state.points += len(stored) - len(ended)
+        return ended, removed
+
+    def _put(self, run: Puts, ids: Sequence[bytes]) -> None:
+        numbers = self._numbers
+        parts: list[_Cells | _SparseCells] = [
+            *(_Cells(column, numbers[column.space]) for column in run.columns),
+            *(_SparseCells(column, numbers[column.space]) for column in run.sparse_columns),
+        ]
+        fresh, replaced = ItemResult(version=self.seq), ItemResult(version=self.seq, found=True)
+        results, made, payloads, slots = self.results, self._made, run.payloads, self._slots
+        for row, name, position in self._admitted(run, ids):
+            cells = [cell for part in parts if (cell := part.cell(row)) is not None]
+            was_there = made[name] is not None if name in made else name in slots
+            results[position] = replaced if was_there else fresh
+            made[name] = payloads[row], cells
+
+    def _delete(self, run: Deletes, ids: Sequence[bytes]) -> None:
+        for _, name, position in self._admitted(run, ids):
+            self.results[position] = ItemResult(found=self._is_there(name))
+            self._made[name] = None
+
+    def _patch(self, run: Patches, ids: Sequence[bytes]) -> None:
+        for row, name, position in self._admitted(run, ids):
+            try:
+                payload, cells = self._current(name, run.read_bytes_max)
+                payload = edited(payload, run.edits[row], run.payload_bytes_max)
+            except (InvalidArgument, FailedPrecondition, PointNotFound) as error:
+                self._refuse(position, name, error)
+                continue
+            self._made[name] = payload, _patched(cells, run.vectors[row], self._numbers)
+            self.results[position] = ItemResult(version=self.seq, found=True)
+
+    def _admitted(self, run: Run, ids: Sequence[bytes]) -> Iterator[tuple[int, bytes, int]]:
+        """Yield row, id and position of each operation, but for those that lose their if_version.
+
+        Lazily: an operation sees what those before it did.
+        """
+        if not run.expected:  # nearly always
+            return zip(range(len(ids)), ids, run.positions, strict=True)
+        return self._at_version(run, ids, dict(run.expected))
+
+    def _at_version(
+        self, run: Run, ids: Sequence[bytes], expected: dict[int, int]
+    ) -> Iterator[tuple[int, bytes, int]]:
+        for row, (name, position) in enumerate(zip(ids, run.positions, strict=True)):
+            if row in expected:
+                actual = self._version(name)
+                if actual != expected[row]:
+                    self._refuse(position, name, _mismatch(name, expected[row], actual))
+                    continue
+            yield row, name, position
+
+    def _refuse(self, position: int, name: bytes, error: VecdbError) -> None:
+        """Note that an operation is not applied, or raise what fails the command."""
+        if self._atomic:
+            raise error.of_operation(position)
+        version = self._version(name)
+        self.results[position] = ItemResult(version, version > 0, error.reason, str(error))
+
+    def _is_there(self, name: bytes) -> bool:
+        return self._made[name] is not None if name in self._made else name in self._slots
+
+    def _version(self, name: bytes) -> int:
+        """Return the version of a point, 0 when there is none."""
+        if not self._is_there(name):
+            return 0
+        return self.seq if name in self._made else self._record(name).version
+
+    def _record(self, name: bytes) -> RecordView:
+        """Return the stored record of a point that is there.
+
+        Raises Corrupt, which fails the command: a node that took damage for a lost condition would
+        go on with another state than its peers.
+        """
+        slot = self._slots[name]
+        record = self._txn.record(slot)
+        if record is None:
+            raise Corrupt(f"record points/{slot} is missing", hint="run vecdb check")
+        return record
+
+    def _current(self, name: bytes, read_bytes_max: int) -> _Made:
+        """Return a point as it is by now. Raises PointNotFound, LimitExceeded."""
+        if not self._is_there(name):
+            raise PointNotFound(f"there is no point {name.decode()!r}", field="patch.id")
+        found = self._made.get(name)
+        if found is None:
+            record = self._record(name)
+            texts = record.texts()
+            cells: list[Cell] = [
+                (number, cell, texts.get(number, "").encode())
+                for number, cell in record.vector_bytes().items()
+            ]
+            found = record.payload, cells
+        # One request could else keep the writer, and its memory, for a thousand times its size.
+        size = len(found[0]) + sum(len(cell) + len(text) for _, cell, text in found[1])
+        if self._read_bytes + size > read_bytes_max:
+            raise LimitExceeded(
+                f"the patches of a request read at most {read_bytes_max} bytes of points",
+                hint="send fewer patches at a time, or raise limits.message_bytes",
+            )
+        self._read_bytes += size
+        return found
+
+
+def _mismatch(name: bytes, expected: int, actual: int) -> VersionMismatch:
+    shown = name.decode()
+    if not actual:
+        message = f"there is no point {shown!r}, expected version {expected}"
+    elif not expected:
+        message = f"point {shown!r} is there with version {actual}, expected none"
+    else:
+        message = f"point {shown!r} has version {actual}, expected {expected}"
+    return VersionMismatch(message, field="if_version", id=shown, expected=expected, actual=actual)
+
+
+def _patched(
+    cells: list[Cell], vectors: Sequence[PatchedVector], numbers: Mapping[str, int]
+) -> list[Cell]:
+    """Return the vectors of a point, by space number, after some were replaced or removed."""
+    held = {cell[0]: cell for cell in cells}
+    for space, cell, text in vectors:
+        number = numbers[space]
+        if cell:
+            held[number] = number, cell, text.encode()
+        else:
+            held.pop(number, None)
+    return [held[number] for number in sorted(held)]
 
 
 class _Cells:
@@ -134,7 +275,7 @@ class _Cells:
         rows = column.rows
         self._at = None if rows is None else {row: at for at, row in enumerate(rows)}
 
-    def cell(self, row: int) -> tuple[int, memoryview, bytes] | None:
+    def cell(self, row: int) -> Cell | None:
         """Return space number, vector bytes and text of a row, or None when it has no vector."""
         at = row if self._at is None else self._at.get(row)
         if at is None:
@@ -151,29 +292,7 @@ class _SparseCells:
         rows = range(len(column.cells)) if column.rows is None else column.rows
         self._cells = {row: memoryview(cell) for row, cell in zip(rows, column.cells, strict=True)}
 
-    def cell(self, row: int) -> tuple[int, memoryview, bytes] | None:
+    def cell(self, row: int) -> Cell | None:
         """Return space number, vector bytes and no text of a row, or None without a vector."""
         cell = self._cells.get(row)
         return None if cell is None else (self._number, cell, b"")
-
-
-def _delete(
-    txn: WriteTxn,
-    run: Deletes,
-    seq: int,
-    ended: list[int],
-    removed: list[bytes],
-    results: list[ItemResult],
-) -> None:
-    ids = [name.encode() for name in run.ids]
-    there = txn.slots_of(ids)
-    slots = sorted(there.values())
-    txn.end_slots(slots, seq)
-    txn.forget_ids(there)
-    ended.extend(slots)
-    removed.extend(there)
-    txn.state.points -= len(slots)
-    left = set(there)
-    for name, position in zip(ids, run.positions, strict=True):
-        results[position] = ItemResult(found=name in left)
-        left.discard(name)

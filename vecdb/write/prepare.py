@@ -6,8 +6,6 @@ length, and short enough that float32 can hold every product of two of them.
 
 from __future__ import annotations
 
-import json
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -16,7 +14,6 @@ import numpy as np
 
 from vecdb.config import LimitsConfig
 from vecdb.errors import (
-    BadPayload,
     DimensionMismatch,
     InvalidArgument,
     LimitExceeded,
@@ -24,17 +21,26 @@ from vecdb.errors import (
     VecdbError,
     ZeroVector,
 )
-from vecdb.storage.command import Column, Deletes, Puts, Refused, WriteCommand
-from vecdb.types import F32, Metric, Op, Put, Schema, Space
+from vecdb.storage.command import (
+    Column,
+    Deletes,
+    Expected,
+    PatchedVector,
+    Patches,
+    Puts,
+    Refused,
+    Run,
+    WriteCommand,
+)
+from vecdb.storage.sparse import encode_sparse
+from vecdb.types import F32, Delete, Metric, Op, Patch, PayloadEdits, Put, Schema, Space
+from vecdb.write.payload import check_edits, check_payload
 from vecdb.write.sparse import LENGTH_MAX, checked_sparse, sparse_columns
 
 ID_BYTES_MAX = 256
 
-PAYLOAD_DEPTH_MAX = 200
-"""Levels of objects and arrays in a payload."""
-
-# Possessive, and with strings that do not end: one pass over whatever was sent.
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)|[\[\]{}]', re.DOTALL)
+KINDS: dict[type[Op], str] = {Put: "put", Delete: "delete", Patch: "patch"}
+"""What requests and metrics call an operation."""
 
 
 def prepare(
@@ -64,24 +70,26 @@ def prepare(
         if position in wrong:
             continue
         try:
-            check_id(op.id, "put.id" if isinstance(op, Put) else "delete.id")
-            if isinstance(op, Put):
-                _check_put(op, schema, limits)
+            check_id(op.id, f"{KINDS[type(op)]}.id")
+            if not isinstance(op, Delete):
+                _check_vectors(op, schema, limits)
+            if isinstance(op, Put) and op.payload:
+                check_payload(op.payload, limits.payload_bytes, "put.payload")
+            if isinstance(op, Patch):
+                _check_patch(op, schema)
         except VecdbError as error:
             wrong[position] = error
     matrices = _matrices(ops, schema, wrong)
     if atomic and wrong:
         first = min(wrong)
-        worst = wrong[first]
-        worst.field = f"ops[{first}]{'.' if worst.field else ''}{worst.field}"
-        worst.message = f"operation {first}: {worst.message}"
-        raise worst
+        raise wrong[first].of_operation(first)
     return WriteCommand(
-        tuple(_runs(ops, wrong, matrices)),
+        tuple(_runs(ops, wrong, matrices, limits)),
         tuple(Refused(at, error.reason, str(error)) for at, error in sorted(wrong.items())),
         tuple((at, tuple(cut)) for at, cut in sorted((truncated or {}).items()) if at not in wrong),
         idempotency_key,
         request_digest,
+        atomic,
     )
 
 
@@ -120,19 +128,37 @@ def check_vector(vector: F32, space: Space, field: str = "vector") -> None:
         raise error
 
 
-def _check_put(put: Put, schema: Schema, limits: LimitsConfig) -> None:
-    if put.payload:
-        _check_payload(put.payload, limits)
-    for name, vector in put.vectors.items():
+def _check_vectors(op: Put | Patch, schema: Schema, limits: LimitsConfig) -> None:
+    kind = KINDS[type(op)]
+    for name, vector in op.vectors.items():
         space = schema.space(name)
         if space is None:
-            raise unknown_space(name, schema, f"put.vectors[{name!r}]")
+            raise unknown_space(name, schema, f"{kind}.vectors[{name!r}]")
         if len(vector) != 4 * space.dim:
-            raise _dimension_mismatch(space, len(vector) / 4, f"put.vectors[{name!r}]")
-    for name, sparse in put.sparse.items():
+            raise _dimension_mismatch(space, len(vector) / 4, f"{kind}.vectors[{name!r}]")
+    for name, sparse in op.sparse.items():
         if schema.sparse_space(name) is None:
-            raise unknown_space(name, schema, f"put.vectors[{name!r}]", sparse=True)
-        put.sparse[name] = checked_sparse(sparse, name, limits, f"put.vectors[{name!r}].sparse")
+            raise unknown_space(name, schema, f"{kind}.vectors[{name!r}]", sparse=True)
+        op.sparse[name] = checked_sparse(sparse, name, limits, f"{kind}.vectors[{name!r}].sparse")
+
+
+def _check_patch(patch: Patch, schema: Schema) -> None:
+    if patch.edits == PayloadEdits() and not (patch.vectors or patch.sparse or patch.unset_vectors):
+        raise InvalidArgument("the patch changes nothing: expected set, unset, vectors ...")
+    if patch.if_version == 0:
+        raise InvalidArgument(
+            "if_version 0 means that no point has the id, and a patch needs one",
+            field="if_version",
+            hint="put the point instead",
+        )
+    check_edits(patch.edits)
+    for name in patch.unset_vectors:
+        if name not in {space.name for space in schema.all_spaces}:
+            raise unknown_space(name, schema, "patch.unset_vectors")
+        if name in patch.vectors or name in patch.sparse:
+            raise InvalidArgument(
+                f"space {name!r} is in vectors and in unset_vectors", field="patch.unset_vectors"
+            )
 
 
 def unknown_space(
@@ -164,50 +190,6 @@ def _dimension_mismatch(space: Space, got: float, field: str) -> DimensionMismat
     )
 
 
-def _check_payload(payload: bytes, limits: LimitsConfig) -> None:
-    if len(payload) > limits.payload_bytes:
-        raise LimitExceeded(
-            f"the payload has {len(payload)} bytes, the limit is {limits.payload_bytes}",
-            field="put.payload",
-            hint="raise limits.payload_bytes, or keep large content elsewhere",
-        )
-    check_object(payload, "payload", "put.payload")
-
-
-def check_object(sent: bytes, what: str, field: str) -> None:
-    """Raise BadPayload unless the bytes are a JSON object, and not too deep. what: its name."""
-    if sent.count(b"{") + sent.count(b"[") > PAYLOAD_DEPTH_MAX:
-        _check_depth(sent, what, field)
-    try:
-        value = _JSON.decode(sent.decode())
-    except ValueError as error:
-        raise BadPayload(f"the {what} is not JSON: {error}", field=field) from None
-    if not isinstance(value, dict):
-        raise BadPayload(
-            f"the {what} must be a JSON object, got {type(value).__name__}", field=field
-        )
-
-
-def _check_depth(sent: bytes, what: str, field: str) -> None:
-    """Raise BadPayload for nesting that a parser might refuse later, on a deeper stack."""
-    depth = 0
-    for token in _BRACKETS.finditer(sent):
-        mark = token[0][:1]
-        depth += (mark in b"[{") - (mark in b"]}")
-        if depth > PAYLOAD_DEPTH_MAX:
-            raise BadPayload(
-                f"the {what} is nested deeper than {PAYLOAD_DEPTH_MAX} levels", field=field
-            )
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
-
-
-# One decoder for all: json.loads with any option makes a new one for every payload.
-_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
-
-
 _Rows = tuple[list[int], F32]
 """Positions of the operations that have a vector in a space, ascending, and the vectors."""
 
@@ -219,12 +201,12 @@ def _matrices(ops: Sequence[Op], schema: Schema, wrong: dict[int, VecdbError]) -
         rows = [
             at
             for at, op in enumerate(ops)
-            if at not in wrong and isinstance(op, Put) and space.name in op.vectors
+            if at not in wrong and not isinstance(op, Delete) and space.name in op.vectors
         ]
         joined = b"".join([ops[at].vectors[space.name] for at in rows])  # type: ignore[union-attr]
         matrix = np.frombuffer(joined, "<f4").reshape(len(rows), space.dim)
         for row, error in _wrong_rows(matrix, space):
-            error.field = f"put.vectors[{space.name!r}]"
+            error.field = f"{KINDS[type(ops[rows[row]])]}.vectors[{space.name!r}]"
             wrong[rows[row]] = error
         found[space.name] = rows, matrix.astype(np.float32, copy=False)
     return found
@@ -253,19 +235,48 @@ def _wrong_rows(matrix: F32, space: Space) -> Iterator[tuple[int, VecdbError]]:
 
 
 def _runs(
-    ops: Sequence[Op], wrong: dict[int, VecdbError], matrices: dict[str, _Rows]
-) -> Iterator[Puts | Deletes]:
+    ops: Sequence[Op],
+    wrong: dict[int, VecdbError],
+    matrices: dict[str, _Rows],
+    limits: LimitsConfig,
+) -> Iterator[Run]:
     good = [at for at in range(len(ops)) if at not in wrong]
     for kind, group in groupby(good, key=lambda at: type(ops[at])):
         positions = tuple(group)
         ids = tuple([ops[at].id for at in positions])
+        expected: Expected = tuple(
+            (row, version)
+            for row, at in enumerate(positions)
+            if (version := ops[at].if_version) is not None
+        )
         if kind is Put:
             puts: list[Put] = [ops[at] for at in positions]  # type: ignore[misc]
             payloads = tuple([put.payload for put in puts])
             columns = tuple(_columns(puts, positions, matrices))
-            yield Puts(positions, ids, payloads, columns, tuple(sparse_columns(puts)))
+            yield Puts(positions, ids, payloads, columns, tuple(sparse_columns(puts)), expected)
+        elif kind is Patch:
+            patches: list[Patch] = [ops[at] for at in positions]  # type: ignore[misc]
+            yield Patches(
+                positions,
+                ids,
+                tuple([patch.edits for patch in patches]),
+                tuple([tuple(_patched_vectors(patch)) for patch in patches]),
+                limits.payload_bytes,
+                limits.message_bytes,
+                expected,
+            )
         else:
-            yield Deletes(positions, ids)
+            yield Deletes(positions, ids, expected)
+
+
+def _patched_vectors(patch: Patch) -> Iterator[PatchedVector]:
+    for space in sorted({*patch.vectors, *patch.sparse}):
+        if space in patch.vectors:
+            yield PatchedVector(space, patch.vectors[space], patch.texts.get(space, ""))
+        else:
+            yield PatchedVector(space, encode_sparse(patch.sparse[space]))
+    for space in sorted(set(patch.unset_vectors)):
+        yield PatchedVector(space, b"")
 
 
 def _columns(

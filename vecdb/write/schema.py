@@ -10,7 +10,7 @@ from vecdb.errors import DimensionMismatch, InvalidArgument, LimitExceeded, Sche
 from vecdb.segment.analysis import LANGUAGES
 from vecdb.segment.fields import PATH_CHARACTERS_MAX
 from vecdb.types import Schema, TextField
-from vecdb.write.prepare import check_object
+from vecdb.write.payload import json_object
 
 K1_MAX = 100.0
 
@@ -41,7 +41,7 @@ def check_metadata(metadata: bytes, limits: LimitsConfig, field: str) -> None:
             hint="raise limits.metadata_bytes, or keep it as a point",
         )
     if metadata:
-        check_object(metadata, "metadata", field)
+        json_object(metadata, "the metadata", field)
 
 
 def check_schema(schema: Schema, limits: LimitsConfig) -> None:

@@ -131,6 +131,17 @@ class Points(points_pb2_grpc.PointsServicer):
     def apply(self, op):
         server = self.server
         server.applied += 1
+        id = getattr(op, op.WhichOneof("op")).id
+        there = server.points[id].version if id in server.points else 0
+        if op.HasField("if_version") and op.if_version != there:
+            return points_pb2.WriteResult(
+                code=10, reason="VERSION_MISMATCH", message=f"version {there}", version=there
+            )
+        if op.WhichOneof("op") == "patch":
+            if not there:
+                return points_pb2.WriteResult(code=5, reason="POINT_NOT_FOUND", message="none")
+            server.points[id].version = len(server.writes)
+            return points_pb2.WriteResult(found=True, version=len(server.writes))
         if op.WhichOneof("op") == "delete":
             found = server.points.pop(op.delete.id, None) is not None
             return points_pb2.WriteResult(found=found)
@@ -148,6 +159,7 @@ class Points(points_pb2_grpc.PointsServicer):
         if put.payload:
             json.loads(put.payload)
         result.found = put.id in server.points
+        put.version = len(server.writes)
         server.points[put.id] = put
         return result
 

@@ -46,7 +46,7 @@ def test_get(full, server):
     assert point.payload_bytes == b'{"n":2}'
     assert list(point.vector) == [2, 0, 1]
     assert np.asarray(point.vectors[""]).dtype == np.float32
-    assert repr(point) == "StoredPoint(id='p002', payload={'n': 2}, version=0)"
+    assert repr(point) == "StoredPoint(id='p002', payload={'n': 2}, version=1)"
     assert full.get("p004").points[0].id == "p004"
     assert full.get([]).points == []
 

@@ -9,8 +9,10 @@ import pytest
 
 from vecdb_client import (
     Client,
+    Delete,
     InvalidArgument,
     NotFound,
+    Patch,
     Point,
     Retries,
     Unavailable,
@@ -248,6 +250,102 @@ def test_delete(books, server):
     assert sorted(server.points) == ["p0", "p4"]
     report = books.delete(["p0", 4], on_error="collect")
     assert (report.written, report.failures[0].id) == (1, "4")
+
+
+def test_patch_is_one_operation(books, server):
+    books.upsert(points(1))
+    report = books.patch(
+        "p0",
+        set={"a.b": 1, "c": {"d": None}},
+        unset=["x", "y.z"],
+        append={"tags": ("new",)},
+        remove='{"tags": ["old"]}',
+        vector=V,
+        vectors={"t": "text", "s": {7: 0.5}, "gone": None},
+        if_version=1,
+    )
+    assert (report.written, report.found, report.commit_seq) == (1, 1, 2)
+    (op,) = server.writes[1].ops
+    patch = op.patch
+    assert (patch.id, op.if_version, list(patch.unset)) == ("p0", 1, ["x", "y.z"])
+    assert (patch.set, patch.append) == (b'{"a.b":1,"c":{"d":null}}', b'{"tags":["new"]}')
+    assert patch.remove == b'{"tags": ["old"]}'
+    assert sorted(patch.vectors) == ["", "s", "t"]
+    assert (patch.vectors["t"].text, list(patch.vectors["s"].sparse.indices)) == ("text", [7])
+    assert list(patch.unset_vectors) == ["gone"]
+    books.patch("p0", unset="one")
+    assert list(server.writes[2].ops[0].patch.unset) == ["one"]
+    assert not server.writes[2].ops[0].HasField("if_version")
+
+
+def test_losers_say_which_version_there_is(books, server):
+    books.upsert(points(2), if_version=0)
+    with pytest.raises(WriteFailed) as caught:
+        books.patch("p0", set={"a": 1}, if_version=7)
+    assert (caught.value.code, caught.value.reason) == ("ABORTED", "VERSION_MISMATCH")
+    assert caught.value.report.failures[0].version == 1
+    with pytest.raises(WriteFailed) as caught:
+        books.patch("nobody", set={"a": 1})
+    assert (caught.value.code, caught.value.reason) == ("NOT_FOUND", "POINT_NOT_FOUND")
+    stream = [{"id": "p0", "vector": V, "if_version": 1}, Point("p1", V, if_version=5)]
+    report = books.upsert([*stream, {"id": "p2", "vector": V}], if_version=0, on_error="collect")
+    assert report.written == 2
+    assert [(one.index, one.id, one.version) for one in report.failures] == [(1, "p1", 1)]
+    assert books.upsert(ids=["p2"], vectors=[V], if_version=0, on_error="collect").written == 0
+    assert books.delete("p2", if_version=1, on_error="collect").written == 0
+    assert books.delete("p2", if_version=4).found == 1
+
+
+def test_mixed_operations_keep_their_order(books, server):
+    stream = [
+        {"id": "a", "vector": V},
+        Patch("a", set={"n": 1}),
+        Delete("a"),
+        Patch("a", set={"n": 2}),
+        Point("b", V),
+        Delete("b", if_version=9),
+        Patch("bad", set={"n": float("nan")}),
+        Delete(7),
+        7,
+    ]
+    report = books.write(stream, batch_size=2, parallel=4, on_error="collect")
+    assert report.written == 4
+    assert [(one.index, one.reason) for one in report.failures] == [
+        (3, "POINT_NOT_FOUND"),
+        (5, "VERSION_MISMATCH"),
+        (6, "BAD_PAYLOAD"),
+        (7, "INVALID_ARGUMENT"),
+        (8, "BAD_POINT"),
+    ]
+    assert [len(write.ops) for write in server.writes] == [2, 2, 2]
+
+
+def test_patches_make_batches_by_bytes_and_texts(start):
+    server = start(message_bytes=100_000)
+    with Client(server.address, message_bytes=100_000) as db:
+        books = db.collection("c")
+        patches = [Patch(f"é{i}", {"t": "é" * 10_000}, ["x" * 100] * 9) for i in range(30)]
+        assert len(books.write(patches, on_error="collect").failures) == 30
+        assert max(server.write_bytes) <= 100_000
+        server.writes.clear()
+        texts = [Patch(f"p{i}", text="words") for i in range(300)]
+        books.write(texts, on_error="collect")
+        assert max(len(write.ops) for write in server.writes) == 128
+
+
+@pytest.mark.parametrize("version", [-1, 1.0, True, "1", 1 << 64])
+def test_a_version_is_a_whole_number(books, server, version):
+    for call in (
+        lambda: books.upsert(points(1), if_version=version),
+        lambda: books.delete("a", if_version=version),
+    ):
+        with pytest.raises(InvalidArgument, match="if_version is a whole number"):
+            call()
+    with pytest.raises(WriteFailed, match="if_version is a whole number"):
+        books.patch("a", set={}, if_version=version)
+    with pytest.raises(InvalidArgument, match="put it into a list"):
+        books.write(Patch("a"))
+    assert not server.calls
 
 
 def test_truncated_texts_are_named(books):

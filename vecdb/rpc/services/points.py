@@ -15,6 +15,7 @@ from vecdb.database import Database
 from vecdb.embed.encoder import Role
 from vecdb.errors import DeadlineExceeded, InvalidArgument, LimitExceeded, VecdbError
 from vecdb.metrics import Metrics
+from vecdb.outcomes import ItemResult, WriteOutcome
 from vecdb.rpc.convert import fill_point, ops_of
 from vecdb.rpc.deadline import deadline_of, remaining_s
 from vecdb.rpc.pb import common_pb2, points_pb2_grpc
@@ -23,8 +24,8 @@ from vecdb.rpc.services.encode import SpaceEncoder
 from vecdb.rpc.services.reads import check_reply, checked_filter, wanted_of
 from vecdb.rpc.services.watch import watch
 from vecdb.rpc.status import code_number
-from vecdb.types import ItemResult, Op, Put, Space, WriteOutcome
-from vecdb.write.prepare import check_batch, prepare
+from vecdb.types import Delete, Op, Patch, Put, Space
+from vecdb.write.prepare import KINDS, check_batch, prepare
 
 PAGE_SIZE_DEFAULT = 100
 
@@ -90,14 +91,13 @@ class PointsService(points_pb2_grpc.PointsServicer):
         """Give every text of the operations its vector; say which were cut."""
         truncated: Truncated = {}
         for space in collection.schema.spaces:
-            field = f"put.vectors[{space.name!r}].text"
             rows = [
                 (position, op)
                 for position, op in enumerate(ops)
-                if position not in refused and isinstance(op, Put) and space.name in op.texts
+                if position not in refused and not isinstance(op, Delete) and space.name in op.texts
             ]
             if rows:
-                refused.update(self._wrong_texts(space, rows, field))
+                refused.update(self._wrong_texts(space, rows))
                 rows = [(position, op) for position, op in rows if position not in refused]
             if not rows:
                 continue
@@ -109,36 +109,40 @@ class PointsService(points_pb2_grpc.PointsServicer):
                     truncated.setdefault(position, []).append(space.name)
         known = {space.name for space in collection.schema.spaces}
         for one in ops:
-            if isinstance(one, Put):
+            if not isinstance(one, Delete):
                 # A text for a space that does not exist is refused with the vectors, by name.
                 one.vectors.update({name: b"" for name in one.texts if name not in known})
         return truncated
 
     def _wrong_texts(
-        self, space: Space, rows: list[tuple[int, Put]], field: str
+        self, space: Space, rows: list[tuple[int, Put | Patch]]
     ) -> dict[int, VecdbError]:
         """Return what is wrong with the texts for a space, by position."""
+
+        def field(op: Put | Patch) -> str:
+            return f"{KINDS[type(op)]}.vectors[{space.name!r}].text"
+
         try:
             self._encoder.check(space)
         except VecdbError as error:
-            error.field = error.field or field
+            error.field = error.field or field(rows[0][1])
             return {position: error for position, _ in rows}
         wrong: dict[int, VecdbError] = {}
         for position, op in rows:
             try:
-                self._check_text(op.texts[space.name], field)
+                self._check_text(op.texts[space.name])
             except VecdbError as error:
+                error.field = field(op)
                 wrong[position] = error
         return wrong
 
-    def _check_text(self, text: str, field: str) -> None:
+    def _check_text(self, text: str) -> None:
         if not text:
-            raise InvalidArgument("the text is empty: there is nothing to encode", field=field)
+            raise InvalidArgument("the text is empty: there is nothing to encode")
         size = len(text.encode())
         if size > self._limits.text_bytes:
             raise LimitExceeded(
                 f"the text has {size} bytes, the limit is {self._limits.text_bytes}",
-                field=field,
                 hint="split it into chunks, or raise limits.text_bytes",
             )
 
@@ -146,17 +150,18 @@ class PointsService(points_pb2_grpc.PointsServicer):
         reply = pb.WriteResponse(commit_seq=outcome.commit_seq, replayed=outcome.replayed)
         counts: dict[tuple[str, str], int] = {}
         for op, result in zip(ops, outcome.results, strict=True):
-            kind = "put" if isinstance(op, Put) else "delete"
+            kind = KINDS[type(op)]
+            what = "replayed" if outcome.replayed else "applied"
             if result.reason:
                 what = "refused"
-                reply.results.add(
-                    code=code_number(result.reason), reason=result.reason, message=result.message
-                )
-            else:
-                what = "replayed" if outcome.replayed else "applied"
-                reply.results.add(
-                    version=result.version, found=result.found, truncated=result.truncated
-                )
+            reply.results.add(
+                code=code_number(result.reason),
+                reason=result.reason,
+                message=result.message,
+                version=result.version,
+                found=result.found,
+                truncated=result.truncated,
+            )
             counts[kind, what] = counts.get((kind, what), 0) + 1
         for (kind, what), count in counts.items():
             self._metrics.write_operations.labels(kind, what).inc(count)

@@ -81,28 +81,42 @@ class Truncate(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uuid: _Optional[str] = ..., seq: _Optional[int] = ...) -> None: ...
 
 class Write(_message.Message):
-    __slots__ = ("runs", "refused", "truncated", "idempotency_key", "request_digest")
+    __slots__ = ("runs", "refused", "truncated", "idempotency_key", "request_digest", "atomic")
     RUNS_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     TRUNCATED_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     REQUEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    ATOMIC_FIELD_NUMBER: _ClassVar[int]
     runs: _containers.RepeatedCompositeFieldContainer[Run]
     refused: _containers.RepeatedCompositeFieldContainer[Refused]
     truncated: _containers.RepeatedCompositeFieldContainer[Truncated]
     idempotency_key: str
     request_digest: bytes
-    def __init__(self, runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., refused: _Optional[_Iterable[_Union[Refused, _Mapping]]] = ..., truncated: _Optional[_Iterable[_Union[Truncated, _Mapping]]] = ..., idempotency_key: _Optional[str] = ..., request_digest: _Optional[bytes] = ...) -> None: ...
+    atomic: bool
+    def __init__(self, runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., refused: _Optional[_Iterable[_Union[Refused, _Mapping]]] = ..., truncated: _Optional[_Iterable[_Union[Truncated, _Mapping]]] = ..., idempotency_key: _Optional[str] = ..., request_digest: _Optional[bytes] = ..., atomic: bool = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("positions", "puts", "deletes")
+    __slots__ = ("positions", "puts", "deletes", "patches", "expected")
     POSITIONS_FIELD_NUMBER: _ClassVar[int]
     PUTS_FIELD_NUMBER: _ClassVar[int]
     DELETES_FIELD_NUMBER: _ClassVar[int]
+    PATCHES_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_FIELD_NUMBER: _ClassVar[int]
     positions: _containers.RepeatedScalarFieldContainer[int]
     puts: Puts
     deletes: Deletes
-    def __init__(self, positions: _Optional[_Iterable[int]] = ..., puts: _Optional[_Union[Puts, _Mapping]] = ..., deletes: _Optional[_Union[Deletes, _Mapping]] = ...) -> None: ...
+    patches: Patches
+    expected: _containers.RepeatedCompositeFieldContainer[Expected]
+    def __init__(self, positions: _Optional[_Iterable[int]] = ..., puts: _Optional[_Union[Puts, _Mapping]] = ..., deletes: _Optional[_Union[Deletes, _Mapping]] = ..., patches: _Optional[_Union[Patches, _Mapping]] = ..., expected: _Optional[_Iterable[_Union[Expected, _Mapping]]] = ...) -> None: ...
+
+class Expected(_message.Message):
+    __slots__ = ("row", "version")
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    row: int
+    version: int
+    def __init__(self, row: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Puts(_message.Message):
     __slots__ = ("ids", "payloads", "columns", "sparse_columns")
@@ -143,6 +157,42 @@ class Deletes(_message.Message):
     IDS_FIELD_NUMBER: _ClassVar[int]
     ids: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Patches(_message.Message):
+    __slots__ = ("patches", "payload_bytes_max", "read_bytes_max")
+    PATCHES_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
+    READ_BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
+    patches: _containers.RepeatedCompositeFieldContainer[Patch]
+    payload_bytes_max: int
+    read_bytes_max: int
+    def __init__(self, patches: _Optional[_Iterable[_Union[Patch, _Mapping]]] = ..., payload_bytes_max: _Optional[int] = ..., read_bytes_max: _Optional[int] = ...) -> None: ...
+
+class Patch(_message.Message):
+    __slots__ = ("id", "set", "unset", "append", "remove", "vectors")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SET_FIELD_NUMBER: _ClassVar[int]
+    UNSET_FIELD_NUMBER: _ClassVar[int]
+    APPEND_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_FIELD_NUMBER: _ClassVar[int]
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    set: bytes
+    unset: _containers.RepeatedScalarFieldContainer[str]
+    append: bytes
+    remove: bytes
+    vectors: _containers.RepeatedCompositeFieldContainer[PatchedVector]
+    def __init__(self, id: _Optional[str] = ..., set: _Optional[bytes] = ..., unset: _Optional[_Iterable[str]] = ..., append: _Optional[bytes] = ..., remove: _Optional[bytes] = ..., vectors: _Optional[_Iterable[_Union[PatchedVector, _Mapping]]] = ...) -> None: ...
+
+class PatchedVector(_message.Message):
+    __slots__ = ("space", "cell", "text")
+    SPACE_FIELD_NUMBER: _ClassVar[int]
+    CELL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    space: str
+    cell: bytes
+    text: str
+    def __init__(self, space: _Optional[str] = ..., cell: _Optional[bytes] = ..., text: _Optional[str] = ...) -> None: ...
 
 class Truncated(_message.Message):
     __slots__ = ("position", "spaces")

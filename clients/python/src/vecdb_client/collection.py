@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, overload
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 from vecdb_client import replies, requests
-from vecdb_client.batches import (
-    BATCH_POINTS_DEFAULT,
-    Op,
-    batches,
-    column_ops,
-    delete_ops,
-    point_ops,
-)
-from vecdb_client.errors import DataLoss, InvalidArgument, VecdbError, WriteFailed
+from vecdb_client.errors import DataLoss, VecdbError
 from vecdb_client.filters import Filter
-from vecdb_client.ingest import Progress, write
-from vecdb_client.payloads import Payload
 from vecdb_client.protocol import (
     COMPACT,
     COUNT,
@@ -37,26 +26,22 @@ from vecdb_client.types import (
     CollectionStats,
     GetResult,
     Match,
-    OnError,
     Page,
-    Point,
     PointId,
     RecallReport,
     SearchResult,
     StoredPoint,
-    WriteReport,
 )
-from vecdb_client.vectors import Numbers, SparseLike, SupportsArray, VectorLike
+from vecdb_client.vectors import Numbers, SparseLike
 from vecdb_client.watch import follow
+from vecdb_client.writes import Writes
 
-PARALLEL_DEFAULT: Final = 2
 IDS_PER_GET: Final = 1_000
 PAGE_SIZE_DEFAULT: Final = 1_000
 COMPACT_POLL_S: Final = 0.1
-KEY_BYTES_MAX: Final = 200
 
 
-class Collection:
+class Collection(Writes):
     """A collection of points, by name. Threads may share it. Made by Client."""
 
     def __init__(self, transport: Transport, name: str, message_bytes: int) -> None:
@@ -110,106 +95,6 @@ class Collection:
             if not stats.compacting:
                 return
             self._transport.wait(COMPACT_POLL_S)
-
-    @overload
-    def upsert(
-        self,
-        points: Iterable[Point | Mapping[str, Any]],
-        *,
-        batch_size: int = ...,
-        parallel: int = ...,
-        progress: Progress | None = ...,
-        on_error: OnError = ...,
-        idempotency_key: str = ...,
-        timeout_s: float | None = ...,
-    ) -> WriteReport: ...
-    @overload
-    def upsert(
-        self,
-        *,
-        ids: Iterable[str],
-        vectors: Iterable[VectorLike]
-        | SupportsArray
-        | Mapping[str, Iterable[VectorLike] | SupportsArray]
-        | None = ...,
-        texts: Iterable[str] | None = ...,
-        payloads: Iterable[Payload | None] | None = ...,
-        batch_size: int = ...,
-        parallel: int = ...,
-        progress: Progress | None = ...,
-        on_error: OnError = ...,
-        idempotency_key: str = ...,
-        timeout_s: float | None = ...,
-    ) -> WriteReport: ...
-    def upsert(
-        self,
-        points: Iterable[Point | Mapping[str, Any]] | None = None,
-        *,
-        ids: Iterable[str] | None = None,
-        vectors: object = None,
-        texts: Iterable[str] | None = None,
-        payloads: Iterable[Payload | None] | None = None,
-        batch_size: int = BATCH_POINTS_DEFAULT,
-        parallel: int = PARALLEL_DEFAULT,
-        progress: Progress | None = None,
-        on_error: OnError = "raise",
-        idempotency_key: str = "",
-        timeout_s: float | None = None,
-    ) -> WriteReport:
-        """Return what was written: points stored, each replacing the one of its id.
-
-        points: dicts or Points, from any iterable; a generator is never held as a whole. Or
-        columns: ids (n), vectors (n, dim) or a mapping of space names to such, texts (n) for the
-        default space, payloads (n).
-        batch_size: points of one request, fewer where bytes or texts say so. parallel: requests in
-        flight. timeout_s: of each request. idempotency_key: "" makes one up; give your own, of at
-        most 200 bytes, to run the very same write again after a crash without applying twice.
-
-        Of an id that comes twice the last one stays. A point that cannot be stored does not sink
-        the others: all are tried, then WriteFailed is raised, or with on_error="collect" the
-        failures are only reported. A call that fails as a whole raises its own error at once
-        (NotFound, Unavailable after the retries ...), with the `report` so far.
-        """
-        ops: Iterator[Op]
-        source: object
-        if points is not None:
-            if not (ids is None and vectors is None and texts is None and payloads is None):
-                raise InvalidArgument("give either points, or ids with vectors, texts, payloads")
-            ops, source = point_ops(points), points
-        elif ids is not None:
-            ops, source = column_ops(ids, vectors, texts, payloads), ids
-        else:
-            raise InvalidArgument("upsert takes points, or ids with vectors, texts and payloads")
-        return self._write(
-            ops, source, batch_size, parallel, progress, on_error, idempotency_key, timeout_s
-        )
-
-    def delete(
-        self,
-        ids: str | Iterable[str],
-        *,
-        batch_size: int = BATCH_POINTS_DEFAULT,
-        parallel: int = PARALLEL_DEFAULT,
-        progress: Progress | None = None,
-        on_error: OnError = "raise",
-        idempotency_key: str = "",
-        timeout_s: float | None = None,
-    ) -> WriteReport:
-        """Return what was deleted; `found` counts the points that were there.
-
-        To delete what is not there is no error. Options and errors are those of upsert.
-        """
-        listed = [ids] if isinstance(ids, str) else ids
-        return self._write(
-            delete_ops(listed),
-            listed,
-            batch_size,
-            parallel,
-            progress,
-            on_error,
-            idempotency_key,
-            timeout_s,
-        )
 
     def get(
         self,
@@ -404,38 +289,3 @@ class Collection:
             exact=exact,
         )
         return replies.search_result(self._transport.call(QUERY, request, timeout_s=timeout_s))
-
-    def _write(
-        self,
-        ops: Iterator[Op],
-        source: object,
-        batch_size: int,
-        parallel: int,
-        progress: Progress | None,
-        on_error: OnError,
-        idempotency_key: str,
-        timeout_s: float | None,
-    ) -> WriteReport:
-        if on_error not in ("raise", "collect"):
-            raise InvalidArgument(f'on_error is "raise" or "collect", got {on_error!r}')
-        if batch_size < 1 or parallel < 1:
-            raise InvalidArgument("batch_size and parallel are at least 1")
-        if len(idempotency_key.encode()) > KEY_BYTES_MAX:
-            raise InvalidArgument(f"idempotency_key is at most {KEY_BYTES_MAX} bytes")
-        report = write(
-            self._transport,
-            batches(
-                ops,
-                collection=self.name,
-                key=idempotency_key or uuid.uuid4().hex,
-                points_max=batch_size,
-                message_bytes=self._message_bytes,
-            ),
-            parallel=parallel,
-            progress=progress,
-            total=len(source) if hasattr(source, "__len__") else None,
-            timeout_s=timeout_s,
-        )
-        if report.failures and on_error == "raise":
-            raise WriteFailed(report)
-        return report

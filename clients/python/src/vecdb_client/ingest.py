@@ -176,5 +176,10 @@ _Answer: TypeAlias = tuple[Batch, pb.WriteResponse]
 
 def _failure(batch: Batch, i: int, result: pb.WriteResult) -> ItemFailure:
     return ItemFailure(
-        batch.indexes[i], batch.ids[i], code_name(result.code), result.reason, result.message
+        batch.indexes[i],
+        batch.ids[i],
+        code_name(result.code),
+        result.reason,
+        result.message,
+        result.version,
     )

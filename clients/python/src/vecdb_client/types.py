@@ -62,7 +62,8 @@ class Point:
     vector: numbers (dim,), a text that the space's model encodes, or a sparse vector, for the
     default space.
     text: the same as a vector that is a text. vectors: by space name, for other spaces too.
-    payload: a JSON object as dict, text or bytes.
+    payload: a JSON object as dict, text or bytes. if_version: store it only while the point has
+    this version, 0 for no point; else it fails with VERSION_MISMATCH.
     """
 
     id: str
@@ -70,6 +71,38 @@ class Point:
     payload: Payload | None = None
     text: str | None = None
     vectors: Mapping[str, VectorLike] | None = None
+    if_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Changes of a stored point; what is not named stays as it is.
+
+    Paths are those of filters, but that dots step into objects only. Changes are made in the order
+    set (path to value, which replaces what is there, objects and all), unset (a path, or several,
+    whose fields go), append (path to a list of values that go to the end of the array there, made
+    where nothing is), remove (path to a list of values whose equals leave the array there).
+    vector, text, vectors: as in Point; a space whose vector is None loses it. if_version: as in
+    Point.
+    """
+
+    id: str
+    set: Payload | None = None
+    unset: str | Sequence[str] = ()
+    append: Payload | None = None
+    remove: Payload | None = None
+    vector: VectorLike | None = None
+    text: str | None = None
+    vectors: Mapping[str, VectorLike | None] | None = None
+    if_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """A point to remove; removing what is not there is no error. if_version: as in Point."""
+
+    id: str
+    if_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +283,8 @@ class ItemFailure:
     """An item of a write that was not applied.
 
     index: its position in the input. code: a gRPC status name. reason: a word for programs.
+    version: of a VERSION_MISMATCH, or another failure that came of what is stored, the version that
+    the point has, 0 for no point.
     """
 
     index: int
@@ -257,6 +292,7 @@ class ItemFailure:
     code: str
     reason: str
     message: str
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,8 +308,8 @@ class TruncatedText:
 class WriteReport:
     """What a write did.
 
-    written: items applied. found: those of them whose id was there before (replaced, or really
-    deleted). commit_seq: the newest sequence number; all that was written is visible from it on.
+    written: items applied. found: those of them whose id was there before (replaced, patched, or
+    really deleted). commit_seq: the newest sequence number; all written is visible from it on.
     failures: every item that was not applied. truncated: the first 10,000 texts that were cut, of
     `truncated_total`. settled: every item before this position has its answer: where to go on from
     when a write was stopped half-way.

@@ -25,39 +25,45 @@ _sym_db = _symbol_database.Default()
 from . import common_pb2 as vecdb_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15vecdb/v1/points.proto\x12\x08vecdb.v1\x1a\x15vecdb/v1/common.proto\"X\n\x07WriteOp\x12\x1e\n\x03put\x18\x01 \x01(\x0b\x32\x0f.vecdb.v1.PointH\x00\x12\'\n\x06\x64\x65lete\x18\x02 \x01(\x0b\x32\x15.vecdb.v1.DeletePointH\x00\x42\x04\n\x02op\"\x19\n\x0b\x44\x65letePoint\x12\n\n\x02id\x18\x01 \x01(\t\"k\n\x0cWriteRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x1e\n\x03ops\x18\x02 \x03(\x0b\x32\x11.vecdb.v1.WriteOp\x12\x0e\n\x06\x61tomic\x18\x03 \x01(\x08\x12\x17\n\x0fidempotency_key\x18\x04 \x01(\t\"]\n\rWriteResponse\x12\x12\n\ncommit_seq\x18\x01 \x01(\x04\x12&\n\x07results\x18\x02 \x03(\x0b\x32\x15.vecdb.v1.WriteResult\x12\x10\n\x08replayed\x18\x03 \x01(\x08\"o\n\x0bWriteResult\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x04\x12\r\n\x05\x66ound\x18\x05 \x01(\x08\x12\x11\n\ttruncated\x18\x06 \x03(\t\"v\n\x10GetPointsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\x14\n\x0cwith_vectors\x18\x03 \x01(\x08\x12\x12\n\nwith_texts\x18\x04 \x01(\x08\x12\x17\n\x0fwithout_payload\x18\x05 \x01(\x08\"j\n\x11GetPointsResponse\x12\x1f\n\x06points\x18\x01 \x03(\x0b\x32\x0f.vecdb.v1.Point\x12\x0f\n\x07missing\x18\x02 \x03(\t\x12\x0f\n\x07\x64\x61maged\x18\x03 \x03(\t\x12\x12\n\ncommit_seq\x18\x04 \x01(\x04\"D\n\x0c\x43ountRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12 \n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x10.vecdb.v1.Filter\"2\n\rCountResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\x12\x12\n\ncommit_seq\x18\x02 \x01(\x04\"\xb3\x01\n\x11ListPointsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12 \n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x10.vecdb.v1.Filter\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x14\n\x0cwith_vectors\x18\x05 \x01(\x08\x12\x12\n\nwith_texts\x18\x06 \x01(\x08\x12\x17\n\x0fwithout_payload\x18\x07 \x01(\x08\"s\n\x12ListPointsResponse\x12\x1f\n\x06points\x18\x01 \x03(\x0b\x32\x0f.vecdb.v1.Point\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x61maged\x18\x03 \x03(\t\x12\x12\n\ncommit_seq\x18\x04 \x01(\x04\"\x8b\x01\n\x0cWatchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x16\n\tafter_seq\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x14\n\x0cwith_vectors\x18\x03 \x01(\x08\x12\x12\n\nwith_texts\x18\x04 \x01(\x08\x12\x17\n\x0fwithout_payload\x18\x05 \x01(\x08\x42\x0c\n\n_after_seq\"\x8c\x01\n\rWatchResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x03(\t\x12\x1f\n\x06points\x18\x02 \x03(\x0b\x32\x0f.vecdb.v1.Point\x12\x12\n\ncommit_seq\x18\x03 \x01(\x04\x12\x10\n\x08\x63omplete\x18\x04 \x01(\x08\x12\x10\n\x08warnings\x18\x05 \x03(\t\x12\x11\n\ttruncated\x18\x06 \x01(\x08\x32\xbb\x02\n\x06Points\x12\x38\n\x05Write\x12\x16.vecdb.v1.WriteRequest\x1a\x17.vecdb.v1.WriteResponse\x12>\n\x03Get\x12\x1a.vecdb.v1.GetPointsRequest\x1a\x1b.vecdb.v1.GetPointsResponse\x12\x38\n\x05\x43ount\x12\x16.vecdb.v1.CountRequest\x1a\x17.vecdb.v1.CountResponse\x12\x41\n\x04List\x12\x1b.vecdb.v1.ListPointsRequest\x1a\x1c.vecdb.v1.ListPointsResponse\x12:\n\x05Watch\x12\x16.vecdb.v1.WatchRequest\x1a\x17.vecdb.v1.WatchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15vecdb/v1/points.proto\x12\x08vecdb.v1\x1a\x15vecdb/v1/common.proto\"\xa7\x01\n\x07WriteOp\x12\x1e\n\x03put\x18\x01 \x01(\x0b\x32\x0f.vecdb.v1.PointH\x00\x12\'\n\x06\x64\x65lete\x18\x02 \x01(\x0b\x32\x15.vecdb.v1.DeletePointH\x00\x12%\n\x05patch\x18\x03 \x01(\x0b\x32\x14.vecdb.v1.PatchPointH\x00\x12\x17\n\nif_version\x18\x04 \x01(\x04H\x01\x88\x01\x01\x42\x04\n\x02opB\r\n\x0b_if_version\"\x19\n\x0b\x44\x65letePoint\x12\n\n\x02id\x18\x01 \x01(\t\"\xe1\x01\n\nPatchPoint\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0b\n\x03set\x18\x02 \x01(\x0c\x12\r\n\x05unset\x18\x03 \x03(\t\x12\x0e\n\x06\x61ppend\x18\x04 \x01(\x0c\x12\x0e\n\x06remove\x18\x05 \x01(\x0c\x12\x32\n\x07vectors\x18\x06 \x03(\x0b\x32!.vecdb.v1.PatchPoint.VectorsEntry\x12\x15\n\runset_vectors\x18\x07 \x03(\t\x1a@\n\x0cVectorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.vecdb.v1.Vector:\x02\x38\x01\"k\n\x0cWriteRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x1e\n\x03ops\x18\x02 \x03(\x0b\x32\x11.vecdb.v1.WriteOp\x12\x0e\n\x06\x61tomic\x18\x03 \x01(\x08\x12\x17\n\x0fidempotency_key\x18\x04 \x01(\t\"]\n\rWriteResponse\x12\x12\n\ncommit_seq\x18\x01 \x01(\x04\x12&\n\x07results\x18\x02 \x03(\x0b\x32\x15.vecdb.v1.WriteResult\x12\x10\n\x08replayed\x18\x03 \x01(\x08\"o\n\x0bWriteResult\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x04\x12\r\n\x05\x66ound\x18\x05 \x01(\x08\x12\x11\n\ttruncated\x18\x06 \x03(\t\"v\n\x10GetPointsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\x14\n\x0cwith_vectors\x18\x03 \x01(\x08\x12\x12\n\nwith_texts\x18\x04 \x01(\x08\x12\x17\n\x0fwithout_payload\x18\x05 \x01(\x08\"j\n\x11GetPointsResponse\x12\x1f\n\x06points\x18\x01 \x03(\x0b\x32\x0f.vecdb.v1.Point\x12\x0f\n\x07missing\x18\x02 \x03(\t\x12\x0f\n\x07\x64\x61maged\x18\x03 \x03(\t\x12\x12\n\ncommit_seq\x18\x04 \x01(\x04\"D\n\x0c\x43ountRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12 \n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x10.vecdb.v1.Filter\"2\n\rCountResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\x12\x12\n\ncommit_seq\x18\x02 \x01(\x04\"\xb3\x01\n\x11ListPointsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12 \n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x10.vecdb.v1.Filter\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x14\n\x0cwith_vectors\x18\x05 \x01(\x08\x12\x12\n\nwith_texts\x18\x06 \x01(\x08\x12\x17\n\x0fwithout_payload\x18\x07 \x01(\x08\"s\n\x12ListPointsResponse\x12\x1f\n\x06points\x18\x01 \x03(\x0b\x32\x0f.vecdb.v1.Point\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x61maged\x18\x03 \x03(\t\x12\x12\n\ncommit_seq\x18\x04 \x01(\x04\"\x8b\x01\n\x0cWatchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x16\n\tafter_seq\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x14\n\x0cwith_vectors\x18\x03 \x01(\x08\x12\x12\n\nwith_texts\x18\x04 \x01(\x08\x12\x17\n\x0fwithout_payload\x18\x05 \x01(\x08\x42\x0c\n\n_after_seq\"\x8c\x01\n\rWatchResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x03(\t\x12\x1f\n\x06points\x18\x02 \x03(\x0b\x32\x0f.vecdb.v1.Point\x12\x12\n\ncommit_seq\x18\x03 \x01(\x04\x12\x10\n\x08\x63omplete\x18\x04 \x01(\x08\x12\x10\n\x08warnings\x18\x05 \x03(\t\x12\x11\n\ttruncated\x18\x06 \x01(\x08\x32\xbb\x02\n\x06Points\x12\x38\n\x05Write\x12\x16.vecdb.v1.WriteRequest\x1a\x17.vecdb.v1.WriteResponse\x12>\n\x03Get\x12\x1a.vecdb.v1.GetPointsRequest\x1a\x1b.vecdb.v1.GetPointsResponse\x12\x38\n\x05\x43ount\x12\x16.vecdb.v1.CountRequest\x1a\x17.vecdb.v1.CountResponse\x12\x41\n\x04List\x12\x1b.vecdb.v1.ListPointsRequest\x1a\x1c.vecdb.v1.ListPointsResponse\x12:\n\x05Watch\x12\x16.vecdb.v1.WatchRequest\x1a\x17.vecdb.v1.WatchResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vecdb.v1.points_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WRITEOP']._serialized_start=58
-  _globals['_WRITEOP']._serialized_end=146
-  _globals['_DELETEPOINT']._serialized_start=148
-  _globals['_DELETEPOINT']._serialized_end=173
-  _globals['_WRITEREQUEST']._serialized_start=175
-  _globals['_WRITEREQUEST']._serialized_end=282
-  _globals['_WRITERESPONSE']._serialized_start=284
-  _globals['_WRITERESPONSE']._serialized_end=377
-  _globals['_WRITERESULT']._serialized_start=379
-  _globals['_WRITERESULT']._serialized_end=490
-  _globals['_GETPOINTSREQUEST']._serialized_start=492
-  _globals['_GETPOINTSREQUEST']._serialized_end=610
-  _globals['_GETPOINTSRESPONSE']._serialized_start=612
-  _globals['_GETPOINTSRESPONSE']._serialized_end=718
-  _globals['_COUNTREQUEST']._serialized_start=720
-  _globals['_COUNTREQUEST']._serialized_end=788
-  _globals['_COUNTRESPONSE']._serialized_start=790
-  _globals['_COUNTRESPONSE']._serialized_end=840
-  _globals['_LISTPOINTSREQUEST']._serialized_start=843
-  _globals['_LISTPOINTSREQUEST']._serialized_end=1022
-  _globals['_LISTPOINTSRESPONSE']._serialized_start=1024
-  _globals['_LISTPOINTSRESPONSE']._serialized_end=1139
-  _globals['_WATCHREQUEST']._serialized_start=1142
-  _globals['_WATCHREQUEST']._serialized_end=1281
-  _globals['_WATCHRESPONSE']._serialized_start=1284
-  _globals['_WATCHRESPONSE']._serialized_end=1424
-  _globals['_POINTS']._serialized_start=1427
-  _globals['_POINTS']._serialized_end=1742
+  _globals['_PATCHPOINT_VECTORSENTRY']._loaded_options = None
+  _globals['_PATCHPOINT_VECTORSENTRY']._serialized_options = b'8\001'
+  _globals['_WRITEOP']._serialized_start=59
+  _globals['_WRITEOP']._serialized_end=226
+  _globals['_DELETEPOINT']._serialized_start=228
+  _globals['_DELETEPOINT']._serialized_end=253
+  _globals['_PATCHPOINT']._serialized_start=256
+  _globals['_PATCHPOINT']._serialized_end=481
+  _globals['_PATCHPOINT_VECTORSENTRY']._serialized_start=417
+  _globals['_PATCHPOINT_VECTORSENTRY']._serialized_end=481
+  _globals['_WRITEREQUEST']._serialized_start=483
+  _globals['_WRITEREQUEST']._serialized_end=590
+  _globals['_WRITERESPONSE']._serialized_start=592
+  _globals['_WRITERESPONSE']._serialized_end=685
+  _globals['_WRITERESULT']._serialized_start=687
+  _globals['_WRITERESULT']._serialized_end=798
+  _globals['_GETPOINTSREQUEST']._serialized_start=800
+  _globals['_GETPOINTSREQUEST']._serialized_end=918
+  _globals['_GETPOINTSRESPONSE']._serialized_start=920
+  _globals['_GETPOINTSRESPONSE']._serialized_end=1026
+  _globals['_COUNTREQUEST']._serialized_start=1028
+  _globals['_COUNTREQUEST']._serialized_end=1096
+  _globals['_COUNTRESPONSE']._serialized_start=1098
+  _globals['_COUNTRESPONSE']._serialized_end=1148
+  _globals['_LISTPOINTSREQUEST']._serialized_start=1151
+  _globals['_LISTPOINTSREQUEST']._serialized_end=1330
+  _globals['_LISTPOINTSRESPONSE']._serialized_start=1332
+  _globals['_LISTPOINTSRESPONSE']._serialized_end=1447
+  _globals['_WATCHREQUEST']._serialized_start=1450
+  _globals['_WATCHREQUEST']._serialized_end=1589
+  _globals['_WATCHRESPONSE']._serialized_start=1592
+  _globals['_WATCHRESPONSE']._serialized_end=1732
+  _globals['_POINTS']._serialized_start=1735
+  _globals['_POINTS']._serialized_end=2050
 # @@protoc_insertion_point(module_scope)

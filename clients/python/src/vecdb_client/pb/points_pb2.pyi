@@ -8,18 +8,47 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class WriteOp(_message.Message):
-    __slots__ = ("put", "delete")
+    __slots__ = ("put", "delete", "patch", "if_version")
     PUT_FIELD_NUMBER: _ClassVar[int]
     DELETE_FIELD_NUMBER: _ClassVar[int]
+    PATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_VERSION_FIELD_NUMBER: _ClassVar[int]
     put: _common_pb2.Point
     delete: DeletePoint
-    def __init__(self, put: _Optional[_Union[_common_pb2.Point, _Mapping]] = ..., delete: _Optional[_Union[DeletePoint, _Mapping]] = ...) -> None: ...
+    patch: PatchPoint
+    if_version: int
+    def __init__(self, put: _Optional[_Union[_common_pb2.Point, _Mapping]] = ..., delete: _Optional[_Union[DeletePoint, _Mapping]] = ..., patch: _Optional[_Union[PatchPoint, _Mapping]] = ..., if_version: _Optional[int] = ...) -> None: ...
 
 class DeletePoint(_message.Message):
     __slots__ = ("id",)
     ID_FIELD_NUMBER: _ClassVar[int]
     id: str
     def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class PatchPoint(_message.Message):
+    __slots__ = ("id", "set", "unset", "append", "remove", "vectors", "unset_vectors")
+    class VectorsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: _common_pb2.Vector
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_common_pb2.Vector, _Mapping]] = ...) -> None: ...
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SET_FIELD_NUMBER: _ClassVar[int]
+    UNSET_FIELD_NUMBER: _ClassVar[int]
+    APPEND_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_FIELD_NUMBER: _ClassVar[int]
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
+    UNSET_VECTORS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    set: bytes
+    unset: _containers.RepeatedScalarFieldContainer[str]
+    append: bytes
+    remove: bytes
+    vectors: _containers.MessageMap[str, _common_pb2.Vector]
+    unset_vectors: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., set: _Optional[bytes] = ..., unset: _Optional[_Iterable[str]] = ..., append: _Optional[bytes] = ..., remove: _Optional[bytes] = ..., vectors: _Optional[_Mapping[str, _common_pb2.Vector]] = ..., unset_vectors: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WriteRequest(_message.Message):
     __slots__ = ("collection", "ops", "atomic", "idempotency_key")
