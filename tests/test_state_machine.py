@@ -23,6 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests import read_model
 from tests.filters import OBJECTS, filters, to_client
 from tests.live import LiveServer
 from tests.model import ModelCollection
@@ -166,6 +167,22 @@ class ServerMachine(RuleBasedStateMachine):
         expected = sorted(self.model.matching(filter), key=lambda name: name.encode())
         assert [point.id for point in listed] == expected
         assert self.collection.count(wired(filter)) == len(expected)
+
+    @rule(filter=FILTERS, path=st.sampled_from(["a", "b", "a.b"]), descending=st.booleans())
+    def aggregate_and_order(self, filter: Filter | None, path: str, descending: bool) -> None:
+        chosen = {name: one.payload for name, one in self.model.matching(filter).items()}
+        found = self.collection.aggregate(wired(filter), facets={path: 1_000}, numbers=path)
+        assert found.points == len(chosen)
+        expected = read_model.facets(chosen, path)
+        assert [one.points for one in found.facets[path]] == [count for _, count in expected]
+        numbers = read_model.numbers(chosen, path)
+        assert found.numbers[path].count == numbers["count"]
+        listed = list(self.collection.list(wired(filter), order_by=path, descending=descending))
+        # Of equal values, which came first is the batches' business.
+        ranks = read_model.ranks(chosen, path, descending)
+        assert sorted(point.id for point in listed) == sorted(ranks)
+        order = [ranks[point.id] for point in listed]
+        assert order == sorted(order, reverse=descending)
 
     @precondition(lambda self: self.model.points)
     @rule(data=st.data())

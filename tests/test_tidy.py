@@ -264,6 +264,7 @@ def test_every_setting_is_explained() -> None:
 
 UNITS = {"s", "ms", "bytes", "points", "items", "texts", "tokens", "threads", "nodes", "depth"}
 COUNTS = {
+    "aggregations",
     "values",
     "fields",
     "words",

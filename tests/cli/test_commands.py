@@ -112,6 +112,18 @@ def test_search_by_keyword(server: LiveServer, run: Run) -> None:
         client.delete_collection("texts")
 
 
+def test_facets(run: Run, books: str) -> None:
+    ended = run("collections", "facets", books, "year", "--limit", "2")
+    assert ended.returncode == 0
+    for words in ("3 points, 3 values", "1815", "33.3%", "1 other values", "from 1815 to 1986"):
+        assert words in ended.stdout
+    assert "[red]é[/]" in run("collections", "facets", books, "t").stdout
+    ended = run("collections", "facets", books, "yaer", "-w", "year>1900")
+    assert "2 points, 0 values" in ended.stdout
+    assert ended.stderr.count("did you mean 'year'?") == 1
+    failed(run("collections", "facets", "nobody", "year"), "nobody")
+
+
 # --- help
 
 COMMANDS = ["serve", "demo", "import", "search", "get", "info", "collections", "check"]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.filters import OBJECTS, filters
 from tests.model import holds
 from vecdb.collection.collection import Collection
+from vecdb.collection.paging import Listing
 from vecdb.collection.snapshot import Snapshot
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
@@ -89,7 +90,9 @@ def batches(draw: st.DrawFn) -> list[Op]:
 
 
 def found(snapshot: Snapshot, filter: Filter) -> list[str]:
-    return [point.id for point in snapshot.page(filter, 100, "", Wanted(False), MIB).points]
+    return [
+        point.id for point in snapshot.page(Listing(filter), 100, "", Wanted(False), MIB).points
+    ]
 
 
 def expected_of(filter: Filter, stored: Stored) -> list[str]:
@@ -194,7 +197,7 @@ def test_reading_records_ends_with_the_deadline(collection: Collection) -> None:
                 snapshot.count(filter)
         assert snapshot.count(And((Equals(LEFT_OUT, 1), Equals("n", -1)))) == 0
         with pytest.raises(DeadlineExceeded, match="ids were looked through"):
-            snapshot.page(Equals("n", 7), 100, "", Wanted(False, False, False), 1 << 20)
+            snapshot.page(Listing(Equals("n", 7)), 100, "", Wanted(False, False, False), 1 << 20)
 
 
 def test_conditions_on_points_that_cannot_be(collection: Collection) -> None:

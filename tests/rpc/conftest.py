@@ -9,6 +9,7 @@ from tests.live import LiveServer
 from tests.rpc.nodes import WORKERS
 
 BOTH = (
+    "test_aggregate",
     "test_bad_collections",
     "test_bad_input",
     "test_bad_queries",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vecdb.segment.times import microseconds
+from vecdb.segment.times import microseconds, rfc3339
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -78,3 +78,21 @@ def test_moments(text: str, expected: int) -> None:
 )
 def test_no_times(text: str) -> None:
     assert microseconds(text) is None
+
+
+FIRST, LAST = "0000-01-01T00:00:00+23:59", "9999-12-31T23:59:59.999999-23:59"
+
+
+@given(st.integers(microseconds(FIRST), microseconds(LAST)))
+def test_what_is_written_is_read(moment: int) -> None:
+    assert microseconds(rfc3339(moment)) == moment
+
+
+def test_moments_as_text() -> None:
+    assert rfc3339(0) == "1970-01-01T00:00:00Z"
+    assert rfc3339(-1) == "1969-12-31T23:59:59.999999Z"
+    assert rfc3339(microseconds("0000-02-29")) == "0000-02-29T00:00:00Z"
+    for text in (FIRST, LAST):
+        assert rfc3339(microseconds(text)) == text
+    for far, text in ((-(2**63), FIRST), (2**63 - 1, LAST)):  # of damaged files
+        assert rfc3339(far) == text

@@ -377,6 +377,39 @@ def list_aliases(
             typer.echo(f"{alias}\t{name}")
 
 
+@collections.command("facets")
+def facets(
+    name: Annotated[str, typer.Argument(help="The collection to look at.")],
+    path: Annotated[str, typer.Argument(help="A payload field, such as author.name.")],
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", "-w", metavar="FIELD=VALUE", help="Also != < <= > >=; repeatable."),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="Values shown.")] = 20,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Show the values of a payload field, and how many points hold each."""
+    with connect(address) as client:
+        chosen = client.collection(name)
+        found = chosen.aggregate(parse_where(where or []), facets={path: limit}, numbers=path)
+    counted, numbers = found.facets[path], found.numbers[path]
+    table = Table("value", "points", "share", title_justify="left")
+    for one in counted:
+        text = one.value if isinstance(one.value, str) else json.dumps(one.value)
+        table.add_row(Text(text), f"{one.points:,}", f"{one.points / found.points:.1%}")
+    table.title = f"{found.points:,} points, {len(counted) + counted.other_values:,} values"
+    out.print(table)
+    if counted.other_values:
+        out.print(f"[dim]{counted.other_values:,} other values[/]")
+    if numbers.avg is not None:
+        out.print(
+            f"numbers: {numbers.count:,}, from {numbers.min:g} to {numbers.max:g}, "
+            f"{numbers.avg:g} on average"
+        )
+    for warning in dict.fromkeys(found.warnings):
+        err.print(Text(f"warning: {warning}", style="yellow"))
+
+
 @collections.command("delete")
 def delete(
     name: Annotated[str, typer.Argument(help="The collection to delete.")],

@@ -46,8 +46,7 @@ class PartRows:
         """
         if time.monotonic() > self._deadline:
             raise DeadlineExceeded(
-                "the filter asks for what no index holds, and the deadline passed while payloads "
-                "were read",
+                "what is asked for is in no index; the deadline passed while payloads were read",
                 hint="allow more time, or add an indexed condition that few points match",
             )
         return [self._payload(row) for row in rows]

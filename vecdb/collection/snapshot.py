@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
 
 from vecdb import kernel
+from vecdb.collection.paging import Listing, Paging, Spot
 from vecdb.collection.part_rows import PartRows
 from vecdb.collection.points import point_of, vectors_of
 from vecdb.collection.view import View
 from vecdb.errors import (
     Corrupt,
     DeadlineExceeded,
-    InvalidArgument,
     LimitExceeded,
     NotFound,
     Unavailable,
 )
+from vecdb.query.aggregate import Aggregates, Aggregation, aggregate
 from vecdb.query.filter import conditions, key_of_filter, matching
 from vecdb.query.keyword import best_matches, sought
 from vecdb.query.search import Candidates, Nearest, nearest
+from vecdb.query.sources import Source
 from vecdb.query.sparse import nearest_sparse
-from vecdb.segment.bitmaps import rows_in
 from vecdb.segment.vectors import Effort, mixed, scores_and_distances
 from vecdb.storage.codec import NumberedSchema, RecordView
 from vecdb.storage.store import Ranked, ReadTxn
 from vecdb.types import (
     F32,
-    U64,
     AnyQuery,
     Filter,
     HasId,
@@ -57,8 +53,6 @@ from vecdb.write.sparse import LENGTH_MAX
 
 SPARE = 8
 """Candidates past k and the damaged records met, so that those cost nobody else's place."""
-
-CHUNK = 1_000
 
 DRAWS = 50
 """Rows that are looked at for two that have a vector."""
@@ -162,31 +156,40 @@ class Snapshot:
         """Return the exact number of points that match."""
         return self._matched(filter, [] if filter is None else self._candidates(filter))
 
+    def aggregate(self, asked: Sequence[Aggregation], filter: Filter | None) -> Aggregates:
+        """Return counts and sums over all points that match. Raises DeadlineExceeded."""
+        return aggregate(asked, self._sources(filter))
+
     def page(
-        self, filter: Filter | None, size: int, token: str, wanted: Wanted, bytes_max: int
+        self, listing: Listing, size: int, token: str, wanted: Wanted, bytes_max: int
     ) -> Found:
-        """Return up to `size` points by the order of their ids, from a page token on.
+        """Return up to `size` points of a listing, from a page token on.
 
         The page ends early once its records have more than bytes_max bytes.
         """
-        after = self._parse_token(token, filter)
+        paging = Paging(self._uuid, self._txn, listing, self._deadline)
+        after, filter, order = paging.mark(token), listing.filter, listing.order
+        if order is None:
+            spots = paging.by_id(after, None if filter is None else self._candidates(filter))
+        else:
+            spots = paging.in_order(order, after, self._sources(filter), size + 1)
         found = Found([], [], [])
-        allowed = None if filter is None else self._allowed_slots(filter)
-        last = b""
         left = bytes_max
-        for name, slot in self._matching_ids(after, allowed):
-            if len(found.points) + len(found.damaged) == size or left <= 0:
-                return Found(found.points, [], found.damaged, self._make_token(last, filter))
-            last = name
+        last: Spot | None = None
+        for spot in spots:
+            full = len(found.points) + len(found.damaged) == size or left <= 0
+            if full and last is not None:
+                return Found(found.points, [], found.damaged, paging.token(last))
+            last = spot
             try:
-                record = None if isinstance(slot, Corrupt) else self._txn.record(slot)
+                record = None if isinstance(spot.slot, Corrupt) else self._txn.record(spot.slot)
             except Corrupt:
                 record = None
-            if record is None:
-                found.damaged.append(name.decode())
-            else:
+            if record is not None:
                 found.points.append(self._point(record, wanted))
                 left -= len(record.value)
+            elif (name := paging.name_of(spot)) is not None:
+                found.damaged.append(name)
         return found
 
     def space(self, name: str) -> Space | None:
@@ -320,63 +323,17 @@ class Snapshot:
                 if condition.space not in self._schema.numbers:
                     raise unknown_space(condition.space, self._schema.schema, "filter")
 
-    def _allowed_slots(self, filter: Filter) -> U64:
-        slots = [
-            candidate.part.slots
-            if candidate.mask is None
-            else candidate.part.slots[rows_in(candidate.mask, candidate.part.rows)]
-            for candidate in self._candidates(filter)
+    def _sources(self, filter: Filter | None) -> list[Source]:
+        return [
+            Source(candidates, PartRows(candidates.part, self._txn, self._deadline))
+            for candidates in self._candidates(filter)
         ]
-        return np.sort(np.concatenate(slots))
-
-    def _matching_ids(
-        self, after: bytes, allowed: U64 | None
-    ) -> Iterator[tuple[bytes, int | Corrupt]]:
-        ids = self._txn.ids(after)
-        if allowed is None:
-            yield from ids
-            return
-        while chunk := list(islice(ids, CHUNK)):
-            if time.monotonic() > self._deadline:
-                raise DeadlineExceeded(
-                    "the deadline passed while ids were looked through for those that match",
-                    hint="allow more time, or a smaller page",
-                )
-            # Slots start at 0 and end far below 2**64 - 1, which therefore is in no part.
-            none = (1 << 64) - 1
-            slots = np.array([none if isinstance(s, Corrupt) else s for _, s in chunk], np.uint64)
-            inside = np.isin(slots, allowed)
-            for (name, slot), allow in zip(chunk, inside.tolist(), strict=True):
-                if allow:
-                    yield name, slot
 
     def _vectors(self, record: RecordView) -> tuple[dict[str, F32], dict[str, SparseVector]]:
         return vectors_of(record, self._schema)
 
     def _point(self, record: RecordView, wanted: Wanted) -> Point:
         return point_of(record, self._schema, wanted)
-
-    # A token is the last id seen, bound to the collection and the filter it goes on with.
-
-    def _binding(self, filter: Filter | None) -> bytes:
-        return hashlib.blake2b(f"{self._uuid}{filter!r}".encode(), digest_size=8).digest()
-
-    def _make_token(self, last: bytes, filter: Filter | None) -> str:
-        return base64.urlsafe_b64encode(self._binding(filter) + last).decode()
-
-    def _parse_token(self, token: str, filter: Filter | None) -> bytes:
-        if not token:
-            return b""
-        try:
-            raw = base64.b64decode(token.encode(), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
-            raw = b""
-        if len(raw) <= 8 or len(raw) > 8 + 256 or raw[:8] != self._binding(filter):
-            raise InvalidArgument(
-                "the page token is not of this list: collection and filter must be the same",
-                field="page_token",
-            )
-        return raw[8:]
 
 
 def _comparable(vector: F32, space: Space) -> F32:

@@ -38,7 +38,7 @@ from vecdb.segment.fields import (
     key_of,
     nodes_at,
 )
-from vecdb.segment.fields_memory import CollectedFields
+from vecdb.segment.fields_memory import fields_at
 from vecdb.segment.times import microseconds
 from vecdb.types import (
     U32,
@@ -132,10 +132,7 @@ class _ReadRows:
         self.read = payloads
         self._source = source
         self._chosen = chosen
-        fields = CollectedFields(exact=True)
-        for payload in payloads:
-            fields.add([(path, node) for path in paths for node in nodes_at(payload, path)])
-        self.fields: FieldSource = fields
+        self.fields: FieldSource = fields_at(payloads, paths, exact=True)
 
     def of_ids(self, ids: Sequence[str]) -> Bitmap:
         """Return the rows of those points."""

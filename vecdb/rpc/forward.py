@@ -27,6 +27,7 @@ READS = frozenset(
         "/vecdb.v1.Points/Count",
         "/vecdb.v1.Points/Watch",
         "/vecdb.v1.Collections/ListAliases",
+        "/vecdb.v1.Points/Aggregate",
     )
 )
 """What a query worker answers from its own maps."""

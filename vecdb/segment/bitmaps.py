@@ -7,6 +7,7 @@ kernel's `count_bits`.
 from __future__ import annotations
 
 import threading
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,26 +59,37 @@ def rows_in(bits: Bitmap, rows: int) -> NDArray[np.int64]:
     return np.flatnonzero(unpack(bits, rows))
 
 
-class KeptBitmaps:
-    """Bitmaps by key, of which the least recently used are forgotten. For any number of threads."""
+T = TypeVar("T")
+
+
+class Kept(Generic[T]):
+    """Answers by key, of which the least recently used are forgotten. For any number of threads."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._lock = threading.Lock()  # guards _kept
-        self._kept: dict[bytes, Bitmap] = {}  # the least recently used first
+        self._kept: dict[bytes, T] = {}  # the least recently used first
 
-    def get(self, key: bytes) -> Bitmap | None:
-        """Return a bitmap, which may not be written to, or None when it is not there."""
+    def get(self, key: bytes) -> T | None:
+        """Return an answer, which may not be changed, or None when it is not there."""
         with self._lock:
-            bits = self._kept.pop(key, None)
-            if bits is not None:
-                self._kept[key] = bits
-            return bits
+            answer = self._kept.pop(key, None)
+            if answer is not None:
+                self._kept[key] = answer
+            return answer
 
-    def keep(self, key: bytes, bits: Bitmap) -> None:
-        """Keep a bitmap, which nobody writes to from now on."""
-        bits.flags.writeable = False
+    def keep(self, key: bytes, answer: T) -> None:
+        """Keep an answer, which nobody changes from now on."""
         with self._lock:
-            self._kept[key] = bits
+            self._kept[key] = answer
             while len(self._kept) > self._most:
                 del self._kept[next(iter(self._kept))]
+
+
+class KeptBitmaps(Kept[Bitmap]):
+    """Bitmaps by key; whoever writes to one that is kept is told."""
+
+    def keep(self, key: bytes, answer: Bitmap) -> None:
+        """Keep a bitmap, which nobody writes to from now on."""
+        answer.flags.writeable = False
+        super().keep(key, answer)

@@ -15,12 +15,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
-from vecdb.segment.bitmaps import KeptBitmaps
-from vecdb.types import Bitmap, GeoShape, Scalar
+import numpy as np
+from numpy.typing import NDArray
+
+from vecdb.segment.bitmaps import Kept, KeptBitmaps
+from vecdb.types import U32, Bitmap, GeoShape, Scalar
 
 PATHS_MAX = 1_000
 PATHS_PENDING_MAX = 16 * PATHS_MAX
@@ -55,7 +58,7 @@ NULL: Final = b"null"
 FALSE: Final = b"false"
 TRUE: Final = b"true"
 
-_INT64 = range(-(1 << 63), 1 << 63)
+INT64 = range(-(1 << 63), 1 << 63)
 
 
 class NotIndexed(Exception):
@@ -77,7 +80,7 @@ class Interval:
 
     def closed_int(self) -> tuple[int, int]:
         """Return the same interval over int64, both ends included; low > high when empty."""
-        low, high = _INT64[0], _INT64[-1]
+        low, high = INT64[0], INT64[-1]
         if self.low is not None and self.low != -math.inf:
             if self.low == math.inf:
                 return 1, 0
@@ -102,14 +105,41 @@ class Interval:
         return low, high
 
 
+class Tally(NamedTuple):
+    """How many rows hold each key of a dictionary: counts (d,) int64, keys by position, sorted."""
+
+    counts: NDArray[np.int64]
+    key: Callable[[int], bytes]
+
+
+class Entries(NamedTuple):
+    """A dictionary as a column: for each row of a key the key's position (m,) and the row (m,).
+
+    Both u32, by position, then by row. keys: how many there are.
+    """
+
+    positions: U32
+    rows: U32
+    keys: int
+    key: Callable[[int], bytes]
+
+
+class Numbers(NamedTuple):
+    """The numbers of a column kind (m,), and the row that holds each: (m,) u32. In any order."""
+
+    values: NDArray[Any]
+    rows: U32
+
+
 class FieldSource(Protocol):
     """Rows that can be asked what they hold at a path. Raises NotIndexed where it cannot tell.
 
-    Every answer is a new bitmap of the rows. matches: bitmaps of whole filters, by their key, where
-    the rows never change.
+    Every bitmap is a new one of the rows. Where the rows never change, answers are kept. matches:
+    bitmaps of whole filters, by their key; rankings: see `ranking`.
     """
 
     matches: KeptBitmaps | None
+    rankings: Kept[Any] | None
 
     def holding(self, path: str, kind: str, keys: Sequence[bytes]) -> Bitmap:
         """Return the rows that hold one of the keys of a dictionary kind; of strings, `key_of`."""
@@ -122,6 +152,18 @@ class FieldSource(Protocol):
 
     def within(self, path: str, shape: GeoShape) -> Bitmap:
         """Return the rows that hold a place inside a shape."""
+
+    def tally(self, path: str, kind: str, mask: Bitmap | None) -> Tally:
+        """Return how many rows of the mask, None for all, hold each key of a dictionary kind."""
+
+    def entries(self, path: str, kind: str) -> Entries:
+        """Return the rows of each key of a dictionary kind."""
+
+    def numbers(self, path: str, kind: str) -> Numbers:
+        """Return all numbers of a column kind."""
+
+    def kinds(self) -> Mapping[str, Collection[str]]:
+        """Return the paths that the index knows, with the kinds that rows hold there."""
 
 
 def nodes(payload: Json) -> Iterator[tuple[str, Json]]:
@@ -178,7 +220,7 @@ def as_number(value: Scalar) -> int | float | None:
     """Return the number that a value counts as, or None when it is none."""
     if isinstance(value, (bool, str)):
         return None
-    if isinstance(value, int) and value not in _INT64:
+    if isinstance(value, int) and value not in INT64:
         try:
             return float(value)
         except OverflowError:

@@ -7,7 +7,7 @@ value in it, however damaged, can do worse than a wrong answer.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vecdb import kernel
 from vecdb.segment import geo
-from vecdb.segment.bitmaps import KeptBitmaps, word_count
+from vecdb.segment.bitmaps import Kept, KeptBitmaps, rows_in, unpack, word_count
 from vecdb.segment.fields import (
     COLUMNS,
     DICTIONARIES,
@@ -27,8 +27,11 @@ from vecdb.segment.fields import (
     PATH_CHARACTERS_MAX,
     PATHS_MAX,
     STATE,
+    Entries,
     Interval,
     NotIndexed,
+    Numbers,
+    Tally,
     shortened,
 )
 from vecdb.segment.fields_memory import CollectedFields, Column, Dictionary, Places
@@ -47,6 +50,8 @@ interval is a few bitmaps, and at most two blocks' rows one by one."""
 BLOCKS_FROM_ROWS = 1_024
 MATCHES_KEPT = 64
 """Filters whose bitmaps are kept, a bit a row each: 8 bytes a row, where a vector has hundreds."""
+RANKINGS_KEPT = 4
+"""Orders of rows that are kept: at most 8 bytes a row each, and nothing where the column is one."""
 
 _DICTIONARY_PARTS = (
     "|u1",
@@ -173,6 +178,7 @@ class FieldIndex:
         self._opened: dict[tuple[str, str], Any] = {}
         self.paths = directory.keys()
         self.matches: KeptBitmaps | None = KeptBitmaps(MATCHES_KEPT)
+        self.rankings: Kept[Any] | None = Kept(RANKINGS_KEPT)
         for path, kinds in directory.items():
             for kind, parts in kinds.items():
                 _check_parts(path, kind, parts, len(array), rows)
@@ -221,6 +227,29 @@ class FieldIndex:
         if places is not None:
             places.collect(shape, found)
         return found.bits()
+
+    def tally(self, path: str, kind: str, mask: Bitmap | None) -> Tally:
+        """Return how many rows of the mask, None for all, hold each key of a dictionary kind."""
+        held: _DictionaryParts | None = self._part(path, kind)
+        return Tally(np.zeros(0, np.int64), _no_key) if held is None else held.tally(mask)
+
+    def entries(self, path: str, kind: str) -> Entries:
+        """Return the rows of each key of a dictionary kind."""
+        held: _DictionaryParts | None = self._part(path, kind)
+        return Entries(_NONE, _NONE, 0, _no_key) if held is None else held.entries()
+
+    def numbers(self, path: str, kind: str) -> Numbers:
+        """Return all numbers of a column kind, ascending; of equal ones, by row."""
+        column: _ColumnParts | None = self._part(path, kind)
+        if column is None:
+            return Numbers(np.empty(0, COLUMNS[kind]), _NONE)
+        values, rows = column.numbers, column.rows
+        sound = rows < self.rows
+        return Numbers(values, rows) if sound.all() else Numbers(values[sound], rows[sound])
+
+    def kinds(self) -> Mapping[str, Collection[str]]:
+        """Return the paths that the index knows, with the kinds that rows hold there."""
+        return self._directory
 
     def _part(self, path: str, kind: str) -> Any:  # noqa: ANN401 - the class that the kind has
         part = self._opened.get((path, kind))
@@ -292,6 +321,10 @@ class _Found:
 _NONE: U32 = np.empty(0, np.uint32)
 
 
+def _no_key(at: int) -> bytes:
+    raise IndexError(at)
+
+
 class _DictionaryParts:
     """Distinct keys in order, and the rows of each: listed, or as a bitmap where they are many."""
 
@@ -302,7 +335,7 @@ class _DictionaryParts:
         self._blob, self._offsets = blob.data, offsets.data
         self._starts, self._common = starts.data, common.data
         self._rows, self._bits = rows, bits
-        self._words = word_count(n)
+        self._n, self._words = n, word_count(n)
         self._keys = range(len(starts) - 1)
 
     def key(self, at: int) -> bytes:
@@ -323,13 +356,54 @@ class _DictionaryParts:
         start, stop = bisect_left(self._common, first), bisect_left(self._common, last)
         found.add_bitmaps(self._bits[start * self._words : stop * self._words])
 
+    def tally(self, mask: Bitmap | None) -> Tally:
+        """Return how many rows of a mask hold each key."""
+        starts, common, bits = self._sound_starts(), *self._bitmaps()
+        if mask is None:
+            counts = np.diff(starts)
+        else:
+            # What is past the last row, where there is damage, is in no mask.
+            allowed = np.append(unpack(mask, self._n), False)
+            inside = np.zeros(len(self._rows) + 1, np.int64)
+            np.cumsum(allowed.take(self._rows, mode="clip"), out=inside[1:])
+            counts = np.diff(inside[starts])
+            bits = bits & mask
+        counts[common] = np.bitwise_count(bits).sum(axis=1)
+        return Tally(counts, self.key)
+
+    def entries(self) -> Entries:
+        """Return the rows of each key."""
+        starts, common, bits = self._sound_starts(), *self._bitmaps()
+        rows = [self._rows[starts[0] : starts[-1]]]
+        rows += [rows_in(each, self._n).astype(np.uint32) for each in bits]
+        sizes = [*np.diff(starts).tolist(), *map(len, rows[1:])]
+        of = np.concatenate([np.arange(len(self._keys)), common])
+        positions = np.repeat(of, sizes).astype(np.uint32)
+        joined = np.concatenate(rows)
+        sound = joined < self._n
+        positions, joined = positions[sound], joined[sound]
+        order = np.argsort(positions, kind="stable")  # the rows of a key are in order already
+        return Entries(positions[order], joined[order], len(self._keys), self.key)
+
+    def _sound_starts(self) -> NDArray[np.int64]:
+        """Return where the rows of each key start: ascending and inside, also after damage."""
+        starts = np.minimum(np.asarray(self._starts), len(self._rows)).astype(np.int64)
+        ascending: NDArray[np.int64] = np.maximum.accumulate(starts)
+        return ascending
+
+    def _bitmaps(self) -> tuple[NDArray[np.int64], U64]:
+        """Return the keys that have a bitmap, and their bitmaps, (c,) and (c, words)."""
+        common = np.asarray(self._common)
+        sound = common < len(self._keys)
+        return common[sound].astype(np.int64), self._bits.reshape(-1, self._words)[sound]
+
 
 class _ColumnParts:
     """Numbers in order, the row of each beside it, and a bitmap of every so many of these rows."""
 
     def __init__(self, n: int, values: Array, rows: U32, blocks: U64) -> None:
         self._values = values.data
-        self._rows, self._blocks = rows, blocks
+        self.numbers, self.rows, self._blocks = values, rows, blocks
         self._words = word_count(n)
         self._length = _block_length(n)
 
@@ -339,12 +413,12 @@ class _ColumnParts:
             return
         start, stop = bisect_left(self._values, low), bisect_right(self._values, high)
         first = -(-start // self._length)
-        last = -(-stop // self._length) if stop == len(self._rows) else stop // self._length
+        last = -(-stop // self._length) if stop == len(self.rows) else stop // self._length
         if not len(self._blocks) or first >= last:
-            found.add_rows(self._rows[start:stop])
+            found.add_rows(self.rows[start:stop])
             return
-        found.add_rows(self._rows[start : first * self._length])
-        found.add_rows(self._rows[last * self._length : stop])
+        found.add_rows(self.rows[start : first * self._length])
+        found.add_rows(self.rows[last * self._length : stop])
         found.add_bitmaps(self._blocks[first * self._words : last * self._words])
 
 

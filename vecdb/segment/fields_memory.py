@@ -9,16 +9,17 @@ from __future__ import annotations
 import sys
 import threading
 from array import array
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from vecdb import kernel
 from vecdb.segment import geo
-from vecdb.segment.bitmaps import KeptBitmaps, no_rows, word_count
+from vecdb.segment.bitmaps import Kept, KeptBitmaps, no_rows, unpack, word_count
 from vecdb.segment.fields import (
     BOOL,
+    COLUMNS,
     COUNT,
     FALSE,
     FLOAT,
@@ -33,17 +34,23 @@ from vecdb.segment.fields import (
     STATE,
     TIME,
     TRUE,
+    Entries,
     Interval,
     Json,
     NotIndexed,
+    Numbers,
+    Tally,
     as_number,
     key_of,
     nodes,
+    nodes_at,
     parse,
     shortened,
 )
 from vecdb.segment.times import microseconds
 from vecdb.types import U32, Bitmap, GeoShape
+
+T = TypeVar("T")
 
 Dictionary: TypeAlias = "dict[bytes, array[int]]"
 """Keys, and the rows of each: u32, ascending."""
@@ -61,6 +68,7 @@ class CollectedFields:
     """
 
     matches: KeptBitmaps | None = None
+    rankings: Kept[Any] | None = None
 
     def __init__(self, *, exact: bool = False) -> None:
         self.rows = 0
@@ -187,6 +195,37 @@ class CollectedFields:
         lat, lon = np.frombuffer(places[0]), np.frombuffer(places[1])
         return kernel.row_bits(_numbers(places[2])[geo.inside(shape, lat, lon)], self.rows)
 
+    def tally(self, path: str, kind: str, mask: Bitmap | None) -> Tally:
+        """Return how many rows of the mask, None for all, hold each key of a dictionary kind."""
+        return tallied(self.entries(path, kind), mask, self.rows)
+
+    def entries(self, path: str, kind: str) -> Entries:
+        """Return the rows of each key of a dictionary kind."""
+        held = sorted(self._dictionary(path, kind).items())
+        joined = array("I")
+        for _, rows in held:
+            joined.extend(rows)
+        positions = np.repeat(np.arange(len(held), dtype=np.uint32), [len(r) for _, r in held])
+        return Entries(
+            positions, np.array(joined, np.uint32), len(held), [key for key, _ in held].__getitem__
+        )
+
+    def numbers(self, path: str, kind: str) -> Numbers:
+        """Return all numbers of a column kind."""
+        self._check(path)
+        column = self.columns.get((path, kind))
+        values, rows = column if column is not None else ((), ())
+        # Copied: an array that is looked at cannot grow.
+        return Numbers(np.array(values, COLUMNS[kind]), np.array(rows, np.uint32))
+
+    def kinds(self) -> Mapping[str, Collection[str]]:
+        """Return the paths that are known, with the kinds that rows hold there."""
+        known: dict[str, set[str]] = {}
+        for path, kind in (*self.dictionaries, *self.columns):
+            if self.is_known(path):
+                known.setdefault(path, set()).add(kind)
+        return known
+
     def _dictionary(self, path: str, kind: str) -> Dictionary:
         self._check(path)
         return self.dictionaries.get((path, kind), {})
@@ -204,6 +243,22 @@ class CollectedFields:
 
 
 _NONE: U32 = np.empty(0, np.uint32)
+
+
+def fields_at(payloads: Iterable[Json], paths: Collection[str], *, exact: bool) -> CollectedFields:
+    """Return what some payloads hold at some paths, a row each. exact: see CollectedFields."""
+    fields = CollectedFields(exact=exact)
+    for payload in payloads:
+        fields.add([(path, node) for path in paths for node in nodes_at(payload, path)])
+    return fields
+
+
+def tallied(entries: Entries, mask: Bitmap | None, n: int) -> Tally:
+    """Return how many of n rows hold each key, of those of a mask; None for all."""
+    positions = entries.positions
+    if mask is not None:
+        positions = positions[unpack(mask, n)[entries.rows]]
+    return Tally(np.bincount(positions, minlength=entries.keys), entries.key)
 
 
 def _numbers(rows: array[int]) -> U32:
@@ -226,6 +281,7 @@ class MemoryFields:
     """
 
     matches: KeptBitmaps | None = None
+    rankings: Kept[Any] | None = None
 
     def __init__(self, rows: int, payloads: Sequence[bytes], shared: SharedFields) -> None:
         self.rows = rows
@@ -248,10 +304,33 @@ class MemoryFields:
         """Return the rows that hold a place inside a shape."""
         return self._ask(lambda fields: fields.within(path, shape))
 
+    def tally(self, path: str, kind: str, mask: Bitmap | None) -> Tally:
+        """Return how many rows of the mask, None for all, hold each key of a dictionary kind."""
+        return tallied(self.entries(path, kind), mask, self.rows)
+
+    def entries(self, path: str, kind: str) -> Entries:
+        """Return the rows of each key of a dictionary kind."""
+        positions, rows, keys, key = self._look(lambda fields: fields.entries(path, kind))
+        mine = rows < self.rows
+        return Entries(positions[mine], rows[mine], keys, key)
+
+    def numbers(self, path: str, kind: str) -> Numbers:
+        """Return all numbers of a column kind."""
+        values, rows = self._look(lambda fields: fields.numbers(path, kind))
+        mine = rows < self.rows
+        return Numbers(values[mine], rows[mine])
+
+    def kinds(self) -> Mapping[str, Collection[str]]:
+        """Return the paths that are known, with the kinds that rows hold there."""
+        return self._look(CollectedFields.kinds)
+
     def _ask(self, question: Callable[[CollectedFields], Bitmap]) -> Bitmap:
+        return self._look(question)[: word_count(self.rows)]
+
+    def _look(self, question: Callable[[CollectedFields], T]) -> T:
+        """Return an answer that may tell of more rows: of a reader that saw later writes."""
         with self._shared.lock:
             fields = self._shared.collected
             for row in range(fields.rows, self.rows):
                 fields.add(nodes(parse(self._payloads[row])))
-            # It may have more rows by now, of a reader that saw later writes.
-            return question(fields)[: word_count(self.rows)]
+            return question(fields)

@@ -58,6 +58,8 @@ class Server:
     applied: int = 0
     damaged: list[str] = field(default_factory=list)
     replies: dict[str, points_pb2.WriteResponse] = field(default_factory=dict)
+    aggregates: list[points_pb2.AggregateRequest] = field(default_factory=list)
+    lists: list[points_pb2.ListPointsRequest] = field(default_factory=list)
     ids_max: int = 10_000
     batch_items: int = 10_000
     during_write: Callable[[points_pb2.WriteRequest], None] | None = None
@@ -179,9 +181,37 @@ class Points(points_pb2_grpc.PointsServicer):
         self.server.fault(context, "Count")
         return points_pb2.CountResponse(count=len(self.server.points))
 
+    def Aggregate(self, request, context):
+        server = self.server
+        server.fault(context, "Aggregate")
+        server.aggregates.append(request)
+        reply = points_pb2.AggregateResponse(
+            points=len(server.points), warnings=["w"], commit_seq=len(server.writes)
+        )
+        for asked in request.aggregations:
+            result = reply.results.add()
+            if asked.HasField("facets"):
+                for value in ({"string": "a"}, {"int64": 7}, {"double": 0.5}, {"bool": True}):
+                    result.facets.values.add(value=common_pb2.Value(**value), points=2)
+                result.facets.other_values = 5
+            elif asked.HasField("numbers") and asked.numbers.path != "none":
+                value = common_pb2.Value(int64=3)
+                result.numbers.CopyFrom(
+                    points_pb2.NumberResult(
+                        points=2, count=2, sum=common_pb2.Value(double=4.5), avg=2.25, min=value,
+                        max=value,
+                    )
+                )  # fmt: skip
+            elif asked.HasField("numbers"):
+                result.numbers.sum.int64 = 0
+            else:
+                result.times.SetInParent()
+        return reply
+
     def List(self, request, context):
         server = self.server
         server.fault(context, "List")
+        server.lists.append(request)
         size = request.page_size or 100
         server.limit(context, size, server.ids_max)
         ids = sorted(id for id in server.points if id > request.page_token)

@@ -59,6 +59,11 @@ class PointsStub(object):
                 request_serializer=vecdb_dot_v1_dot_points__pb2.WatchRequest.SerializeToString,
                 response_deserializer=vecdb_dot_v1_dot_points__pb2.WatchResponse.FromString,
                 _registered_method=True)
+        self.Aggregate = channel.unary_unary(
+                '/vecdb.v1.Points/Aggregate',
+                request_serializer=vecdb_dot_v1_dot_points__pb2.AggregateRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_points__pb2.AggregateResponse.FromString,
+                _registered_method=True)
 
 
 class PointsServicer(object):
@@ -88,8 +93,10 @@ class PointsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def List(self, request, context):
-        """Points in the order of their ids (by bytes), a page at a time. A page token stays valid under
-        writes: no point that is there throughout is missed or seen twice.
+        """Points in the order of their ids (by bytes) or of a payload field, a page at a time. A page
+        token stays valid under writes: no point that is there throughout is missed or seen twice. In
+        the order of a field this is said of points that are not written meanwhile: one that is has its
+        new place, which may be behind or before the pages that were read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,6 +108,13 @@ class PointsServicer(object):
         complete `commit_seq` misses nothing; OUT_OF_RANGE (HORIZON_PASSED) says that so much has been
         written since (`storage.changes_retained` writes are kept) that the points must be listed anew.
         At most `limits.streams` (100) at once in a process of the server.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Aggregate(self, request, context):
+        """Counts of values, and numbers in sum, over all points that a filter matches: always exact.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,6 +147,11 @@ def add_PointsServicer_to_server(servicer, server):
                     servicer.Watch,
                     request_deserializer=vecdb_dot_v1_dot_points__pb2.WatchRequest.FromString,
                     response_serializer=vecdb_dot_v1_dot_points__pb2.WatchResponse.SerializeToString,
+            ),
+            'Aggregate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Aggregate,
+                    request_deserializer=vecdb_dot_v1_dot_points__pb2.AggregateRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_points__pb2.AggregateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -270,6 +289,33 @@ class Points(object):
             '/vecdb.v1.Points/Watch',
             vecdb_dot_v1_dot_points__pb2.WatchRequest.SerializeToString,
             vecdb_dot_v1_dot_points__pb2.WatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Aggregate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Points/Aggregate',
+            vecdb_dot_v1_dot_points__pb2.AggregateRequest.SerializeToString,
+            vecdb_dot_v1_dot_points__pb2.AggregateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -17,11 +17,12 @@ from vecdb.errors import DeadlineExceeded, InvalidArgument, LimitExceeded, Vecdb
 from vecdb.metrics import Metrics
 from vecdb.outcomes import ItemResult, WriteOutcome
 from vecdb.rpc.convert import fill_point, ops_of
+from vecdb.rpc.convert_aggregate import aggregations_of, fill_result
 from vecdb.rpc.deadline import deadline_of, remaining_s
 from vecdb.rpc.pb import common_pb2, points_pb2_grpc
 from vecdb.rpc.pb import points_pb2 as pb
 from vecdb.rpc.services.encode import SpaceEncoder
-from vecdb.rpc.services.reads import check_reply, checked_filter, wanted_of
+from vecdb.rpc.services.reads import check_reply, checked_filter, listing_of, wanted_of
 from vecdb.rpc.services.watch import watch
 from vecdb.rpc.status import code_number
 from vecdb.types import Delete, Op, Patch, Put, Space
@@ -196,7 +197,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
     def List(
         self, request: pb.ListPointsRequest, context: grpc.ServicerContext
     ) -> pb.ListPointsResponse:
-        """Return a page of points by id."""
+        """Return a page of points, by id or in the order of a field."""
         size = request.page_size or min(PAGE_SIZE_DEFAULT, self._limits.page_items)
         if size > self._limits.page_items:
             raise LimitExceeded(
@@ -204,13 +205,13 @@ class PointsService(points_pb2_grpc.PointsServicer):
                 field="page_size",
                 hint="ask for more pages, or raise limits.page_items",
             )
-        chosen = checked_filter(request, self._limits)
+        listing = listing_of(request, self._limits)
         with (
             self._database.collection(request.collection) as collection,
             collection.snapshot(deadline_of(context)) as snapshot,
         ):
             wanted, bytes_max = wanted_of(request), self._limits.message_bytes // 2
-            found = snapshot.page(chosen, size, request.page_token, wanted, bytes_max)
+            found = snapshot.page(listing, size, request.page_token, wanted, bytes_max)
             reply = pb.ListPointsResponse(
                 next_page_token=found.next_token, damaged=found.damaged, commit_seq=snapshot.seq
             )
@@ -222,6 +223,25 @@ class PointsService(points_pb2_grpc.PointsServicer):
     ) -> Iterator[pb.WatchResponse | None]:
         """Yield what writes change; None for nothing yet."""
         return watch(self._database, self._limits, request, context)
+
+    def Aggregate(
+        self, request: pb.AggregateRequest, context: grpc.ServicerContext
+    ) -> pb.AggregateResponse:
+        """Return counts and sums over all points that match."""
+        asked = aggregations_of(request.aggregations, self._limits)
+        chosen = checked_filter(request, self._limits)
+        with (
+            self._database.collection(request.collection) as collection,
+            collection.snapshot(deadline_of(context)) as snapshot,
+        ):
+            found = snapshot.aggregate(asked, chosen)
+            reply = pb.AggregateResponse(
+                points=found.points, warnings=found.warnings, commit_seq=snapshot.seq
+            )
+        for result in found.results:
+            fill_result(reply.results.add(), result)
+        check_reply(reply.ByteSize(), self._limits)
+        return reply
 
 
 def _fill(

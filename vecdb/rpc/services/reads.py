@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from vecdb.collection.paging import Listing, Slice
 from vecdb.config import LimitsConfig
-from vecdb.errors import LimitExceeded
+from vecdb.errors import InvalidArgument, LimitExceeded
 from vecdb.query.filter_check import check_filter
+from vecdb.query.order import OrderBy
+from vecdb.rpc.convert_aggregate import checked_path
 from vecdb.rpc.convert_filter import filter_of
 from vecdb.rpc.pb import points_pb2, search_pb2
 from vecdb.types import Filter, Wanted
 
+SLICES_MAX = 1_024
+
 
 def checked_filter(
-    request: points_pb2.CountRequest | points_pb2.ListPointsRequest | search_pb2.QueryRequest,
+    request: points_pb2.CountRequest
+    | points_pb2.ListPointsRequest
+    | points_pb2.AggregateRequest
+    | search_pb2.QueryRequest,
     limits: LimitsConfig,
 ) -> Filter | None:
     """Return the filter of a request, or None. Raises BadFilter, LimitExceeded."""
@@ -20,6 +28,27 @@ def checked_filter(
     chosen = filter_of(request.filter)
     check_filter(chosen, limits)
     return chosen
+
+
+def listing_of(request: points_pb2.ListPointsRequest, limits: LimitsConfig) -> Listing:
+    """Return what a request lists. Raises BadFilter, InvalidArgument, LimitExceeded."""
+    order = chosen = None
+    if request.HasField("order_by"):
+        path = checked_path(request.order_by.path, "order_by.path")
+        order = OrderBy(path, request.order_by.descending)
+    if request.HasField("slice"):
+        index, count = request.slice.index, request.slice.count
+        if not 1 <= count <= SLICES_MAX or index >= count:
+            raise InvalidArgument(
+                f"slice {index} of {count}: expected 0 to count - 1 of 1 to {SLICES_MAX}",
+                field="slice",
+            )
+        if order is not None:
+            raise InvalidArgument(
+                "slices go with the order of ids alone: leave out order_by or slice", field="slice"
+            )
+        chosen = Slice(index, count)
+    return Listing(checked_filter(request, limits), order, chosen)
 
 
 def wanted_of(

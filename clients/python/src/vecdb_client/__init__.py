@@ -3,6 +3,7 @@
 Start at `Client`; `F` makes filters; `VecdbError` is the root of what can go wrong.
 """
 
+from vecdb_client.aggregates import Aggregates, FacetCount, Facets, NumberStats, TimeStats
 from vecdb_client.client import Client
 from vecdb_client.collection import Collection
 from vecdb_client.errors import (
@@ -64,6 +65,7 @@ from vecdb_client.version import VERSION as __version__
 __all__ = [
     "NO_RETRIES",
     "RETRIES",
+    "Aggregates",
     "AlreadyExists",
     "BuildStats",
     "Cancelled",
@@ -79,6 +81,8 @@ __all__ = [
     "Embedding",
     "Embeddings",
     "F",
+    "FacetCount",
+    "Facets",
     "FailedPrecondition",
     "FieldViolation",
     "Filter",
@@ -89,6 +93,7 @@ __all__ = [
     "ItemFailure",
     "ModelInfo",
     "NotFound",
+    "NumberStats",
     "OutOfRange",
     "Overloaded",
     "Page",
@@ -108,6 +113,7 @@ __all__ = [
     "StorageFull",
     "StoredPoint",
     "TextField",
+    "TimeStats",
     "Timings",
     "Truncated",
     "TruncatedText",

@@ -78,6 +78,9 @@ GET: Final = Method("Points.Get", points_pb2.GetPointsRequest, points_pb2.GetPoi
 COUNT: Final = Method("Points.Count", points_pb2.CountRequest, points_pb2.CountResponse)
 LIST: Final = Method("Points.List", points_pb2.ListPointsRequest, points_pb2.ListPointsResponse)
 WATCH: Final = Method("Points.Watch", points_pb2.WatchRequest, points_pb2.WatchResponse)
+AGGREGATE: Final = Method(
+    "Points.Aggregate", points_pb2.AggregateRequest, points_pb2.AggregateResponse
+)
 QUERY: Final = Method("Search.Query", search_pb2.QueryRequest, search_pb2.QueryResponse)
 ESTIMATE_RECALL: Final = Method(
     "Admin.EstimateRecall", admin_pb2.EstimateRecallRequest, admin_pb2.EstimateRecallResponse

@@ -156,9 +156,14 @@ def list_request(
     with_vectors: bool,
     with_texts: bool,
     with_payload: bool,
+    order_by: str | None = None,
+    descending: bool = False,
+    slice: tuple[int, int] | None = None,
 ) -> points_pb2.ListPointsRequest:
     """Return the request for one page of points."""
-    return points_pb2.ListPointsRequest(
+    if descending and order_by is None:
+        raise InvalidArgument("descending goes with order_by, a payload path")
+    request = points_pb2.ListPointsRequest(
         collection=collection,
         filter=filter_message(filter),
         page_size=_count(page_size, "page_size"),
@@ -167,6 +172,24 @@ def list_request(
         with_texts=with_texts,
         without_payload=not with_payload,
     )
+    if order_by is not None:
+        request.order_by.path = checked_text(order_by, "order_by")
+        request.order_by.descending = descending
+    if slice is not None:
+        index, count = _slice(slice)
+        request.slice.index, request.slice.count = index, count
+    return request
+
+
+def _slice(slice: tuple[int, int]) -> tuple[int, int]:
+    try:
+        index, count = slice
+        sound = 0 <= index < count <= _UINT32_MAX and type(index) is type(count) is int
+    except (TypeError, ValueError):
+        sound = False
+    if not sound:
+        raise InvalidArgument(f"slice is (i, n), the i-th of n from 0 on; got {slice!r}")
+    return index, count
 
 
 def watch_request(

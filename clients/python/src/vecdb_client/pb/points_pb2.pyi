@@ -131,7 +131,7 @@ class CountResponse(_message.Message):
     def __init__(self, count: _Optional[int] = ..., commit_seq: _Optional[int] = ...) -> None: ...
 
 class ListPointsRequest(_message.Message):
-    __slots__ = ("collection", "filter", "page_size", "page_token", "with_vectors", "with_texts", "without_payload")
+    __slots__ = ("collection", "filter", "page_size", "page_token", "with_vectors", "with_texts", "without_payload", "order_by", "slice")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +139,8 @@ class ListPointsRequest(_message.Message):
     WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
     WITH_TEXTS_FIELD_NUMBER: _ClassVar[int]
     WITHOUT_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
+    SLICE_FIELD_NUMBER: _ClassVar[int]
     collection: str
     filter: _common_pb2.Filter
     page_size: int
@@ -146,7 +148,25 @@ class ListPointsRequest(_message.Message):
     with_vectors: bool
     with_texts: bool
     without_payload: bool
-    def __init__(self, collection: _Optional[str] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ...) -> None: ...
+    order_by: OrderBy
+    slice: Slice
+    def __init__(self, collection: _Optional[str] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ..., order_by: _Optional[_Union[OrderBy, _Mapping]] = ..., slice: _Optional[_Union[Slice, _Mapping]] = ...) -> None: ...
+
+class OrderBy(_message.Message):
+    __slots__ = ("path", "descending")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    DESCENDING_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    descending: bool
+    def __init__(self, path: _Optional[str] = ..., descending: bool = ...) -> None: ...
+
+class Slice(_message.Message):
+    __slots__ = ("index", "count")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    count: int
+    def __init__(self, index: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
 
 class ListPointsResponse(_message.Message):
     __slots__ = ("points", "next_page_token", "damaged", "commit_seq")
@@ -189,3 +209,109 @@ class WatchResponse(_message.Message):
     warnings: _containers.RepeatedScalarFieldContainer[str]
     truncated: bool
     def __init__(self, deleted: _Optional[_Iterable[str]] = ..., points: _Optional[_Iterable[_Union[_common_pb2.Point, _Mapping]]] = ..., commit_seq: _Optional[int] = ..., complete: bool = ..., warnings: _Optional[_Iterable[str]] = ..., truncated: bool = ...) -> None: ...
+
+class AggregateRequest(_message.Message):
+    __slots__ = ("collection", "filter", "aggregations")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    AGGREGATIONS_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    filter: _common_pb2.Filter
+    aggregations: _containers.RepeatedCompositeFieldContainer[Aggregation]
+    def __init__(self, collection: _Optional[str] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., aggregations: _Optional[_Iterable[_Union[Aggregation, _Mapping]]] = ...) -> None: ...
+
+class Aggregation(_message.Message):
+    __slots__ = ("facets", "numbers", "times")
+    FACETS_FIELD_NUMBER: _ClassVar[int]
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    facets: Facets
+    numbers: NumberStats
+    times: TimeStats
+    def __init__(self, facets: _Optional[_Union[Facets, _Mapping]] = ..., numbers: _Optional[_Union[NumberStats, _Mapping]] = ..., times: _Optional[_Union[TimeStats, _Mapping]] = ...) -> None: ...
+
+class Facets(_message.Message):
+    __slots__ = ("path", "limit")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    limit: int
+    def __init__(self, path: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class NumberStats(_message.Message):
+    __slots__ = ("path",)
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    def __init__(self, path: _Optional[str] = ...) -> None: ...
+
+class TimeStats(_message.Message):
+    __slots__ = ("path",)
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    def __init__(self, path: _Optional[str] = ...) -> None: ...
+
+class AggregateResponse(_message.Message):
+    __slots__ = ("points", "results", "warnings", "commit_seq")
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    points: int
+    results: _containers.RepeatedCompositeFieldContainer[AggregateResult]
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    commit_seq: int
+    def __init__(self, points: _Optional[int] = ..., results: _Optional[_Iterable[_Union[AggregateResult, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., commit_seq: _Optional[int] = ...) -> None: ...
+
+class AggregateResult(_message.Message):
+    __slots__ = ("facets", "numbers", "times")
+    FACETS_FIELD_NUMBER: _ClassVar[int]
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    facets: FacetCounts
+    numbers: NumberResult
+    times: TimeResult
+    def __init__(self, facets: _Optional[_Union[FacetCounts, _Mapping]] = ..., numbers: _Optional[_Union[NumberResult, _Mapping]] = ..., times: _Optional[_Union[TimeResult, _Mapping]] = ...) -> None: ...
+
+class FacetCounts(_message.Message):
+    __slots__ = ("values", "other_values")
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    OTHER_VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedCompositeFieldContainer[FacetCount]
+    other_values: int
+    def __init__(self, values: _Optional[_Iterable[_Union[FacetCount, _Mapping]]] = ..., other_values: _Optional[int] = ...) -> None: ...
+
+class FacetCount(_message.Message):
+    __slots__ = ("value", "points")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    value: _common_pb2.Value
+    points: int
+    def __init__(self, value: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., points: _Optional[int] = ...) -> None: ...
+
+class NumberResult(_message.Message):
+    __slots__ = ("points", "count", "sum", "avg", "min", "max")
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    SUM_FIELD_NUMBER: _ClassVar[int]
+    AVG_FIELD_NUMBER: _ClassVar[int]
+    MIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    points: int
+    count: int
+    sum: _common_pb2.Value
+    avg: float
+    min: _common_pb2.Value
+    max: _common_pb2.Value
+    def __init__(self, points: _Optional[int] = ..., count: _Optional[int] = ..., sum: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., avg: _Optional[float] = ..., min: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., max: _Optional[_Union[_common_pb2.Value, _Mapping]] = ...) -> None: ...
+
+class TimeResult(_message.Message):
+    __slots__ = ("points", "count", "min", "max")
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    MIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    points: int
+    count: int
+    min: str
+    max: str
+    def __init__(self, points: _Optional[int] = ..., count: _Optional[int] = ..., min: _Optional[str] = ..., max: _Optional[str] = ...) -> None: ...
