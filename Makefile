@@ -75,6 +75,7 @@ bench: $(VENV)/.bench ## Run the benchmarks (minutes); figures go to build/bench
 	$(PY) benchmarks/distributions.py --json build/bench/distributions.json
 	$(PY) benchmarks/server.py --json build/bench/server.json
 	$(PY) benchmarks/text.py --json build/bench/text.json
+	$(PY) benchmarks/hybrid.py --json build/bench/hybrid.json
 
 clean: ## Remove what was built, and the virtual environment
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -160,6 +160,15 @@ def test_text(tmp_path: Path) -> None:
     positive(figures, "all_qps", "phrase_qps", "grpc_p50_ms", "grpc_filter_10_p50_ms")
 
 
+def test_hybrid(tmp_path: Path, shared_data: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the embed extra")
+    figures = run("hybrid", tmp_path)
+    check_facts(figures, "hybrid")
+    for name in ("bm25", "dense", "rrf", "min_max", "z_score"):
+        positive(figures, f"{name}_ndcg_at_10", f"{name}_recall_at_10")
+    positive(figures, *(f"{name}_p50_ms" for name in ("bm25", "dense", "rrf")))
+
+
 def test_search(tmp_path: Path) -> None:
     figures = run("search", tmp_path)
     check_facts(figures, "search")

@@ -270,6 +270,7 @@ COUNTS = {
     "words",
     "k",
     "ef",
+    "legs",
     "calls",
     "dim",
     "spaces",

@@ -65,6 +65,7 @@ class LimitsConfig:
     text_bytes: int = setting(1 * MIB, "bytes of a text to encode", 1, 64 * MIB)
     embed_texts: int = setting(1_000, "texts of an Embed call", 1, 100_000)
     k: int = setting(10_000, "hits of a query", 1, 100_000)
+    legs: int = setting(10, "legs of a query", 1, 100)
     ef: int = setting(10_000, "points that a graph walk keeps in sight", 16, 1_000_000)
     dim: int = setting(16_384, "length of a vector", 1, 65_536)
     spaces: int = setting(16, "spaces of a collection, dense and sparse", 1, 255)

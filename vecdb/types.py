@@ -107,7 +107,10 @@ class Schema:
 
     def space(self, name: str) -> Space | None:
         """Return the dense space of that name, or None."""
-        return next((space for space in self.spaces if space.name == name), None)
+        for space in self.spaces:  # every query asks this twice: a generator takes longer
+            if space.name == name:
+                return space
+        return None
 
     def sparse_space(self, name: str) -> SparseSpace | None:
         """Return the sparse space of that name, or None."""

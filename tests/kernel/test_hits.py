@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,6 +90,7 @@ def encode(
     k: int = 100,
     bytes_max: int = 1 << 30,
     parts: tuple[bool, bool, bool] = (True, False, False),
+    legs: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
 ) -> tuple[bytes, int, list[int]]:
     cells = [point.sealed() for point in points] if records is None else records
     return kernel.encode_hits(
@@ -101,6 +103,7 @@ def encode(
         *parts,
         NAMES,
         SPARSE,
+        *legs,
     )
 
 
@@ -121,6 +124,33 @@ def test_hits_are_what_protobuf_would_send(points: list[Stored], parts: tuple) -
     # Only the entries of a map may come in another order.
     if not (parts[1] or parts[2]):
         assert encoded == expected.SerializeToString(deterministic=True)
+
+
+@given(st.lists(stored, max_size=4), st.integers(0, 3), parts_asked, st.data())
+def test_what_legs_said_goes_with_their_hits(
+    points: list[Stored], legs: int, parts: tuple, data: st.DataObject
+) -> None:
+    shape = (len(points), legs)
+    held = data.draw(
+        st.lists(
+            st.tuples(st.integers(0, 2**32 - 1) | st.integers(0, 2), st.floats(width=32)),
+            min_size=len(points) * legs,
+            max_size=len(points) * legs,
+        )
+    )
+    ranks = np.array([rank for rank, _ in held], np.uint32).reshape(shape)
+    scores = np.array([score for _, score in held], np.float32).reshape(shape)
+    encoded, count, _ = encode(points, parts=parts, legs=(ranks, scores))
+    expected = response_of(points, parts)
+    for row, hit in enumerate(expected.hits):
+        for leg in range(legs):
+            if ranks[row, leg]:
+                hit.legs.add(leg=leg, score=float(scores[row, leg]), rank=int(ranks[row, leg]))
+    assert count == len(points)
+    assert len(encoded) == expected.ByteSize()
+    found = pb.QueryResponse.FromString(encoded)
+    # As text: NaN is not equal to itself, and -0.0 is to 0.0.
+    assert str(found) == str(expected)
 
 
 @given(stored, st.data())
@@ -189,6 +219,18 @@ def test_lists_of_unequal_length_are_refused() -> None:
         kernel.encode_hits([1], [], [0.5], [0.5], 1, 1, True, False, False, {}, [])
     with pytest.raises(TypeError):
         kernel.encode_hits([1], ["text"], [0.5], [0.5], 1, 1, True, False, False, {}, [])
+
+
+def test_what_legs_said_is_an_array_of_hits_and_legs() -> None:
+    points = [Stored(1, "a", b"", 1, [], 0.5, 0.5)]
+    ranks, scores = np.ones((1, 2), np.uint32), np.ones((1, 2), np.float32)
+    with pytest.raises(TypeError, match="leg_scores: expected a float32 array"):
+        encode(points, legs=(ranks, None))
+    with pytest.raises(TypeError, match="leg_ranks: expected dtype uint32"):
+        encode(points, legs=(scores, scores))
+    for wrong in (ranks[:, :1], ranks[:0]):
+        with pytest.raises(ValueError, match="expected shape"):
+            encode(points, legs=(wrong.copy(), scores))
 
 
 def test_layouts_of_the_future_are_damaged() -> None:

@@ -104,7 +104,6 @@ def _answers_afterwards(stubs) -> Iterator[None]:
 
 VECTOR = "legs[0].near.vector"
 INVALID = "INVALID_ARGUMENT"
-NEAR = search_pb2.Leg(near=search_pb2.Near(vector=Vector(f32=f32(1, 2, 3))))
 
 BAD = {
     "short": (query(f32=f32(1, 2)), "DIMENSION_MISMATCH", VECTOR, "3 dimensions", "got 2"),
@@ -126,9 +125,8 @@ BAD = {
     "k-0": (query(k=0), INVALID, "k", "k is 0", str(K_MAX)),
     "k-over": (query(k=K_MAX + 1), "LIMIT_EXCEEDED", "k", "101", "100", "limits.k"),
     "k-huge": (query(k=2**32 - 1), "LIMIT_EXCEEDED", "k", "limits.k"),
-    "no-leg": (legs(), INVALID, "legs", "one leg", "got 0"),
-    "two-legs": (legs(NEAR, NEAR), INVALID, "legs", "one leg", "got 2"),
-    "leg-without-kind": (legs(search_pb2.Leg()), INVALID, "legs", "near"),
+    "no-leg": (legs(), INVALID, "legs", "1 to 10 legs", "got none"),
+    "leg-without-kind": (legs(search_pb2.Leg()), INVALID, "legs[0]", "near"),
 }
 
 

@@ -232,3 +232,67 @@ def test_wrong_text_fields(stubs: SimpleNamespace, fields, message) -> None:
     error = refused(lambda: create(stubs, collection))
     assert error.code == "INVALID_ARGUMENT"
     assert message in error.message
+
+
+# --- several legs
+
+
+def ask(stubs: SimpleNamespace, *legs: search_pb2.Leg, **more: object):
+    """Return the reply, of the two points of the collection that all tests find there."""
+    both = common_pb2.Filter(has_id=common_pb2.HasId(ids=["a", "b"]))
+    request = search_pb2.QueryRequest(collection=NAME, legs=legs, k=10, filter=both, **more)
+    return stubs.search.Query(request)
+
+
+def test_legs_are_fused_and_kept(stubs: SimpleNamespace) -> None:
+    words, terms = keyword("shoes run"), near(sparse([9], [2]))
+    terms.weight = 3
+    reply = ask(stubs, words, terms, near(dense(1, 1), "d"))
+    alone = [{hit.id: hit.score for hit in query(stubs, leg)} for leg in (words, near_of(terms))]
+    b, a = reply.hits
+    assert (b.id, a.id) == ("b", "a")
+    assert b.score == pytest.approx(1 / 61 + 3 / 61 + 1 / 61, rel=1e-6)
+    assert a.score == pytest.approx(1 / 62 + 3 / 62, rel=1e-6)
+    assert [(leg.leg, leg.rank) for leg in b.legs] == [(0, 1), (1, 1), (2, 1)]
+    assert [(leg.leg, leg.score) for leg in a.legs] == [(0, alone[0]["a"]), (1, alone[1]["a"])]
+    assert [leg.score for leg in b.legs] == [alone[0]["b"], 6, 3]
+    assert a.distance == b.distance == 0
+    assert (reply.matched, reply.complete) == (2, True)
+    assert "legs[2] exact scan" in reply.plan
+    assert "fused by rrf (k 60), weights 1, 3, 1: 2 points" in reply.plan
+    stages = reply.timings
+    assert stages.total_us >= stages.filter_us + stages.search_us + stages.fetch_us
+
+
+def near_of(leg: search_pb2.Leg) -> search_pb2.Leg:
+    return search_pb2.Leg(near=leg.near)
+
+
+def test_weighted_with_a_filter_of_a_leg_offset_and_min_score(stubs: SimpleNamespace) -> None:
+    only = common_pb2.Filter(has_id=common_pb2.HasId(ids=["b"]))
+    legs = [
+        search_pb2.Leg(keyword=keyword("shoes").keyword, weight=2, filter=only),
+        near(sparse([9], [2])),
+    ]
+    how = search_pb2.Weighted(normalization=search_pb2.NORMALIZATION_MIN_MAX)
+    fusion = search_pb2.Fusion(weighted=how)
+    reply = ask(stubs, *legs, fusion=fusion)
+    # The only one of a leg has all that there is to have in it, the last of a leg nothing.
+    assert [(hit.id, hit.score, len(hit.legs)) for hit in reply.hits] == [("b", 3, 2), ("a", 0, 1)]
+    assert reply.matched == 2
+    assert [hit.id for hit in ask(stubs, *legs, fusion=fusion, offset=1).hits] == ["a"]
+    assert [hit.id for hit in ask(stubs, *legs, fusion=fusion, min_score=2.5).hits] == ["b"]
+    assert not ask(stubs, *legs, fusion=fusion, offset=2).hits
+    # One leg: its own filter, and the same cuts.
+    assert [hit.id for hit in ask(stubs, keyword("shoes"), offset=1).hits] == ["a"]
+    alone = search_pb2.Leg(keyword=keyword("shoes").keyword, filter=only)
+    (hit,) = ask(stubs, alone).hits
+    assert (hit.id, len(hit.legs)) == ("b", 0)
+    assert not ask(stubs, alone, min_score=hit.score * 2).hits
+
+
+def test_near_to_a_stored_point_among_other_legs(stubs: SimpleNamespace) -> None:
+    like = near(common_pb2.Vector(point="a"))
+    assert [hit.id for hit in ask(stubs, keyword("two"), like).hits] == ["b", "a"]
+    missing = near(common_pb2.Vector(point="nobody"))
+    assert refused(lambda: ask(stubs, keyword("two"), missing)).code == "NOT_FOUND"

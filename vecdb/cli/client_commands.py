@@ -123,14 +123,21 @@ def search(
     keyword: Annotated[
         bool, typer.Option("--keyword", help="By the words of the text fields, not by vector.")
     ] = False,
+    hybrid: Annotated[
+        bool, typer.Option("--hybrid", help="By vector and by words, both lists fused by rank.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
     """Find the points nearest to a text or a vector, or by their words."""
+    if keyword and hybrid:
+        raise InvalidArgument("--keyword is by words alone, --hybrid by vector too: give one")
     with connect(address) as client:
         chosen = client.collection(the_collection(client, collection))
         chosen_filter = parse_where(where or [])
-        if keyword:
+        if hybrid:
+            result = chosen.search(query, k=k, space=space, filter=chosen_filter, hybrid=True)
+        elif keyword:
             result = chosen.search(keyword=query, k=k, filter=chosen_filter)
         else:
             result = chosen.search(_vector_or_text(query), k=k, space=space, filter=chosen_filter)

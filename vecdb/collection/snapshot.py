@@ -5,60 +5,45 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
-
-import numpy as np
 
 from vecdb import kernel
 from vecdb.collection.paging import Listing, Paging, Spot
 from vecdb.collection.part_rows import PartRows
 from vecdb.collection.points import point_of, vectors_of
+from vecdb.collection.search import Asked, Scale, Searcher, search_of, too_large
 from vecdb.collection.view import View
 from vecdb.errors import (
     Corrupt,
     DeadlineExceeded,
-    LimitExceeded,
     NotFound,
     Unavailable,
 )
 from vecdb.query.aggregate import Aggregates, Aggregation, aggregate
 from vecdb.query.filter import conditions, key_of_filter, matching
-from vecdb.query.keyword import best_matches, sought
-from vecdb.query.search import Candidates, Nearest, nearest
+from vecdb.query.search import Candidates, Nearest
 from vecdb.query.sources import Source
-from vecdb.query.sparse import nearest_sparse
-from vecdb.segment.vectors import Effort, mixed, scores_and_distances
+from vecdb.segment.vectors import Effort, mixed
 from vecdb.storage.codec import NumberedSchema, RecordView
-from vecdb.storage.store import Ranked, ReadTxn
+from vecdb.storage.store import ReadTxn
 from vecdb.types import (
     F32,
     AnyQuery,
     Filter,
     HasId,
     HasSpace,
-    KeywordQuery,
-    Metric,
     Point,
     Query,
     QueryResult,
     Space,
-    SparseQuery,
     SparseVector,
     Wanted,
 )
-from vecdb.write.prepare import check_id, check_vector, unknown_space
-from vecdb.write.sparse import LENGTH_MAX
-
-SPARE = 8
-"""Candidates past k and the damaged records met, so that those cost nobody else's place."""
+from vecdb.write.prepare import check_id, unknown_space
 
 DRAWS = 50
 """Rows that are looked at for two that have a vector."""
-
-Search: TypeAlias = Callable[[Sequence[Candidates], int], Nearest]
-"""From candidates and k to the best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +116,12 @@ class Snapshot:
                 found.points.append(point)
         return found
 
-    def vector_of(self, name: str, space: str) -> F32 | SparseVector:
-        """Return the stored vector of a point. Raises NotFound, Corrupt."""
-        check_id(name, "point")
+    def vector_of(self, name: str, space: str, field: str) -> F32 | SparseVector:
+        """Return the stored vector of a point, which a request's field names.
+
+        Raises InvalidArgument, NotFound, Corrupt.
+        """
+        check_id(name, field)
         record = self._record_of(name)
         if record is None:
             raise NotFound(f"no point {name!r} to search near to", id=name)
@@ -203,7 +191,7 @@ class Snapshot:
         """
         if time.monotonic() > self._deadline:
             raise DeadlineExceeded("the deadline passed while recall was measured")
-        search, _ = self._search_of(query, effort)
+        search, _ = search_of(query, self._schema.schema, effort)
         return search(self._candidates(query.filter), query.k)
 
     def mixed_vector(self, space: Space, chosen: random.Random) -> F32 | None:
@@ -225,92 +213,44 @@ class Snapshot:
         return query
 
     def query(
-        self, query: AnyQuery, wanted: Wanted, bytes_max: int, ef_scale: float = 1.0
+        self,
+        query: AnyQuery | Asked,
+        wanted: Wanted,
+        bytes_max: int,
+        scale: Scale = lambda space: 1.0,
     ) -> QueryResult:
-        """Return the k points nearest to a vector, or that fit some words best.
-
-        ef_scale: by how much more than was measured the queries of this space need as ef. Raises
-        InvalidArgument for what is wrong, LimitExceeded once the hits have more than bytes_max
-        bytes.
-        """
-        started = time.perf_counter_ns()
-        effort = Effort(query.ef, query.exact, ef_scale) if isinstance(query, Query) else Effort()
-        search, metric = self._search_of(query, effort)
-        candidates = self._candidates(query.filter)
-        filtered = time.perf_counter_ns()
-        found = search(candidates, query.k)
-        searched = time.perf_counter_ns()
-        ranked = Ranked(found.slots, *scores_and_distances(metric, found.scores))
-        fetched = self._txn.encode_hits(ranked, query.k, bytes_max, wanted)
-        if fetched.damaged:  # others take their places
-            found = search(candidates, query.k + len(fetched.damaged) + SPARE)
-            ranked = Ranked(found.slots, *scores_and_distances(metric, found.scores))
-            fetched = self._txn.encode_hits(ranked, query.k, bytes_max, wanted)
-        if len(fetched.hits) > bytes_max:
-            raise _too_large(bytes_max)
-        warnings = tuple([self._ailment(found.slots[at]) for at in fetched.damaged])
-        ended = time.perf_counter_ns()
-        return QueryResult(
-            hits=fetched.hits,
-            found=fetched.found,
-            plan=_plan(found, query),
-            matched=self._matched(query.filter, candidates),
-            commit_seq=self.seq,
-            complete=not warnings,
-            warnings=warnings,
-            timings_us={
-                "filter": (filtered - started) // 1000,
-                "search": (searched - filtered) // 1000,
-                "fetch": (ended - searched) // 1000,
-            },
-        )
+        """Return the points that fit a query best, or several legs of one. See Searcher.answer."""
+        asked = query if isinstance(query, Asked) else Asked.one(query)
+        schema = self._schema.schema
+        searcher = Searcher(self._txn, schema, self._candidates, self._deadline)
+        return searcher.answer(asked, wanted, bytes_max, scale)
 
     def _matched(self, filter: Filter | None, candidates: list[Candidates]) -> int:
         if filter is None:
             return self._txn.state.points
         return sum(candidate.count for candidate in candidates)
 
-    def _ailment(self, slot: int) -> str:
-        """Return why a slot that was found could not be returned."""
-        try:
-            if self._txn.record(slot) is None:
-                return f"slot {slot} of a segment has no record: run vecdb check"
-            return f"a point was left out: record points/{slot} names a space that is not there"
-        except Corrupt as error:
-            return f"a point was left out: {error}"
-
-    def _search_of(self, query: AnyQuery, effort: Effort) -> tuple[Search, Metric]:
-        """Return how a query ranks candidates, and as what its scores count. Raises its errors."""
-        schema = self._schema.schema
-        if isinstance(query, KeywordQuery):
-            asked = sought(query, schema)
-            return lambda candidates, k: best_matches(candidates, asked, k), Metric.DOT
-        if isinstance(query, SparseQuery):
-            if schema.sparse_space(query.space) is None:
-                raise unknown_space(query.space, schema, "space", sparse=True)
-            name, sparse = query.space, query.vector
-            return lambda candidates, k: nearest_sparse(candidates, name, sparse, k), Metric.DOT
-        space = schema.space(query.space)
-        if space is None:
-            raise unknown_space(query.space, schema, "space")
-        vector = _comparable(query.vector, space)
-        return lambda candidates, k: nearest(candidates, space, vector, k, effort), space.metric
-
-    def _candidates(self, filter: Filter | None) -> list[Candidates]:
-        key = b""
-        if filter is not None:
-            self._check_of_points(filter)
-            key = key_of_filter(filter)
+    def _candidates(
+        self, filter: Filter | None, within: Sequence[Candidates] | None = None
+    ) -> list[Candidates]:
+        """Return the rows of each part that match a filter. within: of these; None for all."""
+        if within is None:
+            within = [
+                Candidates(live.part, live.alive, live.part.rows - live.dead, live.alive)
+                for live in self._view.parts
+            ]
+        if filter is None:
+            return list(within)
+        self._check_of_points(filter)
+        key = key_of_filter(filter)
         found: list[Candidates] = []
-        for live in self._view.parts:
-            rows, mask = live.part.rows, live.alive
-            if filter is None or not rows:
-                found.append(Candidates(live.part, mask, rows - live.dead, mask))
-                continue
-            matched = matching(filter, PartRows(live.part, self._txn, self._deadline), mask, key)
-            mask = matched if mask is None else mask & matched
-            count = kernel.count_bits(mask, rows)
-            found.append(Candidates(live.part, mask, count, live.alive))
+        for one in within:
+            part, mask = one.part, one.mask
+            if part.rows:
+                matched = matching(filter, PartRows(part, self._txn, self._deadline), mask, key)
+                mask = matched if mask is None else mask & matched
+                one = Candidates(part, mask, kernel.count_bits(mask, part.rows), one.alive)
+            found.append(one)
         return found
 
     def _check_of_points(self, filter: Filter) -> None:
@@ -336,45 +276,11 @@ class Snapshot:
         return point_of(record, self._schema, wanted)
 
 
-def _comparable(vector: F32, space: Space) -> F32:
-    """Return a query in the form that scans compare. Raises InvalidArgument."""
-    sound = kernel.comparable_query(vector, space.dim, space.metric is Metric.COSINE, LENGTH_MAX)
-    if sound is not None:
-        return sound
-    check_vector(vector, space)  # which says what is wrong, unless it is of length 0 and may be
-    return np.ascontiguousarray(vector)
-
-
-def _plan(found: Nearest, query: AnyQuery) -> str:
-    """Return which way the parts were searched, in words."""
-    if not isinstance(query, Query):
-        return f"postings of {_parts(found.scanned)}"
-    words: list[str] = []
-    if found.efs:
-        low, high = min(found.efs), max(found.efs)
-        ef = f"{low}" if low == high else f"{low} to {high}"
-        words.append(f"graph walk (ef {ef}) over {_parts(len(found.efs))}")
-    if found.scanned or not words:
-        words.append(f"exact scan of {_parts(found.scanned)}")
-    return ", ".join(words)
-
-
-def _parts(count: int) -> str:
-    return f"{count} part" if count == 1 else f"{count} parts"
-
-
 def _spend(left: int, point: Point, bytes_max: int) -> int:
     """Return what is left of a reply's bytes after a point. Raises LimitExceeded."""
     left -= len(point.payload) + sum(vector.nbytes for vector in point.vectors.values())
     left -= sum(len(text) for text in point.texts.values())
     left -= sum(8 * len(vector.indices) for vector in point.sparse.values())
     if left < 0:
-        raise _too_large(bytes_max)
+        raise too_large(bytes_max)
     return left
-
-
-def _too_large(bytes_max: int) -> LimitExceeded:
-    return LimitExceeded(
-        f"the reply would have more than {bytes_max} bytes",
-        hint="ask for fewer points, or without payload and vectors",
-    )

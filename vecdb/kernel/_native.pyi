@@ -34,6 +34,8 @@ def encode_hits(
     texts: bool,
     spaces: dict[int, str],
     sparse: list[int],
+    leg_ranks: NDArray[np.uint32] | None = None,
+    leg_scores: NDArray[np.float32] | None = None,
 ) -> tuple[bytes, int, list[int]]:
     """Return stored points as hits on the wire, how many, and the places of damaged records.
 
@@ -43,6 +45,8 @@ def encode_hits(
     that fails its checksum, whose lengths do not add up, or with a vector in no space of `spaces`
     (number to name) is left out, and so is None. payload, vectors and texts say which parts of a
     point are sent. sparse: numbers of the spaces whose cells are indices and values.
+    leg_ranks and leg_scores, (len(slots), legs) and given together: what each leg of a query said
+    of a hit; rank 0, and it is not among the hit's legs.
     """
 
 def quantize(vectors: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

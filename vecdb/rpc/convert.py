@@ -24,6 +24,9 @@ from vecdb.types import (
 
 # --- vectors
 
+_F4 = np.dtype(np.float32)
+"""Of the wire too: it is little-endian, and so are the machines that the kernel is built for."""
+
 
 def floats_bytes(floats: common_pb2.Floats) -> bytes:
     """Return hand-written floats in the one form that is stored."""
@@ -43,7 +46,7 @@ def vector_array(vector: common_pb2.Vector, field: str) -> F32:
         raise InvalidArgument(
             f"{field}: {len(raw)} bytes are no vector of float32", field=field, got=len(raw)
         )
-    return np.frombuffer(raw, "<f4").astype(np.float32, copy=False)
+    return np.frombuffer(raw, _F4)
 
 
 def sparse_vector(message: common_pb2.SparseVector) -> SparseVector:

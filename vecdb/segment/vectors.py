@@ -73,12 +73,14 @@ def mixed(vectors: F32, others: F32, metric: Metric) -> F32:
 def scores_and_distances(
     metric: Metric, kernel_scores: list[float]
 ) -> tuple[list[float], list[float]]:
-    """Return hits' scores (higher is better) and distances (lower is nearer)."""
+    """Return hits' scores (higher is better) and distances (lower is nearer). Best first."""
     if metric is Metric.EUCLID:
         distances = [max(-score, 0.0) ** 0.5 for score in kernel_scores]
         return [-distance for distance in distances], distances
     if metric is Metric.COSINE:
-        scores = [max(-1.0, min(1.0, score)) for score in kernel_scores]
+        scores = kernel_scores
+        if scores and not (scores[0] <= 1.0 and scores[-1] >= -1.0):  # by rounding
+            scores = [max(-1.0, min(1.0, score)) for score in scores]
         return scores, [1.0 - score for score in scores]
     # 0, not -0, at a score of 0.
     return kernel_scores, [0.0 - score for score in kernel_scores]

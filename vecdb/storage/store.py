@@ -20,7 +20,7 @@ from vecdb.errors import Corrupt, FormatTooNew, Unavailable
 from vecdb.storage import codec
 from vecdb.storage.codec import Change, NumberedSchema, RecordView, SegmentEntry, State, slot_key
 from vecdb.storage.environment import Environment, told_when_full
-from vecdb.types import Wanted
+from vecdb.types import F32, U32, Wanted
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +30,29 @@ _DATABASES = (b"meta", b"ids", b"points", b"tombstones", b"changes", b"requests"
 
 
 class Ranked(NamedTuple):
-    """Slots, best first, with the score and the distance of each."""
+    """Slots, best first, with the score and the distance of each.
+
+    leg_ranks and leg_scores: of several legs, arrays (slots, legs), see kernel.encode_hits.
+    """
 
     slots: list[int]
     scores: list[float]
     distances: list[float]
+    leg_ranks: U32 | None = None
+    leg_scores: F32 | None = None
+
+    def part(self, first: int, end: int | None = None) -> Ranked:
+        """Return those from first on, up to end."""
+        cut = slice(first, end)
+        if self.leg_ranks is None or self.leg_scores is None:
+            return Ranked(self.slots[cut], self.scores[cut], self.distances[cut])
+        return Ranked(
+            self.slots[cut],
+            self.scores[cut],
+            self.distances[cut],
+            self.leg_ranks[cut],
+            self.leg_scores[cut],
+        )
 
 
 class EncodedHits(NamedTuple):
@@ -103,35 +121,30 @@ class ReadTxn:
 
         No hit is begun past bytes_max bytes.
         """
-        slots, scores, distances = ranked
-        found = self._encode(slots[:k], scores, distances, k, bytes_max, wanted)
-        if found.damaged and len(slots) > k and len(found.hits) <= bytes_max:
+        first = ranked if len(ranked.slots) <= k else ranked.part(0, k)
+        found = self._encode(first, k, bytes_max, wanted)
+        if found.damaged and first is not ranked and len(found.hits) <= bytes_max:
             # Rare: only then is what stands behind the first k looked at.
-            found = self._encode(slots, scores, distances, k, bytes_max, wanted)
+            found = self._encode(ranked, k, bytes_max, wanted)
         return found
 
-    def _encode(
-        self,
-        slots: list[int],
-        scores: list[float],
-        distances: list[float],
-        k: int,
-        bytes_max: int,
-        wanted: Wanted,
-    ) -> EncodedHits:
+    def _encode(self, ranked: Ranked, k: int, bytes_max: int, wanted: Wanted) -> EncodedHits:
+        slots, scores, distances, leg_ranks, leg_scores = ranked
         get, db = self._txn.get, self._db[b"points"]
         schema = self._store.schema
         return EncodedHits(
             *kernel.encode_hits(
                 slots,
                 [get(key, db=db) for key in map(slot_key, slots)],
-                scores[: len(slots)],
-                distances[: len(slots)],
+                scores,
+                distances,
                 k,
                 bytes_max,
                 *wanted,
                 schema.names if wanted.vectors or wanted.texts else {},
                 schema.sparse_numbers if wanted.vectors else [],
+                leg_ranks,
+                leg_scores,
             )
         )
 

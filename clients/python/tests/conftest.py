@@ -54,6 +54,7 @@ class Server:
     write_bytes: list[int] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     queries: list[search_pb2.QueryRequest] = field(default_factory=list)
+    hit_legs: list[search_pb2.LegHit] = field(default_factory=list)
     embeds: list[int] = field(default_factory=list)
     applied: int = 0
     damaged: list[str] = field(default_factory=list)
@@ -301,6 +302,7 @@ class Search(search_pb2_grpc.SearchServicer):
                 payload=b"" if request.without_payload else point.payload,
                 version=1,
                 vectors=point.vectors if request.with_vectors else None,
+                legs=server.hit_legs,
             )
             for point in list(server.points.values())[: request.k]
         ]

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -36,13 +37,39 @@ class Bytes {
   Py_buffer view_{};
 };
 
+// What the legs of a query said of its hits: two arrays (hits, legs), or None twice.
+class Legs {
+ public:
+  Legs(nb::handle ranks, nb::handle scores, std::size_t hits) {
+    if (ranks.is_none() && scores.is_none()) return;
+    ranks_.emplace("leg_ranks", ranks, UINT32, 2);
+    scores_.emplace("leg_scores", scores, FLOAT32, 2);
+    count_ = ranks_->shape()[1];
+    ranks_->expect_shape({hits, count_});
+    scores_->expect_shape({hits, count_});
+  }
+
+  vecdb::HitLegs of(std::size_t hit) const {
+    if (!ranks_) return {};
+    return {ranks_->values<std::uint32_t>() + hit * count_, scores_->values<float>() + hit * count_,
+            count_};
+  }
+
+ private:
+  std::optional<Array> ranks_;
+  std::optional<Array> scores_;
+  std::size_t count_ = 0;
+};
+
 nb::tuple encode_hits(const nb::list& slots, const nb::list& records, const nb::list& scores,
                       const nb::list& distances, std::size_t k, std::size_t bytes_max, bool payload,
-                      bool vectors, bool texts, const nb::dict& spaces, const nb::list& sparse) {
+                      bool vectors, bool texts, const nb::dict& spaces, const nb::list& sparse,
+                      nb::handle leg_ranks, nb::handle leg_scores) {
   const std::size_t count = slots.size();
   if (records.size() != count || scores.size() != count || distances.size() != count) {
     throw nb::value_error("slots, records, scores and distances: expected equal lengths");
   }
+  const Legs legs(leg_ranks, leg_scores, count);
   vecdb::HitParts parts{payload, vectors, texts, {}};
   if (vectors || texts) {
     for (const auto& [number, name] : spaces) {
@@ -62,7 +89,8 @@ nb::tuple encode_hits(const nb::list& slots, const nb::list& records, const nb::
     const nb::handle record = records[i];
     if (!record.is_none() &&
         vecdb::append_hit(nb::cast<std::uint64_t>(slots[i]), Bytes(record).text(),
-                          nb::cast<float>(scores[i]), nb::cast<float>(distances[i]), parts, out)) {
+                          nb::cast<float>(scores[i]), nb::cast<float>(distances[i]), legs.of(i),
+                          parts, out)) {
       ++hits;
     } else {
       damaged.append(i);
@@ -96,7 +124,8 @@ void bind_query(nb::module_& module) {
   module.def("encode_hits", &encode_hits, nb::arg("slots"), nb::arg("records"), nb::arg("scores"),
              nb::arg("distances"), nb::arg("k"), nb::arg("bytes_max"), nb::arg("payload"),
              nb::arg("vectors"), nb::arg("texts"), nb::arg("spaces"),
-             nb::arg("sparse"),
+             nb::arg("sparse"), nb::arg("leg_ranks") = nb::none(),
+             nb::arg("leg_scores") = nb::none(),
              "Return stored points as hits on the wire, how many, and which records are damaged.");
 }
 

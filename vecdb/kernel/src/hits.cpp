@@ -22,6 +22,10 @@ constexpr char HIT_PAYLOAD = 4 << 3 | 2;
 constexpr char HIT_VERSION = 5 << 3 | 0;
 constexpr char HIT_VECTORS = 6 << 3 | 2;
 constexpr char HIT_TEXTS = 7 << 3 | 2;
+constexpr char HIT_LEGS = 8 << 3 | 2;
+constexpr char LEG_NUMBER = 1 << 3 | 0;
+constexpr char LEG_SCORE = 2 << 3 | 5;
+constexpr char LEG_RANK = 3 << 3 | 0;
 constexpr char MAP_KEY = 1 << 3 | 2;
 constexpr char MAP_VALUE = 2 << 3 | 2;
 constexpr char VECTOR_F32 = 1 << 3 | 2;
@@ -201,10 +205,32 @@ std::size_t put_cell(const HitParts& parts, const Cell& cell, const HitSpace& sp
   return size;
 }
 
+// Append what the legs said of a hit; only count its bytes when out is null.
+std::size_t put_legs(const HitLegs& legs, std::string* out) {
+  std::size_t size = 0;
+  for (std::size_t leg = 0; leg < legs.count; ++leg) {
+    if (legs.ranks[leg] == 0) continue;
+    std::size_t entry = 1 + varint_size(legs.ranks[leg]);
+    if (leg != 0) entry += 1 + varint_size(leg);
+    if (is_sent(legs.scores[leg])) entry += 5;
+    size += field_size(entry);
+    if (out == nullptr) continue;
+    put_length(*out, HIT_LEGS, entry);
+    if (leg != 0) {
+      out->push_back(LEG_NUMBER);
+      put_varint(*out, leg);
+    }
+    if (is_sent(legs.scores[leg])) put_float(*out, LEG_SCORE, legs.scores[leg]);
+    out->push_back(LEG_RANK);
+    put_varint(*out, legs.ranks[leg]);
+  }
+  return size;
+}
+
 }  // namespace
 
 bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float distance,
-                const HitParts& parts, std::string& out) {
+                const HitLegs& legs, const HitParts& parts, std::string& out) {
   if (!is_sealed(slot, sealed)) return false;
   const auto record =
       cut(sealed.substr(0, sealed.size() - SEAL_BYTES), parts.vectors || parts.texts);
@@ -221,6 +247,7 @@ bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float 
     if (space == nullptr || (space->sparse && cell.vector.size() % 8 != 0)) return false;
     size += put_cell(parts, cell, *space, nullptr);
   }
+  size += put_legs(legs, nullptr);
   put_length(out, RESPONSE_HIT, size);
   if (!record->id.empty()) put_bytes(out, HIT_ID, record->id);
   if (is_sent(score)) put_float(out, HIT_SCORE, score);
@@ -231,6 +258,7 @@ bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float 
     put_varint(out, record->version);
   }
   for (const Cell& cell : record->cells) put_cell(parts, cell, *space_of(parts, cell.space), &out);
+  put_legs(legs, &out);
   return true;
 }
 

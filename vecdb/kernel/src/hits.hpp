@@ -26,10 +26,17 @@ struct HitParts {
   std::vector<HitSpace> spaces;
 };
 
+// What each leg of a query said of one hit. ranks: from 1, 0 for a leg that did not find it.
+struct HitLegs {
+  const std::uint32_t* ranks = nullptr;
+  const float* scores = nullptr;
+  std::size_t count = 0;
+};
+
 // Append field 1 of a QueryResponse, a Hit, for the point that a sealed record of a slot holds.
 // Return false, with nothing appended, when the record fails its checksum or does not hold
 // together.
 bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float distance,
-                const HitParts& parts, std::string& out);
+                const HitLegs& legs, const HitParts& parts, std::string& out);
 
 }  // namespace vecdb

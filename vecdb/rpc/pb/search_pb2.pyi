@@ -14,10 +14,19 @@ class KeywordMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     KEYWORD_MODE_ANY: _ClassVar[KeywordMode]
     KEYWORD_MODE_ALL: _ClassVar[KeywordMode]
     KEYWORD_MODE_PHRASE: _ClassVar[KeywordMode]
+
+class Normalization(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NORMALIZATION_UNSPECIFIED: _ClassVar[Normalization]
+    NORMALIZATION_MIN_MAX: _ClassVar[Normalization]
+    NORMALIZATION_Z_SCORE: _ClassVar[Normalization]
 KEYWORD_MODE_UNSPECIFIED: KeywordMode
 KEYWORD_MODE_ANY: KeywordMode
 KEYWORD_MODE_ALL: KeywordMode
 KEYWORD_MODE_PHRASE: KeywordMode
+NORMALIZATION_UNSPECIFIED: Normalization
+NORMALIZATION_MIN_MAX: Normalization
+NORMALIZATION_Z_SCORE: Normalization
 
 class Near(_message.Message):
     __slots__ = ("vector", "space")
@@ -38,19 +47,45 @@ class Keyword(_message.Message):
     def __init__(self, text: _Optional[str] = ..., fields: _Optional[_Iterable[str]] = ..., mode: _Optional[_Union[KeywordMode, str]] = ...) -> None: ...
 
 class Leg(_message.Message):
-    __slots__ = ("near", "keyword", "ef", "exact")
+    __slots__ = ("near", "keyword", "ef", "exact", "k", "weight", "filter")
     NEAR_FIELD_NUMBER: _ClassVar[int]
     KEYWORD_FIELD_NUMBER: _ClassVar[int]
     EF_FIELD_NUMBER: _ClassVar[int]
     EXACT_FIELD_NUMBER: _ClassVar[int]
+    K_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     near: Near
     keyword: Keyword
     ef: int
     exact: bool
-    def __init__(self, near: _Optional[_Union[Near, _Mapping]] = ..., keyword: _Optional[_Union[Keyword, _Mapping]] = ..., ef: _Optional[int] = ..., exact: bool = ...) -> None: ...
+    k: int
+    weight: float
+    filter: _common_pb2.Filter
+    def __init__(self, near: _Optional[_Union[Near, _Mapping]] = ..., keyword: _Optional[_Union[Keyword, _Mapping]] = ..., ef: _Optional[int] = ..., exact: bool = ..., k: _Optional[int] = ..., weight: _Optional[float] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ...) -> None: ...
+
+class Rrf(_message.Message):
+    __slots__ = ("k",)
+    K_FIELD_NUMBER: _ClassVar[int]
+    k: int
+    def __init__(self, k: _Optional[int] = ...) -> None: ...
+
+class Weighted(_message.Message):
+    __slots__ = ("normalization",)
+    NORMALIZATION_FIELD_NUMBER: _ClassVar[int]
+    normalization: Normalization
+    def __init__(self, normalization: _Optional[_Union[Normalization, str]] = ...) -> None: ...
+
+class Fusion(_message.Message):
+    __slots__ = ("rrf", "weighted")
+    RRF_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTED_FIELD_NUMBER: _ClassVar[int]
+    rrf: Rrf
+    weighted: Weighted
+    def __init__(self, rrf: _Optional[_Union[Rrf, _Mapping]] = ..., weighted: _Optional[_Union[Weighted, _Mapping]] = ...) -> None: ...
 
 class QueryRequest(_message.Message):
-    __slots__ = ("collection", "legs", "k", "filter", "with_vectors", "with_texts", "without_payload", "min_commit_seq")
+    __slots__ = ("collection", "legs", "k", "filter", "with_vectors", "with_texts", "without_payload", "min_commit_seq", "fusion", "offset", "min_score")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     LEGS_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +94,9 @@ class QueryRequest(_message.Message):
     WITH_TEXTS_FIELD_NUMBER: _ClassVar[int]
     WITHOUT_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     MIN_COMMIT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    FUSION_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    MIN_SCORE_FIELD_NUMBER: _ClassVar[int]
     collection: str
     legs: _containers.RepeatedCompositeFieldContainer[Leg]
     k: int
@@ -67,10 +105,23 @@ class QueryRequest(_message.Message):
     with_texts: bool
     without_payload: bool
     min_commit_seq: int
-    def __init__(self, collection: _Optional[str] = ..., legs: _Optional[_Iterable[_Union[Leg, _Mapping]]] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ..., min_commit_seq: _Optional[int] = ...) -> None: ...
+    fusion: Fusion
+    offset: int
+    min_score: float
+    def __init__(self, collection: _Optional[str] = ..., legs: _Optional[_Iterable[_Union[Leg, _Mapping]]] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ..., min_commit_seq: _Optional[int] = ..., fusion: _Optional[_Union[Fusion, _Mapping]] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ...) -> None: ...
+
+class LegHit(_message.Message):
+    __slots__ = ("leg", "score", "rank")
+    LEG_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    leg: int
+    score: float
+    rank: int
+    def __init__(self, leg: _Optional[int] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("id", "score", "distance", "payload", "version", "vectors", "texts")
+    __slots__ = ("id", "score", "distance", "payload", "version", "vectors", "texts", "legs")
     class VectorsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +143,7 @@ class Hit(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     TEXTS_FIELD_NUMBER: _ClassVar[int]
+    LEGS_FIELD_NUMBER: _ClassVar[int]
     id: str
     score: float
     distance: float
@@ -99,7 +151,8 @@ class Hit(_message.Message):
     version: int
     vectors: _containers.MessageMap[str, _common_pb2.Vector]
     texts: _containers.ScalarMap[str, str]
-    def __init__(self, id: _Optional[str] = ..., score: _Optional[float] = ..., distance: _Optional[float] = ..., payload: _Optional[bytes] = ..., version: _Optional[int] = ..., vectors: _Optional[_Mapping[str, _common_pb2.Vector]] = ..., texts: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    legs: _containers.RepeatedCompositeFieldContainer[LegHit]
+    def __init__(self, id: _Optional[str] = ..., score: _Optional[float] = ..., distance: _Optional[float] = ..., payload: _Optional[bytes] = ..., version: _Optional[int] = ..., vectors: _Optional[_Mapping[str, _common_pb2.Vector]] = ..., texts: _Optional[_Mapping[str, str]] = ..., legs: _Optional[_Iterable[_Union[LegHit, _Mapping]]] = ...) -> None: ...
 
 class Timings(_message.Message):
     __slots__ = ("embed_us", "snapshot_us", "filter_us", "search_us", "fetch_us", "total_us")

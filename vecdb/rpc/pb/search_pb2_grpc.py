@@ -45,7 +45,8 @@ class SearchServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Query(self, request, context):
-        """The k points nearest to a vector, best first. When at least k points match, k come back.
+        """The k points nearest to a vector, or that fit some words best, or the best of several such legs,
+        best first. When at least k points match a leg near to a dense vector, k come back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

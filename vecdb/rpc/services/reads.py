@@ -16,13 +16,16 @@ SLICES_MAX = 1_024
 
 
 def checked_filter(
-    request: points_pb2.CountRequest
-    | points_pb2.ListPointsRequest
-    | points_pb2.AggregateRequest
-    | search_pb2.QueryRequest,
+    request: (
+        points_pb2.CountRequest
+        | points_pb2.ListPointsRequest
+        | points_pb2.AggregateRequest
+        | search_pb2.QueryRequest
+        | search_pb2.Leg
+    ),
     limits: LimitsConfig,
 ) -> Filter | None:
-    """Return the filter of a request, or None. Raises BadFilter, LimitExceeded."""
+    """Return the filter of a request or a leg, or None. Raises BadFilter, LimitExceeded."""
     if not request.HasField("filter"):
         return None
     chosen = filter_of(request.filter)

@@ -1,7 +1,8 @@
-"""Search: the nearest points."""
+"""Search: the nearest points, the best words, and both together."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import TypeAlias
@@ -9,14 +10,16 @@ from typing import TypeAlias
 import grpc
 
 from vecdb.collection.collection import Collection
+from vecdb.collection.search import Asked
 from vecdb.collection.snapshot import Snapshot
 from vecdb.config import LimitsConfig
 from vecdb.database import Database
 from vecdb.embed.encoder import Role
-from vecdb.errors import InvalidArgument, LimitExceeded, VecdbError
+from vecdb.errors import InvalidArgument, VecdbError
 from vecdb.metrics import Metrics
 from vecdb.query.keyword import check_words
 from vecdb.rpc.convert import sparse_vector, vector_array
+from vecdb.rpc.convert_query import check_query, fusion_of, leg_k, weights_of
 from vecdb.rpc.deadline import deadline_of
 from vecdb.rpc.dispatch import quick_when
 from vecdb.rpc.pb import common_pb2, search_pb2_grpc
@@ -44,7 +47,7 @@ def _is_plain(request: pb.QueryRequest) -> bool:
     if request.HasField("filter") or len(request.legs) != 1:
         return False
     leg = request.legs[0]
-    return not leg.exact and leg.near.vector.HasField("f32")
+    return not (leg.exact or leg.HasField("filter")) and leg.near.vector.HasField("f32")
 
 
 class SearchService(search_pb2_grpc.SearchServicer):
@@ -62,12 +65,11 @@ class SearchService(search_pb2_grpc.SearchServicer):
     def Query(self, request: pb.QueryRequest, context: grpc.ServicerContext) -> bytes:
         """Return the k points nearest to a vector: a QueryResponse, serialized."""
         started = time.perf_counter_ns()
-        leg, chosen = self._read(request)
         try:
-            result, timings = self._query(leg, chosen, request, context, started)
+            check_query(request, self._limits)
+            result, timings = self._query(request, context, started)
         except VecdbError as error:
-            fields = _FIELDS[str(leg.WhichOneof("kind"))]
-            error.field = fields.get(error.field, error.field)
+            error.field = _wire_field(error.field, request)
             raise
         reply = _encode(result, timings, started)
         check_reply(len(reply), self._limits)
@@ -75,29 +77,27 @@ class SearchService(search_pb2_grpc.SearchServicer):
         return reply
 
     def _query(
-        self,
-        leg: pb.Leg,
-        chosen: Filter | None,
-        request: pb.QueryRequest,
-        context: grpc.ServicerContext,
-        started: int,
+        self, request: pb.QueryRequest, context: grpc.ServicerContext, started: int
     ) -> tuple[QueryResult, dict[str, int]]:
         """Return what was found, and the microseconds of each stage."""
+        chosen = checked_filter(request, self._limits)
         wanted = wanted_of(request)
+        min_score = request.min_score if request.HasField("min_score") else None
+        fused = (fusion_of(request), weights_of(request)) if len(request.legs) > 1 else ()
         with self._database.collection(request.collection) as collection:
-            ask = self._near if leg.HasField("near") else self._keyword
-            query_of = ask(leg, request.k, chosen, collection, context)
+            asks = self._asks(request, chosen, collection, context)
             embedded = time.perf_counter_ns()
             with collection.snapshot(deadline_of(context)) as snapshot:
                 snapshotted = time.perf_counter_ns()
                 snapshot.require_seq(request.min_commit_seq)
-                query = query_of(snapshot)
-                scale = 1.0
-                if isinstance(query, Query):
-                    scale = collection.recall.scale(query.space)
-                result = snapshot.query(query, wanted, self._limits.message_bytes, scale)
-            if isinstance(query, Query):
-                collection.recall.saw(query)
+                queries = [ask(snapshot) for ask in asks]
+                asked = Asked(queries, request.k, chosen, request.offset, min_score, *fused)
+                scale = collection.recall.scale
+                result = snapshot.query(asked, wanted, self._limits.message_bytes, scale)
+            for query in queries:
+                # One that two filters narrow is not kept: it would be judged by one of them.
+                if isinstance(query, Query) and (chosen is None or query.filter is chosen):
+                    collection.recall.saw(query)
         timings = {
             "embed": (embedded - started) // 1000,
             "snapshot": (snapshotted - embedded) // 1000,
@@ -105,32 +105,29 @@ class SearchService(search_pb2_grpc.SearchServicer):
         }
         return result, timings
 
-    def _read(self, request: pb.QueryRequest) -> tuple[pb.Leg, Filter | None]:
-        if len(request.legs) != 1 or request.legs[0].WhichOneof("kind") is None:
-            raise InvalidArgument(
-                f"expected exactly one leg, near or keyword; got {len(request.legs)} legs",
-                field="legs",
-            )
-        if request.k < 1:
-            raise InvalidArgument(
-                f"k is {request.k}, expected 1 to {self._limits.k}", field="k", got=request.k
-            )
-        if request.k > self._limits.k:
-            raise LimitExceeded(
-                f"k is {request.k}, the limit is {self._limits.k}",
-                field="k",
-                hint="raise limits.k, or page through the points with List",
-            )
-        if request.legs[0].ef > self._limits.ef:
-            raise LimitExceeded(
-                f"ef is {request.legs[0].ef}, the limit is {self._limits.ef}",
-                field="legs[0].ef",
-                hint="raise limits.ef, or ask for exact",
-            )
-        return request.legs[0], checked_filter(request, self._limits)
+    def _asks(
+        self,
+        request: pb.QueryRequest,
+        chosen: Filter | None,
+        collection: Collection,
+        context: grpc.ServicerContext,
+    ) -> list[Ask]:
+        """Return what to ask for each leg. chosen: the filter of all."""
+        asks: list[Ask] = []
+        for at, leg in enumerate(request.legs):
+            try:
+                own = checked_filter(leg, self._limits)
+                kind = self._near if leg.HasField("near") else self._keyword
+                k = leg_k(leg, request, self._limits)
+                asks.append(kind(at, leg, k, chosen if own is None else own, collection, context))
+            except VecdbError as error:
+                error.field = _leg_field(error.field, at)
+                raise
+        return asks
 
     def _near(
         self,
+        at: int,
         leg: pb.Leg,
         k: int,
         chosen: Filter | None,
@@ -139,31 +136,35 @@ class SearchService(search_pb2_grpc.SearchServicer):
     ) -> Ask:
         """Return what to ask for the points near to a vector, which may be a stored point's."""
         near, schema = leg.near, collection.schema
-        if near.space not in (space.name for space in schema.all_spaces):
+        space = schema.space(near.space)
+        if space is None and schema.sparse_space(near.space) is None:
             raise unknown_space(near.space, schema, "space")
         kind = near.vector.WhichOneof("kind")
         vector: F32 | SparseVector | None = None
-        if kind == "sparse" and schema.sparse_space(near.space) is not None:
+        if kind == "sparse" and space is None:
             sent = sparse_vector(near.vector.sparse)
             vector = checked_sparse(sent, near.space, self._limits, "vector")
         elif kind != "point":
-            space = schema.space(near.space)
             if kind == "sparse" or space is None:
                 raise unknown_space(near.space, schema, "vector", sparse=kind == "sparse")
-            vector = self._dense(near.vector, space, context)
+            vector = self._dense(at, near.vector, space, context)
 
         def ask(snapshot: Snapshot) -> Query | SparseQuery:
             found = vector
             if found is None:  # that of a stored point
-                found = snapshot.vector_of(near.vector.point, near.space)
+                found = snapshot.vector_of(
+                    near.vector.point, near.space, f"legs[{at}].near.vector.point"
+                )
             if isinstance(found, SparseVector):
                 return SparseQuery(found, k, near.space, chosen)
             return Query(found, k, near.space, chosen, leg.ef, leg.exact)
 
         return ask
 
-    def _dense(self, vector: common_pb2.Vector, space: Space, context: grpc.ServicerContext) -> F32:
-        field = "legs[0].near.vector"
+    def _dense(
+        self, at: int, vector: common_pb2.Vector, space: Space, context: grpc.ServicerContext
+    ) -> F32:
+        field = f"legs[{at}].near.vector"
         if vector.WhichOneof("kind") != "text":
             return vector_array(vector, field)
         if not vector.text:
@@ -174,6 +175,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
 
     def _keyword(
         self,
+        at: int,
         leg: pb.Leg,
         k: int,
         chosen: Filter | None,
@@ -198,16 +200,31 @@ MATCHES = {
     pb.KEYWORD_MODE_PHRASE: Match.PHRASE,
 }
 
-# The path of the request's field that an error of the rooms below is about.
+# The path within a leg of the field that an error of the rooms below is about.
 _FIELDS = {
     "near": {
-        "vector": "legs[0].near.vector",
-        "point": "legs[0].near.vector.point",
-        "texts[0]": "legs[0].near.vector.text",
-        "space": "legs[0].near.space",
+        "vector": "near.vector",
+        "texts[0]": "near.vector.text",
+        "space": "near.space",
     },
-    "keyword": {name: f"legs[0].keyword.{name}" for name in ("text", "fields", "mode")},
+    "keyword": {name: f"keyword.{name}" for name in ("text", "fields", "mode")},
 }
+_OF_LEG = re.compile(r"legs\[(\d+)\]\.(\w+(?:\[0\])?)")
+
+
+def _leg_field(field: str, at: int) -> str:
+    """Return the field of an error about a leg as Searcher gives it."""
+    return field if not field or field.startswith("legs[") else f"legs[{at}].{field}"
+
+
+def _wire_field(field: str, request: pb.QueryRequest) -> str:
+    """Return the path of a request's field; field: with a leg's as the rooms below name them."""
+    found = _OF_LEG.fullmatch(field)
+    if found is None:
+        return field
+    kind = request.legs[int(found[1])].WhichOneof("kind")
+    known = _FIELDS.get(str(kind), {})
+    return f"legs[{found[1]}].{known.get(found[2], found[2])}"
 
 
 def _encode(result: QueryResult, timings: dict[str, int], started: int) -> bytes:

@@ -6,6 +6,18 @@ Start at `Client`; `F` makes filters; `VecdbError` is the root of what can go wr
 from vecdb_client.aggregates import Aggregates, FacetCount, Facets, NumberStats, TimeStats
 from vecdb_client.client import Client
 from vecdb_client.collection import Collection
+from vecdb_client.descriptions import (
+    BuildStats,
+    CollectionInfo,
+    CollectionStats,
+    Embedding,
+    Embeddings,
+    ModelInfo,
+    RecallEstimate,
+    RecallReport,
+    SegmentStats,
+    Truncated,
+)
 from vecdb_client.errors import (
     AlreadyExists,
     Cancelled,
@@ -29,33 +41,25 @@ from vecdb_client.errors import (
     WriteFailed,
 )
 from vecdb_client.filters import F, Filter
+from vecdb_client.legs import Fusion, Keyword, Leg, Near, Rrf, Weighted
 from vecdb_client.retry import NO_RETRIES, RETRIES, Retries
 from vecdb_client.types import (
-    BuildStats,
     Changes,
-    CollectionInfo,
-    CollectionStats,
     Delete,
-    Embedding,
-    Embeddings,
     GetResult,
     Hit,
     ItemFailure,
-    ModelInfo,
+    LegHit,
     Page,
     Patch,
     Point,
     PointId,
-    RecallEstimate,
-    RecallReport,
     SearchResult,
-    SegmentStats,
     Space,
     SparseSpace,
     StoredPoint,
     TextField,
     Timings,
-    Truncated,
     TruncatedText,
     WriteReport,
 )
@@ -86,12 +90,17 @@ __all__ = [
     "FailedPrecondition",
     "FieldViolation",
     "Filter",
+    "Fusion",
     "GetResult",
     "Hit",
     "Internal",
     "InvalidArgument",
     "ItemFailure",
+    "Keyword",
+    "Leg",
+    "LegHit",
     "ModelInfo",
+    "Near",
     "NotFound",
     "NumberStats",
     "OutOfRange",
@@ -105,6 +114,7 @@ __all__ = [
     "RecallReport",
     "ResourceExhausted",
     "Retries",
+    "Rrf",
     "SearchResult",
     "SegmentStats",
     "Space",
@@ -121,6 +131,7 @@ __all__ = [
     "Unavailable",
     "Unimplemented",
     "VecdbError",
+    "Weighted",
     "WriteFailed",
     "WriteReport",
     "__version__",

@@ -9,6 +9,7 @@ from typing import Final, Self
 
 from vecdb_client import health, replies, requests
 from vecdb_client.collection import Collection
+from vecdb_client.descriptions import CollectionInfo, Embeddings, ModelInfo, Truncated
 from vecdb_client.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -34,17 +35,7 @@ from vecdb_client.protocol import (
 from vecdb_client.retry import RETRIES, Retries
 from vecdb_client.status import over_limit
 from vecdb_client.transport import Transport
-from vecdb_client.types import (
-    CollectionInfo,
-    Embeddings,
-    Metric,
-    ModelInfo,
-    Role,
-    Space,
-    SparseSpace,
-    TextField,
-    Truncated,
-)
+from vecdb_client.types import Metric, Role, Space, SparseSpace, TextField
 
 MESSAGE_BYTES_DEFAULT: Final = 64 << 20
 MESSAGE_BYTES_MIN: Final = 64 << 10

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from vecdb_client import replies, requests
+from vecdb_client.descriptions import CollectionInfo, CollectionStats, RecallReport
 from vecdb_client.filters import Filter
+from vecdb_client.legs import Fusion, Leg, asked_legs
 from vecdb_client.protocol import (
     COMPACT,
     ESTIMATE_RECALL,
@@ -16,14 +18,7 @@ from vecdb_client.protocol import (
 )
 from vecdb_client.reads import PointReads
 from vecdb_client.transport import Transport
-from vecdb_client.types import (
-    CollectionInfo,
-    CollectionStats,
-    Match,
-    PointId,
-    RecallReport,
-    SearchResult,
-)
+from vecdb_client.types import Match, PointId, SearchResult
 from vecdb_client.vectors import Numbers, SparseLike
 from vecdb_client.writes import Writes
 
@@ -102,6 +97,11 @@ class Collection(PointReads, Writes):
         min_commit_seq: int = 0,
         ef: int | None = None,
         exact: bool = False,
+        hybrid: bool = False,
+        legs: Sequence[Leg] | None = None,
+        fusion: Fusion | None = None,
+        offset: int = 0,
+        min_score: float | None = None,
         timeout_s: float | None = None,
     ) -> SearchResult:
         """Return the k points nearest to the query, best first: all that match, when fewer do.
@@ -113,24 +113,35 @@ class Collection(PointReads, Writes):
         min_commit_seq: answer from a state at least this new, a write report's commit_seq.
         ef: points that a walk over a graph keeps in sight; None for what the space's target_recall
         needs. exact: judge every point instead, which finds the true neighbours.
+        hybrid: search by vector and by words, and fuse both: the query is a text for both, or
+        numbers and `keyword` the words. legs: in place of all that, any number of Near and Keyword,
+        each with k, weight and filter of its own. fusion: of several legs, Rrf() where not given.
+        offset: hits to skip. min_score: only hits of at least this score, the fused one of several.
         Raises NotFound, InvalidArgument (DIMENSION_MISMATCH, BAD_FILTER ...), FailedPrecondition
         (NO_MODEL).
         """
         request = requests.query_request(
             self.name,
-            query,
-            keyword=keyword,
-            match=match,
-            fields=fields,
-            sparse=sparse,
+            asked_legs(
+                query,
+                keyword=keyword,
+                match=match,
+                fields=fields,
+                sparse=sparse,
+                space=space,
+                ef=ef,
+                exact=exact,
+                hybrid=hybrid,
+                legs=legs,
+            ),
             k=k,
-            space=space,
             filter=filter,
             with_vectors=with_vectors,
             with_texts=with_texts,
             with_payload=with_payload,
             min_commit_seq=min_commit_seq,
-            ef=ef,
-            exact=exact,
+            fusion=fusion,
+            offset=offset,
+            min_score=min_score,
         )
         return replies.search_result(self._transport.call(QUERY, request, timeout_s=timeout_s))

@@ -8,6 +8,16 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, cast
 
+from vecdb_client.descriptions import (
+    BuildStats,
+    CollectionInfo,
+    CollectionStats,
+    Embedding,
+    ModelInfo,
+    RecallEstimate,
+    RecallReport,
+    SegmentStats,
+)
 from vecdb_client.payloads import payload_of
 from vecdb_client.pb import (
     admin_pb2,
@@ -19,19 +29,12 @@ from vecdb_client.pb import (
 )
 from vecdb_client.requests import METRICS
 from vecdb_client.types import (
-    BuildStats,
     Changes,
-    CollectionInfo,
-    CollectionStats,
-    Embedding,
     Hit,
+    LegHit,
     Metric,
-    ModelInfo,
     Page,
-    RecallEstimate,
-    RecallReport,
     SearchResult,
-    SegmentStats,
     Space,
     SparseSpace,
     StoredPoint,
@@ -167,6 +170,7 @@ def search_result(reply: search_pb2.QueryResponse) -> SearchResult:
                 _sparse(hit.vectors),
                 hit.score,
                 hit.distance,
+                tuple([LegHit(leg.leg, leg.score, leg.rank) for leg in hit.legs]),
             )
             for hit in reply.hits
         ),

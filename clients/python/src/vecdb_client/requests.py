@@ -6,15 +6,16 @@ limits and names are the server's to judge.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, cast
 
 from vecdb_client.errors import InvalidArgument
 from vecdb_client.filters import Filter, filter_message
+from vecdb_client.legs import Fusion, Keyword, Leg, Near, Rrf, Weighted
 from vecdb_client.payloads import Payload, payload_bytes
 from vecdb_client.pb import collections_pb2, models_pb2, points_pb2, search_pb2
-from vecdb_client.types import Match, Metric, PointId, Role, Space, SparseSpace, TextField
-from vecdb_client.vectors import Numbers, SparseLike, f32_bytes, sparse_of
+from vecdb_client.types import Metric, PointId, Role, Space, SparseSpace, TextField
+from vecdb_client.vectors import Numbers, f32_bytes, sparse_of
 
 METRICS: Final[dict[str, collections_pb2.Metric]] = {
     "cosine": collections_pb2.METRIC_COSINE,
@@ -29,6 +30,10 @@ _MODES: Final[dict[str, search_pb2.KeywordMode]] = {
     "any": search_pb2.KEYWORD_MODE_ANY,
     "all": search_pb2.KEYWORD_MODE_ALL,
     "phrase": search_pb2.KEYWORD_MODE_PHRASE,
+}
+_NORMALIZATIONS: Final[dict[str, search_pb2.Normalization]] = {
+    "min_max": search_pb2.NORMALIZATION_MIN_MAX,
+    "z_score": search_pb2.NORMALIZATION_Z_SCORE,
 }
 _UINT32_MAX: Final = (1 << 32) - 1
 
@@ -214,25 +219,19 @@ def watch_request(
 
 def query_request(
     collection: str,
-    query: Numbers | str | PointId | None,
+    legs: Sequence[Leg],
     *,
-    keyword: str | None = None,
-    match: Match = "any",
-    fields: Iterable[str] = (),
-    sparse: SparseLike | None = None,
     k: int,
-    space: str,
     filter: Filter | None,
     with_vectors: bool,
     with_texts: bool,
     with_payload: bool,
     min_commit_seq: int,
-    ef: int | None = None,
-    exact: bool = False,
+    fusion: Fusion | None = None,
+    offset: int = 0,
+    min_score: float | None = None,
 ) -> search_pb2.QueryRequest:
-    """Return the request for the k points nearest to a vector, or that fit a keyword's words."""
-    if sum(given is not None for given in (query, keyword, sparse)) != 1:
-        raise InvalidArgument("search takes one of query, keyword and sparse")
+    """Return the request for the k points that one leg finds, or several of them fused."""
     request = search_pb2.QueryRequest(
         collection=collection,
         k=_count(k, "k"),
@@ -242,37 +241,63 @@ def query_request(
         without_payload=not with_payload,
         min_commit_seq=min_commit_seq,
     )
-    if keyword is not None:
-        _fill_keyword(request.legs.add().keyword, keyword, match, fields)
-        return request
-    leg = request.legs.add(exact=exact)
-    if ef is not None:
-        leg.ef = _count(ef, "ef")
-    near = leg.near
-    near.space = space
-    if sparse is not None:
-        asked = sparse_of(sparse)
-        if asked is None:
-            raise InvalidArgument(
-                "sparse is a dict of index to value, or indices and values", reason="BAD_VECTOR"
-            )
-        near.vector.sparse.indices.extend(asked.indices)
-        near.vector.sparse.values.extend(asked.values)
-    elif isinstance(query, str):
-        near.vector.text = checked_text(query, "a query")
-    elif isinstance(query, PointId):
-        near.vector.point = checked_text(query.id, "a point id")
-    else:
-        near.vector.f32 = f32_bytes(cast(Numbers, query))
+    for leg in legs:
+        _fill_leg(request.legs.add(), leg)
+    if fusion is not None:
+        _fill_fusion(request.fusion, fusion)
+    if offset != 0:
+        request.offset = _count(offset, "offset")
+    if min_score is not None:
+        request.min_score = _number(min_score, "min_score")
     return request
 
 
-def _fill_keyword(leg: search_pb2.Keyword, text: str, match: Match, fields: Iterable[str]) -> None:
-    if match not in _MODES:
-        raise InvalidArgument(f"match is one of {', '.join(_MODES)}; got {match!r}")
-    leg.text = checked_text(text, "a keyword query")
-    leg.fields.extend(text_list(fields, "a field"))
-    leg.mode = _MODES[match]
+def _fill_leg(message: search_pb2.Leg, leg: Leg) -> None:
+    if isinstance(leg, Near):
+        message.exact = leg.exact
+        if leg.ef is not None:
+            message.ef = _count(leg.ef, "ef")
+        _fill_near(message.near, leg)
+    elif isinstance(leg, Keyword):
+        if leg.match not in _MODES:
+            raise InvalidArgument(f"match is one of {', '.join(_MODES)}; got {leg.match!r}")
+        message.keyword.text = checked_text(leg.text, "a keyword query")
+        message.keyword.fields.extend(text_list(leg.fields, "a field"))
+        message.keyword.mode = _MODES[leg.match]
+    else:
+        raise InvalidArgument(f"a leg is Near(...) or Keyword(...), got {leg!r}")
+    if leg.k is not None:
+        message.k = _count(leg.k, "k of a leg")
+    if leg.weight is not None:
+        message.weight = _number(leg.weight, "a weight")
+    chosen = filter_message(leg.filter)
+    if chosen is not None:
+        message.filter.CopyFrom(chosen)
+
+
+def _fill_near(near: search_pb2.Near, leg: Near) -> None:
+    query = leg.query
+    near.space = leg.space
+    if isinstance(query, str):
+        near.vector.text = checked_text(query, "a query")
+    elif isinstance(query, PointId):
+        near.vector.point = checked_text(query.id, "a point id")
+    elif (sparse := sparse_of(query)) is not None:
+        near.vector.sparse.indices.extend(sparse.indices)
+        near.vector.sparse.values.extend(sparse.values)
+    else:
+        near.vector.f32 = f32_bytes(cast(Numbers, query))
+
+
+def _fill_fusion(message: search_pb2.Fusion, fusion: Fusion) -> None:
+    if isinstance(fusion, Rrf):
+        message.rrf.k = _count(fusion.k, "k of Rrf")
+    elif isinstance(fusion, Weighted) and fusion.normalization in _NORMALIZATIONS:
+        message.weighted.normalization = _NORMALIZATIONS[fusion.normalization]
+    else:
+        raise InvalidArgument(
+            f"fusion is Rrf(k=...) or Weighted, by {' or '.join(_NORMALIZATIONS)}; got {fusion!r}"
+        )
 
 
 def embed_request(texts: list[str], model: str, role: Role) -> models_pb2.EmbedRequest:
@@ -308,3 +333,11 @@ def _count(value: int, what: str) -> int:
     if plain is None or isinstance(value, bool) or not 1 <= value <= _UINT32_MAX:
         raise InvalidArgument(f"{what} is a whole number from 1, got {value!r}")
     return int(plain())
+
+
+def _number(value: float, what: str) -> float:
+    """Return the number. Raises InvalidArgument when it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidArgument(f"{what} is a number, got {value!r}") from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Literal, TypeAlias, overload
 
 from vecdb_client.payloads import Payload, payload_of
@@ -175,10 +174,23 @@ class StoredPoint:
         return f"id={self.id!r}, payload={self.payload!r}, version={self.version}"
 
 
-class Hit(StoredPoint):
-    """A point that a search found. score: higher is better; distance: lower is nearer."""
+@dataclass(frozen=True, slots=True)
+class LegHit:
+    """What one leg of several said of a hit. leg: its position. rank: in the leg's list, from 1."""
 
-    __slots__ = ("distance", "score")
+    leg: int
+    score: float
+    rank: int
+
+
+class Hit(StoredPoint):
+    """A point that a search found. score: higher is better; distance: lower is nearer.
+
+    legs: of a search with several, those that found the point; score is then the fused one, and
+    distance 0.
+    """
+
+    __slots__ = ("distance", "legs", "score")
 
     def __init__(
         self,
@@ -190,10 +202,12 @@ class Hit(StoredPoint):
         sparse: Mapping[str, Sparse],
         score: float,
         distance: float,
+        legs: tuple[LegHit, ...] = (),
     ) -> None:
         super().__init__(id, payload_bytes, version, vectors, texts, sparse)
         self.score = score
         self.distance = distance
+        self.legs = legs
 
     def _shown(self) -> str:
         return f"{super()._shown()}, score={self.score:.6g}, distance={self.distance:.6g}"
@@ -327,151 +341,3 @@ class WriteReport:
     def total(self) -> int:
         """Items that have an answer."""
         return self.written + len(self.failures)
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionInfo:
-    """A collection as the server describes it. A quarantined one answers DataLoss.
-
-    metadata: the JSON object that was given with it, {} for none. aliases: its other names.
-    """
-
-    name: str
-    spaces: dict[str, Space | SparseSpace]
-    created_at: datetime
-    quarantined: bool
-    quarantine_reason: str
-    text_fields: tuple[TextField, ...] = ()
-    metadata: dict[str, Any] = field(default_factory=dict)
-    aliases: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Truncated:
-    """What a truncation removed: so many points, at a commit_seq for min_commit_seq of searches."""
-
-    points: int
-    commit_seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentStats:
-    """One segment. Its slots are first_slot to end_slot, the end not included.
-
-    dead: rows deleted or replaced since. quarantined: why its files are not used, or "". graph:
-    whether it is searched by a graph.
-    """
-
-    number: int
-    first_slot: int
-    end_slot: int
-    rows: int
-    dead: int
-    bytes: int
-    quarantined: str
-    graph: bool
-
-
-@dataclass(frozen=True, slots=True)
-class BuildStats:
-    """A segment being built. phase: "read", "insert" or "refine"; done and total: its rows."""
-
-    number: int
-    phase: str
-    done: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionStats:
-    """Sizes and state. tail_points: not yet in a segment, searched in memory.
-
-    compacting: a compaction that was asked for is still to be done. upkeep_error: why the last
-    build or check of segments failed, or "".
-    """
-
-    points: int
-    applied_seq: int
-    tail_points: int
-    segments: list[SegmentStats]
-    store_bytes: int
-    map_bytes: int
-    builds: list[BuildStats]
-    compacting: bool
-    upkeep_error: str
-
-
-@dataclass(frozen=True, slots=True)
-class RecallEstimate:
-    """The share of the true k nearest that searches found, with 95 % bounds.
-
-    ef: points that walks kept in sight; 0 where every point was judged. search_us: median.
-    """
-
-    ef: int
-    recall: float
-    low: float
-    high: float
-    search_us: int
-
-
-@dataclass(frozen=True, slots=True)
-class RecallReport:
-    """The recall of searches as they are now, and with each ef that was asked for.
-
-    samples: queries that were compared, of which live_samples were asked by clients lately.
-    """
-
-    now: RecallEstimate
-    by_ef: list[RecallEstimate]
-    target_recall: float
-    live_samples: int
-    samples: int
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """A model that the operator configured. reason: why it is not ready, or "".
-
-    max_tokens: what the model reads of a text.
-    """
-
-    name: str
-    dim: int
-    metric: Metric | None
-    max_tokens: int
-    fingerprint: str
-    ready: bool
-    reason: str
-    license: str
-
-
-@dataclass(frozen=True, slots=True)
-class Embedding:
-    """A text's vector, array('f') of (dim,). truncated: the text was longer than the model reads.
-
-    tokens: of the text after the cut, special tokens included.
-    """
-
-    vector: array[float]
-    tokens: int
-    truncated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Embeddings(Sequence[Embedding]):
-    """One embedding per text, in their order, and the model that made them."""
-
-    model: str
-    fingerprint: str
-    embeddings: tuple[Embedding, ...]
-
-    @overload
-    def __getitem__(self, index: int) -> Embedding: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Embedding, ...]: ...
-    def __getitem__(self, index: int | slice) -> Embedding | tuple[Embedding, ...]:
-        return self.embeddings[index]
-
-    def __len__(self) -> int:
-        return len(self.embeddings)

@@ -1,0 +1,110 @@
+"""The legs of a search, near to a vector or by words, and how several are fused. Data only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, cast
+
+from vecdb_client.errors import InvalidArgument
+from vecdb_client.filters import Filter
+from vecdb_client.types import Match, PointId
+from vecdb_client.vectors import Numbers, SparseLike, VectorLike, sparse_of
+
+Normalization: TypeAlias = Literal["min_max", "z_score"]
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A leg: near to numbers (dim,), a text that the space's model encodes, or a stored point.
+
+    Or to a sparse vector, where the space is sparse: a dict of index to value, or a Sparse.
+    k: how many of its best enter the fusion; None for 100, more where the hits asked for need it.
+    weight: of several legs; None for 1. filter: beside the search's. ef and exact: as for search().
+    """
+
+    query: VectorLike | PointId
+    space: str = ""
+    k: int | None = None
+    weight: float | None = None
+    filter: Filter | None = None
+    ef: int | None = None
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Keyword:
+    """A leg: the points whose texts fit some words best. fields: paths; none for all.
+
+    match: any of the words, all, or all side by side. k, weight, filter: as of Near.
+    """
+
+    text: str
+    fields: Iterable[str] = ()
+    match: Match = "any"
+    k: int | None = None
+    weight: float | None = None
+    filter: Filter | None = None
+
+
+Leg: TypeAlias = Near | Keyword
+
+
+@dataclass(frozen=True, slots=True)
+class Rrf:
+    """Reciprocal rank fusion: the sum over legs of weight / (k + rank), ranks from 1."""
+
+    k: int = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """The sum over legs of weight * score, the scores of each leg made comparable first.
+
+    "min_max": from 0 to 1, 0 for what a leg did not find. "z_score": in standard deviations from
+    their mean, -3 or less for what a leg did not find.
+    """
+
+    normalization: Normalization = "min_max"
+
+
+Fusion: TypeAlias = Rrf | Weighted
+
+
+def asked_legs(
+    query: Numbers | str | PointId | None,
+    *,
+    keyword: str | None,
+    match: Match,
+    fields: Iterable[str],
+    sparse: SparseLike | None,
+    space: str,
+    ef: int | None,
+    exact: bool,
+    hybrid: bool,
+    legs: Sequence[Leg] | None,
+) -> Sequence[Leg]:
+    """Return the legs that the arguments of a search mean. Raises InvalidArgument."""
+    if legs is not None:
+        others = (query, keyword, sparse, ef) != (None,) * 4 or fields or match != "any"
+        if others or space or exact or hybrid:
+            raise InvalidArgument("legs say all themselves: query, keyword, space ... go into them")
+        if not legs:
+            raise InvalidArgument("legs holds at least one Near(...) or Keyword(...)")
+        return legs
+    if hybrid:
+        words = keyword if keyword is not None else query
+        if query is None or sparse is not None or not isinstance(words, str):
+            raise InvalidArgument(
+                "hybrid takes a query that is a text, or numbers and a keyword beside them"
+            )
+        return [Near(query, space, ef=ef, exact=exact), Keyword(words, fields, match)]
+    if sum(given is not None for given in (query, keyword, sparse)) != 1:
+        raise InvalidArgument("search takes one of query, keyword and sparse")
+    if keyword is not None:
+        return [Keyword(keyword, fields, match)]
+    if sparse is not None and sparse_of(sparse) is None:
+        raise InvalidArgument(
+            "sparse is a dict of index to value, or indices and values", reason="BAD_VECTOR"
+        )
+    return [Near(cast(Numbers, query if sparse is None else sparse), space, ef=ef, exact=exact)]

@@ -1,0 +1,266 @@
+"""One query of a snapshot: its legs are searched, several of them fused, and the hits fetched."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from vecdb import kernel
+from vecdb.errors import Corrupt, DeadlineExceeded, LimitExceeded, VecdbError
+from vecdb.query.fusion import Fusion, LegHits, Rrf, fused
+from vecdb.query.keyword import best_matches, sought
+from vecdb.query.search import Candidates, Nearest, nearest
+from vecdb.query.sparse import nearest_sparse
+from vecdb.segment.vectors import Effort, scores_and_distances
+from vecdb.storage.store import Ranked, ReadTxn
+from vecdb.types import (
+    F32,
+    AnyQuery,
+    Filter,
+    KeywordQuery,
+    Metric,
+    Query,
+    QueryResult,
+    Schema,
+    Space,
+    SparseQuery,
+    Wanted,
+)
+from vecdb.write.prepare import check_vector, unknown_space
+from vecdb.write.sparse import LENGTH_MAX
+
+SPARE = 8
+"""Candidates past k and the damaged records met, so that those cost nobody else's place."""
+
+ID_ALONE = Wanted(payload=False)
+
+NOTHING = Nearest([], [], [], 0)
+NO_EFFORT = Effort()
+
+Search: TypeAlias = Callable[[Sequence[Candidates], int], Nearest]
+"""From candidates and k to the best."""
+CandidatesOf: TypeAlias = Callable[[Filter | None, Sequence[Candidates] | None], list[Candidates]]
+"""From a filter to the rows that match it: of some candidates, or of all there are."""
+Scale: TypeAlias = Callable[[str], float]
+"""By how much more than was measured the queries of a space need as ef."""
+
+
+class Asked(NamedTuple):
+    """What is asked of a snapshot: hits offset to offset + k of what the legs find.
+
+    legs: each with its own k, which of one leg is offset + k. filter: of all legs; that of a leg
+    narrows it further, unless it is the same object. min_score: of hits, the fused one where there
+    are several legs. fusion and weights, one a leg: of several.
+    """
+
+    legs: Sequence[AnyQuery]
+    k: int
+    filter: Filter | None = None
+    offset: int = 0
+    min_score: float | None = None
+    fusion: Fusion = Rrf()
+    weights: Sequence[float] = ()
+
+    @classmethod
+    def one(cls, query: AnyQuery) -> Asked:
+        """Return what a query by itself asks for."""
+        return cls((query,), query.k, query.filter)
+
+
+@dataclass(slots=True)
+class _Leg:
+    """A leg about to be searched. found: by the last search."""
+
+    query: AnyQuery
+    search: Search
+    metric: Metric
+    candidates: Sequence[Candidates]
+    found: Nearest = NOTHING
+
+    @property
+    def ranked(self) -> Ranked:
+        """What was found, with scores and distances."""
+        found = self.found
+        return Ranked(found.slots, *scores_and_distances(self.metric, found.scores))
+
+
+class Searcher:
+    """Answers queries within a snapshot's block."""
+
+    def __init__(
+        self, txn: ReadTxn, schema: Schema, candidates_of: CandidatesOf, deadline: float
+    ) -> None:
+        self._txn = txn
+        self._schema = schema
+        self._candidates_of = candidates_of
+        self._deadline = deadline
+
+    def answer(self, asked: Asked, wanted: Wanted, bytes_max: int, scale: Scale) -> QueryResult:
+        """Return the hits. Raises InvalidArgument, DeadlineExceeded.
+
+        Raises LimitExceeded once the hits have more than bytes_max bytes. The field of an error
+        about a leg begins ``legs[n].``.
+        """
+        started = time.perf_counter_ns()
+        candidates = self._candidates_of(asked.filter, None)
+        legs = self._legs(asked, candidates, scale)
+        filtered = time.perf_counter_ns()
+        ranked = self._ranked(legs, asked, 0)
+        searched = time.perf_counter_ns()
+        page, skipped = self._skipped(ranked, asked.offset) if asked.offset else (ranked, 0)
+        fetched = self._txn.encode_hits(page, asked.k, bytes_max, wanted)
+        damaged = skipped + len(fetched.damaged)
+        if damaged and fetched.found < asked.k:  # others take their places
+            ranked = self._ranked(legs, asked, damaged + SPARE)
+            page, _ = self._skipped(ranked, asked.offset)
+            fetched = self._txn.encode_hits(page, asked.k, bytes_max, wanted)
+        if len(fetched.hits) > bytes_max:
+            raise too_large(bytes_max)
+        warnings = tuple([self._ailment(page.slots[at]) for at in fetched.damaged])
+        ended = time.perf_counter_ns()
+        every = asked.filter is None
+        return QueryResult(
+            hits=fetched.hits,
+            found=fetched.found,
+            plan=_plan(legs, asked, len(ranked.slots)),
+            matched=self._txn.state.points if every else sum(one.count for one in candidates),
+            commit_seq=self._txn.state.applied_seq,
+            complete=not warnings,
+            warnings=warnings,
+            timings_us={
+                "filter": (filtered - started) // 1000,
+                "search": (searched - filtered) // 1000,
+                "fetch": (ended - searched) // 1000,
+            },
+        )
+
+    def _legs(self, asked: Asked, candidates: list[Candidates], scale: Scale) -> list[_Leg]:
+        """Return the legs, ready to be searched among what the filter of all lets through."""
+        legs: list[_Leg] = []
+        known: dict[str, list[Candidates]] = {}  # equal filters are evaluated once
+        for at, query in enumerate(asked.legs):
+            chosen, effort = candidates, NO_EFFORT
+            if isinstance(query, Query):
+                effort = Effort(query.ef, query.exact, scale(query.space))
+            try:
+                search, metric = search_of(query, self._schema, effort)
+                if query.filter is not None and query.filter is not asked.filter:
+                    key = repr(query.filter)  # to Python 1, 1.0 and True are equal
+                    if key not in known:
+                        known[key] = self._candidates_of(query.filter, candidates)
+                    chosen = known[key]
+            except VecdbError as error:
+                error.field = f"legs[{at}].{error.field}" if error.field else ""
+                raise
+            legs.append(_Leg(query, search, metric, chosen))
+        return legs
+
+    def _ranked(self, legs: Sequence[_Leg], asked: Asked, spare: int) -> Ranked:
+        """Return what the legs find, spare more of each than was asked for."""
+        for at, leg in enumerate(legs):
+            if at and time.monotonic() > self._deadline:
+                raise DeadlineExceeded(f"the deadline passed before legs[{at}] was searched")
+            leg.found = leg.search(leg.candidates, leg.query.k + spare)
+        if len(legs) == 1:
+            ranked = legs[0].ranked
+        else:
+            ranked = _fused([leg.ranked for leg in legs], asked)
+        if asked.min_score is not None:  # of the scores as they are sent
+            passed = np.array(ranked.scores, np.float32) >= np.float32(asked.min_score)
+            ranked = ranked.part(0, int(np.count_nonzero(passed)))
+        return ranked
+
+    def _skipped(self, ranked: Ranked, offset: int) -> tuple[Ranked, int]:
+        """Return what comes after so many hits, and how many damaged records were met before.
+
+        They are looked at, so that no damaged one shifts the pages.
+        """
+        if not offset:
+            return ranked, 0
+        before = self._txn.encode_hits(ranked, offset, 1 << 62, ID_ALONE)
+        damaged = len(before.damaged)
+        return ranked.part(before.found + damaged), damaged
+
+    def _ailment(self, slot: int) -> str:
+        """Return why a slot that was found could not be returned."""
+        try:
+            if self._txn.record(slot) is None:
+                return f"slot {slot} of a segment has no record: run vecdb check"
+            return f"a point was left out: record points/{slot} names a space that is not there"
+        except Corrupt as error:
+            return f"a point was left out: {error}"
+
+
+def _fused(lists: Sequence[Ranked], asked: Asked) -> Ranked:
+    given = [LegHits(one.slots, one.scores) for one in lists]
+    slots, scores, leg_ranks, leg_scores = fused(given, asked.weights, asked.fusion)
+    return Ranked(slots, scores, [0.0] * len(slots), leg_ranks, leg_scores)
+
+
+def search_of(query: AnyQuery, schema: Schema, effort: Effort) -> tuple[Search, Metric]:
+    """Return how a query ranks candidates, and as what its scores count. Raises its errors."""
+    if isinstance(query, KeywordQuery):
+        asked = sought(query, schema)
+        return lambda candidates, k: best_matches(candidates, asked, k), Metric.DOT
+    if isinstance(query, SparseQuery):
+        if schema.sparse_space(query.space) is None:
+            raise unknown_space(query.space, schema, "space", sparse=True)
+        name, sparse = query.space, query.vector
+        return lambda candidates, k: nearest_sparse(candidates, name, sparse, k), Metric.DOT
+    space = schema.space(query.space)
+    if space is None:
+        raise unknown_space(query.space, schema, "space")
+    vector = _comparable(query.vector, space)
+    return lambda candidates, k: nearest(candidates, space, vector, k, effort), space.metric
+
+
+def too_large(bytes_max: int) -> LimitExceeded:
+    """Return the error of a reply that would have more bytes than it may."""
+    return LimitExceeded(
+        f"the reply would have more than {bytes_max} bytes",
+        hint="ask for fewer points, or without payload and vectors",
+    )
+
+
+def _comparable(vector: F32, space: Space) -> F32:
+    """Return a query in the form that scans compare. Raises InvalidArgument."""
+    sound = kernel.comparable_query(vector, space.dim, space.metric is Metric.COSINE, LENGTH_MAX)
+    if sound is not None:
+        return sound
+    check_vector(vector, space)  # which says what is wrong, unless it is of length 0 and may be
+    return np.ascontiguousarray(vector)
+
+
+def _plan(legs: Sequence[_Leg], asked: Asked, count: int) -> str:
+    """Return how the legs were searched and fused, in words. count: of the points they found."""
+    if len(legs) == 1:
+        return _way(legs[0])
+    words = [f"legs[{at}] {_way(leg)}, {len(leg.found.slots)} found" for at, leg in enumerate(legs)]
+    if isinstance(asked.fusion, Rrf):
+        how = f"rrf (k {asked.fusion.k})"
+    else:
+        how = f"weighted ({asked.fusion.normalization.name.lower()})"
+    weights = ", ".join(f"{weight:g}" for weight in asked.weights)
+    return f"{'; '.join(words)}; fused by {how}, weights {weights}: {count} points"
+
+
+def _way(leg: _Leg) -> str:
+    """Return which way a leg searched the parts."""
+    if not isinstance(leg.query, Query):
+        return f"postings of {_parts(leg.found.scanned)}"
+    words: list[str] = []
+    if leg.found.efs:
+        low, high = min(leg.found.efs), max(leg.found.efs)
+        ef = f"{low}" if low == high else f"{low} to {high}"
+        words.append(f"graph walk (ef {ef}) over {_parts(len(leg.found.efs))}")
+    if leg.found.scanned or not words:
+        words.append(f"exact scan of {_parts(leg.found.scanned)}")
+    return ", ".join(words)
+
+
+def _parts(count: int) -> str:
+    return f"{count} part" if count == 1 else f"{count} parts"

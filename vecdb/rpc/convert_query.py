@@ -1,0 +1,142 @@
+"""What a QueryRequest asks beside its vectors and words: sizes, weights, fusion. All checked."""
+
+from __future__ import annotations
+
+import math
+
+from vecdb.config import LimitsConfig
+from vecdb.errors import InvalidArgument, LimitExceeded
+from vecdb.query.fusion import (
+    RRF_K,
+    RRF_K_MAX,
+    WEIGHT_MAX,
+    Fusion,
+    Normalization,
+    Rrf,
+    Weighted,
+)
+from vecdb.rpc.pb import search_pb2 as pb
+
+LEG_K = 100
+"""What a leg of several gives to the fusion, unless it or the page asks for more."""
+
+_NORMALIZATIONS = {
+    pb.NORMALIZATION_MIN_MAX: Normalization.MIN_MAX,
+    pb.NORMALIZATION_Z_SCORE: Normalization.Z_SCORE,
+}
+
+
+def check_query(request: pb.QueryRequest, limits: LimitsConfig) -> None:
+    """Raise InvalidArgument or LimitExceeded for numbers that cannot be, or contradict."""
+    count = len(request.legs)
+    if not count:
+        raise InvalidArgument(
+            f"expected 1 to {limits.legs} legs, near or keyword; got none", field="legs"
+        )
+    if count > limits.legs:
+        raise LimitExceeded(
+            f"the query has {count} legs, the limit is {limits.legs}",
+            field="legs",
+            hint="raise limits.legs, or ask for fewer legs",
+        )
+    if request.k < 1:
+        raise InvalidArgument(
+            f"k is {request.k}, expected 1 to {limits.k}", field="k", got=request.k
+        )
+    if request.k > limits.k:
+        raise LimitExceeded(
+            f"k is {request.k}, the limit is {limits.k}",
+            field="k",
+            hint="raise limits.k, or page through the points with List",
+        )
+    if request.offset + request.k > limits.k:
+        raise LimitExceeded(
+            f"offset + k is {request.offset + request.k}, the limit is {limits.k}",
+            field="offset",
+            hint="raise limits.k, or page through the points with List",
+        )
+    if not math.isfinite(request.min_score):
+        raise InvalidArgument(
+            f"min_score is {request.min_score}, expected a finite number", field="min_score"
+        )
+    if count == 1:
+        _check_alone(request, request.legs[0])
+    for at, leg in enumerate(request.legs):
+        _check_leg(leg, at, limits)
+
+
+def _check_alone(request: pb.QueryRequest, leg: pb.Leg) -> None:
+    if request.HasField("fusion"):
+        raise InvalidArgument("a fusion of one leg: there is nothing to fuse", field="fusion")
+    if leg.k:
+        raise InvalidArgument(
+            "k of the only leg: k of the query says how many hits there are to be",
+            field="legs[0].k",
+        )
+    if leg.HasField("weight"):
+        raise InvalidArgument(
+            "a weight of the only leg: there is nothing to weigh it against",
+            field="legs[0].weight",
+        )
+
+
+def _check_leg(leg: pb.Leg, at: int, limits: LimitsConfig) -> None:
+    if leg.WhichOneof("kind") is None:
+        raise InvalidArgument(f"legs[{at}] is empty: expected near or keyword", field=f"legs[{at}]")
+    if leg.ef > limits.ef:
+        raise LimitExceeded(
+            f"ef is {leg.ef}, the limit is {limits.ef}",
+            field=f"legs[{at}].ef",
+            hint="raise limits.ef, or ask for exact",
+        )
+    if leg.k > limits.k:
+        raise LimitExceeded(
+            f"k of legs[{at}] is {leg.k}, the limit is {limits.k}",
+            field=f"legs[{at}].k",
+            hint="raise limits.k",
+        )
+    if leg.HasField("weight") and not 0 < leg.weight <= WEIGHT_MAX:  # nor NaN
+        raise InvalidArgument(
+            f"weight of legs[{at}] is {leg.weight}, expected more than 0, at most {WEIGHT_MAX}",
+            field=f"legs[{at}].weight",
+            hint="a leg that is not to count is left out",
+        )
+
+
+def leg_k(leg: pb.Leg, request: pb.QueryRequest, limits: LimitsConfig) -> int:
+    """Return how many points a leg of a checked request is to find."""
+    need: int = request.offset + request.k
+    if len(request.legs) == 1:
+        return need
+    if leg.k:
+        return int(leg.k)
+    k = LEG_K
+    while k < need:
+        k *= 2
+    return min(k, limits.k)
+
+
+def weights_of(request: pb.QueryRequest) -> list[float]:
+    """Return the weight of each leg."""
+    return [leg.weight if leg.HasField("weight") else 1.0 for leg in request.legs]
+
+
+def fusion_of(request: pb.QueryRequest) -> Fusion:
+    """Return how the legs are fused. Raises InvalidArgument."""
+    kind = request.fusion.WhichOneof("kind")
+    if kind == "weighted":
+        how = _NORMALIZATIONS.get(request.fusion.weighted.normalization)
+        if how is None:
+            raise InvalidArgument(
+                "expected normalization min_max or z_score",
+                field="fusion.weighted.normalization",
+            )
+        return Weighted(how)
+    if kind is None and request.HasField("fusion"):
+        raise InvalidArgument("the fusion is empty: expected rrf or weighted", field="fusion")
+    k: int = request.fusion.rrf.k
+    if k > RRF_K_MAX:
+        raise InvalidArgument(
+            f"k of rrf is {k}, expected 1 to {RRF_K_MAX}, or 0 for {RRF_K}", field="fusion.rrf.k"
+        )
+    return Rrf(k or RRF_K)
