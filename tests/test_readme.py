@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.live import REPOSITORY, LiveServer
+from vecdb_client import Client, Collection
 
 
 def examples(readme: str) -> list[str]:
@@ -35,3 +36,17 @@ def test_the_client(text_server: LiveServer, capsys: pytest.CaptureFixture[str],
     """One after the other: later examples speak of what earlier ones wrote."""
     run(code, text_server)
     assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        f"{kind.__name__}.{name}"
+        for kind in (Client, Collection)
+        for name in dir(kind)
+        if not name.startswith("_")
+    ],
+)
+def test_every_call_has_an_example(call: str) -> None:
+    code = "\n".join(examples("clients/python/README.md"))
+    assert f".{call.partition('.')[2]}(" in code
