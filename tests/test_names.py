@@ -27,10 +27,11 @@ from vecdb.errors import (
     VecdbError,
 )
 from vecdb.ops.check import check_database
+from vecdb.outcomes import WriteOutcome
 from vecdb.storage import catalog, codec
 from vecdb.storage.catalog import Catalog
 from vecdb.storage.catalog_command import Truncate
-from vecdb.types import Metric, Put, Query, Schema, Space, Wanted, WriteOutcome
+from vecdb.types import Metric, Put, Query, Schema, Space, Wanted
 from vecdb.write.prepare import prepare
 
 LIMITS = LimitsConfig(aliases=3, metadata_bytes=64)
