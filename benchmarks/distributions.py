@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ import numpy as np
 from live import serve
 from options import parser as options_parser
 from points import F32, F64, made_up, unit
-from report import Report
+from report import Report, measured
 from vecdb_client import Collection
 
 K = 10
@@ -85,9 +84,7 @@ DATA_SETS: dict[str, tuple[int, Callable[[int, int], Data]]] = {
 def main() -> int:
     """Run and return the exit status."""
     options = _parse()
-    root = Path(tempfile.mkdtemp(prefix="vecdb-bench-", dir=options.folder))
-    try:
-        report = Report("distributions", root, smoke=options.smoke)
+    with measured("distributions", options) as (report, root):
         report.fact("data_set", ", ".join(DATA_SETS))
         report.fact("n", max(min(n, options.points or n) for n, _ in DATA_SETS.values()))
         report.fact("dim", 256)
@@ -102,11 +99,6 @@ def main() -> int:
             data = make(min(n, options.points or n), 40 if options.smoke else 500)
             _measure(report, root / name, name, data)
             shutil.rmtree(root / name)
-        report.show()
-        if options.json:
-            report.write(options.json)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
     return 0
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from options import parser as options_parser
 from points import F32, Points, load, true_scores
-from report import Report
+from report import Report, measured
 from vecdb import kernel
 from vecdb.segment.graph import Graph, take_out
 
@@ -60,19 +59,19 @@ def main() -> int:
     options = _parse()
     points = load(options.points, options.queries, smoke=options.smoke)
     queries = points.queries[: options.queries]
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        return _measure(points, queries, options, Path(folder))
+    with measured("graph", options) as (report, folder):
+        _measure(report, points, queries, options.rounds, folder)
+    return 0
 
 
-def _measure(points: Points, queries: F32, options: argparse.Namespace, folder: Path) -> int:
-    report = Report("graph", folder, smoke=options.smoke)
+def _measure(report: Report, points: Points, queries: F32, rounds: int, folder: Path) -> None:
     report.fact("data_set", points.name)
     report.fact("n", len(points))
     report.fact("dim", points.vectors.shape[1])
     report.fact("index", f"HNSW, m {M}, ef_construction {EF_CONSTRUCTION}; codes of 8 bits")
     report.fact("clients", "none: one thread in this process")
     report.fact("queries", len(queries))
-    report.fact("rounds", options.rounds)
+    report.fact("rounds", rounds)
     report.say("building the graph with hnswlib")
     started = time.perf_counter()
     index = _build(points.vectors)
@@ -92,12 +91,8 @@ def _measure(points: Points, queries: F32, options: argparse.Namespace, folder: 
         report.figure(f"{name}_links", degree, "", f"links of a row on level 0, {name}, mean")
     least = np.partition(true_scores(points, len(queries)), -K, axis=1)[:, -K] - SCORE_SLACK
     coded = Coded(codes, bounds, vectors)
-    _walks(report, coded, queries, index, (graph, refined), least, options.rounds)
-    _filters(report, coded, queries, refined, options.rounds)
-    report.show()
-    if options.json:
-        report.write(options.json)
-    return 0
+    _walks(report, coded, queries, index, (graph, refined), least, rounds)
+    _filters(report, coded, queries, refined, rounds)
 
 
 def _walks(
@@ -208,11 +203,7 @@ def _by_kernel(
     def search(query: F32) -> U32:
         return function(
             kernel.DOT,
-            graph.links0,
-            graph.upper_offsets,
-            graph.upper_rows,
-            graph.upper_links,
-            graph.entry,
+            *graph,
             coded.codes,
             coded.bounds,
             coded.vectors,

@@ -8,11 +8,8 @@ benchmarks/README.md says what each figure means.
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -22,7 +19,7 @@ import cranfield
 from cranfield import Abstract, Question, ndcg, recall
 from live import serve, settle
 from options import parser as options_parser
-from report import Report
+from report import Report, measured
 from timing import timed
 from vecdb.config import EmbedConfig, StorageConfig
 from vecdb.embed import catalog
@@ -54,9 +51,7 @@ def main() -> int:
     rounds = options.rounds or (1 if options.smoke else 5)
     documents = cranfield.abstracts()[:count]
     asked = cranfield.questions()[: 12 if options.smoke else None]
-    root = Path(tempfile.mkdtemp(prefix="vecdb-bench-", dir=options.folder))
-    try:
-        report = Report("hybrid", root, smoke=options.smoke)
+    with measured("hybrid", options) as (report, root):
         report.fact("data_set", "cranfield")
         report.fact("n", len(documents))
         report.fact("dim", spec.dim)
@@ -73,11 +68,6 @@ def main() -> int:
             vectors = _encoded(client, asked)
             _quality(report, collection, asked, vectors)
             _speed(report, collection, asked, vectors, rounds)
-        report.show()
-        if options.json:
-            report.write(options.json)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
     return 0
 
 

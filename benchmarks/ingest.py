@@ -8,9 +8,7 @@ benchmarks/README.md says what each figure means.
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-import tempfile
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -20,7 +18,7 @@ from live import Live, disk_bytes, serve, settle
 from lmdb_floor import Floor, record_bytes, stored_bytes
 from options import parser as options_parser
 from points import DIM, Points, load
-from report import Report
+from report import Report, measured
 from timing import median, timed
 from vecdb.config import StorageConfig
 from vecdb_client import Collection
@@ -52,9 +50,7 @@ class Rounds:
 def main() -> int:
     """Run and return the exit status."""
     options = _parse()
-    root = Path(tempfile.mkdtemp(prefix="vecdb-bench-", dir=options.folder))
-    try:
-        report = Report("ingest", root, smoke=options.smoke)
+    with measured("ingest", options) as (report, root):
         points = load(options.points, 1, smoke=options.smoke)
         report.fact("data_set", points.name)
         report.fact("n", len(points))
@@ -67,11 +63,6 @@ def main() -> int:
         report.fact("index", "exact: flat segments, no m, no ef")
         with serve(root / "server") as live, Floor(root / "lmdb") as floor:
             _measure(report, live, floor, points, options, root)
-        report.show()
-        if options.json:
-            report.write(options.json)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
     return 0
 
 

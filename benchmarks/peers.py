@@ -11,10 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,7 +23,7 @@ import numpy as np
 from engines import ENGINES, K, Rows, Search, is_installed, open_ours, query_ours
 from options import parser as options_parser
 from points import F32, F64, Points, load, true_scores
-from report import Report
+from report import Report, measured
 from timing import median
 from vecdb.rpc.pb.search_pb2 import QueryResponse
 from vecdb.types import Range
@@ -43,9 +41,7 @@ def main() -> int:
     options = _parse()
     if options.memory_of:
         return _tell_memory(options)
-    root = Path(tempfile.mkdtemp(prefix="vecdb-bench-", dir=options.folder))
-    try:
-        report = Report("peers", root, smoke=options.smoke)
+    with measured("peers", options) as (report, root):
         points = _load(options)
         queries = points.queries
         scores = true_scores(points, len(queries))
@@ -64,11 +60,6 @@ def main() -> int:
         del opened
         _filters(report, root / "vecdb", points, scores, efs.get("vecdb", 64), options.rounds)
         _memory(report, root, efs, options)
-        report.show()
-        if options.json:
-            report.write(options.json)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
     return 0
 
 

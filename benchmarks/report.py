@@ -5,9 +5,12 @@ The table is for people; `write` gives the same as one flat JSON object for prog
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,6 +117,22 @@ class Report:
         """Write all facts and figures as one flat JSON object."""
         flat = {**self._facts, **{figure.key: figure.value for figure in self._figures}}
         path.write_text(json.dumps(flat, indent=1) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def measured(title: str, options: argparse.Namespace) -> Iterator[tuple[Report, Path]]:
+    """Give a block its report and a folder for its data; then show and write what was reported.
+
+    options: of options.parser. The folder goes with the block, however that ends.
+    """
+    with tempfile.TemporaryDirectory(
+        prefix="vecdb-bench-", dir=options.folder, ignore_cleanup_errors=True
+    ) as folder:
+        report = Report(title, Path(folder), smoke=options.smoke)
+        yield report, Path(folder)
+        report.show()
+        if options.json:
+            report.write(options.json)
 
 
 def number_text(value: float) -> str:

@@ -8,9 +8,7 @@ benchmarks/README.md says what each figure means.
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,13 +21,13 @@ from echo import Echo, echo_server, request_of
 from live import Live, serve, settle
 from options import parser as options_parser
 from points import DIM, F64, Points, load, reference_neighbors, true_scores
-from report import Report
+from report import Report, measured
 from timing import median, timed
 from vecdb import kernel
 from vecdb.config import ServerConfig, StorageConfig
+from vecdb.rpc.pb.search_pb2 import QueryRequest
 from vecdb_client import Collection, F, Filter, SearchResult
 from vecdb_client.protocol import QUERY
-from vecdb_client.requests import query_request
 from writes_meanwhile import writes
 
 K = 10
@@ -51,9 +49,7 @@ THREADS: int = ServerConfig().threads
 def main() -> int:
     """Run and return the exit status."""
     options = _parse()
-    root = Path(tempfile.mkdtemp(prefix="vecdb-bench-", dir=options.folder))
-    try:
-        report = Report("search", root, smoke=options.smoke)
+    with measured("search", options) as (report, root):
         points = load(options.points, 30 if options.smoke else QUERIES, smoke=options.smoke)
         small = min(400 if options.smoke else SMALL, len(points))
         report.fact("data_set", points.name)
@@ -71,11 +67,6 @@ def main() -> int:
         _starts(report, vectors, points, 1 if options.smoke else STARTS)
         texts = 64 if options.smoke else small
         search_text.measure(report, root / "texts", points.first(texts), options.rounds)
-        report.show()
-        if options.json:
-            report.write(options.json)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
     return 0
 
 
@@ -173,24 +164,14 @@ def _search(
 
 def _sizes(live: Live, collection: Collection, points: Points) -> tuple[bytes, int]:
     """Return a search as it is sent, and the bytes of its reply: median of a few."""
-    requests = [
-        query_request(
-            collection.name,
-            query,
-            k=K,
-            space="",
-            filter=None,
-            with_vectors=False,
-            with_texts=False,
-            with_payload=True,
-            min_commit_seq=0,
-        ).SerializeToString()
-        for query in points.queries[:20]
-    ]
+    requests = [QueryRequest(collection=collection.name, k=K) for _ in range(20)]
+    for request, query in zip(requests, points.queries[:20], strict=True):
+        request.legs.add().near.vector.f32 = query.tobytes()
+    sent = [request.SerializeToString() for request in requests]
     with grpc.insecure_channel(live.address) as channel:
         call = channel.unary_unary(QUERY.path)
-        sizes = [len(call(request, timeout=30)) for request in requests]
-    return requests[0], int(median(sizes))
+        sizes = [len(call(request, timeout=30)) for request in sent]
+    return sent[0], int(median(sizes))
 
 
 def _kernel_times(points: Points) -> list[float]:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +24,7 @@ from live import Live, serve
 from load import Load, check_installed, pinned, record
 from options import parser as options_parser
 from points import DIM, Points, load, made_up, true_scores
-from report import Report
+from report import Report, measured
 from timing import median
 from vecdb.config import ServerConfig
 from vecdb.rpc.pb.search_pb2 import QueryRequest, QueryResponse
@@ -64,9 +62,7 @@ def main() -> int:
     """Run and return the exit status."""
     check_installed()
     options = _parse()
-    root = Path(tempfile.mkdtemp(prefix="vecdb-bench-", dir=options.folder))
-    try:
-        report = Report("server", root, smoke=options.smoke)
+    with measured("server", options) as (report, root):
         points = load(options.points, 40 if options.smoke else 500, smoke=options.smoke)
         core, *others = sorted(os.sched_getaffinity(0))
         setting = Setting(
@@ -91,11 +87,6 @@ def main() -> int:
         _beside_echo(setting, bodies, sizes, ef)
         _during_ingest(setting, bodies)
         _start(setting, options)
-        report.show()
-        if options.json:
-            report.write(options.json)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
     return 0
 
 

@@ -9,9 +9,7 @@ Recall is counted by score against a score of every row. benchmarks/README.md sa
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -23,7 +21,7 @@ from numpy.typing import NDArray
 from live import serve
 from options import parser as options_parser
 from points import Points, load
-from report import Report
+from report import Report, measured
 from timing import median, timed
 from vecdb.collection.snapshot import Snapshot
 from vecdb.config import LimitsConfig, StorageConfig
@@ -57,9 +55,7 @@ Scores = list[NDArray[np.float64]]
 def main() -> int:
     """Run and return the exit status."""
     options = _parse()
-    root = Path(tempfile.mkdtemp(prefix="vecdb-bench-", dir=options.folder))
-    try:
-        report = Report("text", root, smoke=options.smoke)
+    with measured("text", options) as (report, root):
         points = load(options.points, options.queries, smoke=options.smoke)
         whole = points.query_texts[: options.queries]
         short = [" ".join(text.split()[:SHORT_WORDS]) for text in whole]
@@ -76,11 +72,6 @@ def main() -> int:
         _fill(report, root / "data", points)
         _in_process(report, root / "data", points, {"whole": whole, "short": short}, options.rounds)
         _over_grpc(report, root, whole)
-        report.show()
-        if options.json:
-            report.write(options.json)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
     return 0
 
 

@@ -36,11 +36,7 @@ def recall(vectors: F32, queries: F32, metric: Metric, graph: Graph, ef: int) ->
         true = kernel.scan_f32(KERNEL_METRIC[metric], vectors, query, K, None)[1]
         scores = kernel.search_graph(
             KERNEL_METRIC[metric],
-            graph.links0,
-            graph.upper_offsets,
-            graph.upper_rows,
-            graph.upper_links,
-            graph.entry,
+            *graph,
             codes,
             bounds,
             vectors,
@@ -121,11 +117,7 @@ def recall_all(vectors: F32, graph: Graph) -> int:
     codes, bounds = kernel.quantize(vectors)
     rows = kernel.search_graph(
         kernel.L2,
-        graph.links0,
-        graph.upper_offsets,
-        graph.upper_rows,
-        graph.upper_links,
-        graph.entry,
+        *graph,
         codes,
         bounds,
         vectors,
