@@ -12,6 +12,7 @@ import pytest
 
 from tests.live import wait_until
 from vecdb.collection.collection import Collection
+from vecdb.collection.paging import Listing
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.errors import (
@@ -67,7 +68,7 @@ def write(
 
 def listed(database: Database, collection: str) -> list[str]:
     with database.collection(collection) as opened, opened.snapshot() as snapshot:
-        return [point.id for point in snapshot.page(None, 1000, "", WANTED, 1 << 20).points]
+        return [point.id for point in snapshot.page(Listing(), 1000, "", WANTED, 1 << 20).points]
 
 
 def folders(database: Database) -> set[str]:
@@ -288,7 +289,7 @@ def test_answers_are_replayed_and_forgotten_in_their_time(database: Database) ->
 def test_readers_under_way_finish_and_page_tokens_go_on(database: Database) -> None:
     write(database, "a", ["p1", "p2", "p3"])
     with database.collection("a") as opened, opened.snapshot() as snapshot:
-        token = snapshot.page(None, 1, "", WANTED, 1 << 20).next_token
+        token = snapshot.page(Listing(), 1, "", WANTED, 1 << 20).next_token
         done = database.truncate("a")
         assert snapshot.count(None) == 3
         assert [point.id for point in snapshot.get(["p2"], WANTED, 1 << 20).points] == ["p2"]
@@ -296,7 +297,7 @@ def test_readers_under_way_finish_and_page_tokens_go_on(database: Database) -> N
             opened.write(prepare([Put("x", b"", {})], SCHEMA, LIMITS)).result()
     write(database, "a", ["p0", "p9"])
     with database.collection("a") as opened, opened.snapshot() as snapshot:
-        found = snapshot.page(None, 5, token, WANTED, 1 << 20)
+        found = snapshot.page(Listing(), 5, token, WANTED, 1 << 20)
         assert [point.id for point in found.points] == ["p9"]
         assert snapshot.seq == done.seq + 1
 

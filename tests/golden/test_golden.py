@@ -10,6 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from vecdb.collection.paging import Listing
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.errors import FormatTooNew, NotFound
@@ -53,7 +54,7 @@ def test_golden_directory_is_read_as_written(data: Path) -> None:
     ]
     assert database.info("live").name == "golden"
     with database.collection("emptied") as collection, collection.snapshot() as snapshot:
-        assert [p.id for p in snapshot.page(None, 9, "", EVERYTHING, MIB).points] == ["after"]
+        assert [p.id for p in snapshot.page(Listing(), 9, "", EVERYTHING, MIB).points] == ["after"]
         assert snapshot.seq == 3
         stored = collection.replay("before", b"d" * 32)
         assert stored is not None
