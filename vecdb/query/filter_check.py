@@ -49,7 +49,9 @@ def check_filter(filter: Filter, limits: LimitsConfig) -> None:
             )
         if depth > limits.filter_depth:
             raise LimitExceeded(
-                f"the filter is nested deeper than {limits.filter_depth} levels", field="filter"
+                f"the filter is nested deeper than {limits.filter_depth} levels",
+                field="filter",
+                hint="raise limits.filter_depth",
             )
         if isinstance(node, (And, Or, MinShould)):
             _check_list(node)

@@ -71,6 +71,7 @@ class Writer:
             if self._jobs >= self._jobs_max or waiting:
                 raise Overloaded(
                     f"{self._jobs} writes of {self._bytes} bytes wait for the disk already",
+                    hint="send again in a moment, fewer at a time, or raise limits.queued_writes",
                     retry_after_s=0.2,
                 )
             self._jobs += 1

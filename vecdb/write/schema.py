@@ -51,6 +51,7 @@ def check_schema(schema: Schema, limits: LimitsConfig) -> None:
         raise LimitExceeded(
             f"a collection has {least} to {limits.spaces} spaces, got {len(schema.all_spaces)}",
             field="collection.spaces",
+            hint="raise limits.spaces" if schema.all_spaces else "",
         )
     _check_text_fields(schema.text_fields, limits)
     for one in schema.all_spaces:
@@ -65,6 +66,7 @@ def check_schema(schema: Schema, limits: LimitsConfig) -> None:
             raise wrong(
                 f"space {space.name!r}: dim is 1 to {limits.dim}, got {space.dim}",
                 field=f"collection.spaces[{space.name!r}].dense.dim",
+                hint="" if space.dim < 1 else "raise limits.dim",
             )
 
 
@@ -75,6 +77,7 @@ def _check_text_fields(fields: Sequence[TextField], limits: LimitsConfig) -> Non
         raise LimitExceeded(
             f"a collection has up to {limits.text_fields} text fields, got {len(fields)}",
             field=where,
+            hint="raise limits.text_fields, or make several collections",
         )
     paths = [field.path for field in fields]
     for at, field in enumerate(fields):
