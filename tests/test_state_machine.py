@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -62,6 +63,7 @@ CHANGES = st.lists(
 
 # In one run: Hypothesis leaves rules out by turns, and would else spend runs on restarts alone.
 RESTARTS_MAX = 4
+PAST = datetime(1999, 12, 31, tzinfo=UTC)
 
 
 def wired(filter: Filter | None) -> ClientFilter | None:
@@ -110,6 +112,16 @@ class ServerMachine(RuleBasedStateMachine):
             for point in self.collection.get([name for name, _, _ in points]).points:
                 assert report.commit_seq - len(points) // 16 <= point.version <= report.commit_seq
                 self.model.points[point.id].version = point.version
+
+    @rule(name=IDS, vector=VECTORS, payload=PAYLOADS, past=st.booleans())
+    def upsert_for_a_while(self, name: str, vector: list[float], payload: dict, past: bool) -> None:
+        """Of a time that has passed: stored, not there, and removed while others write."""
+        point = Point(name, vector, payload, expires_at=PAST if past else None)
+        report = self.collection.upsert([point], ttl_s=3_600)
+        assert report.found == (name in self.model.points)
+        self.model.delete(name)
+        if not past:
+            self.model.put(name, vector, payload, report.commit_seq)
 
     @rule(names=st.lists(IDS, min_size=1, max_size=8))
     def delete(self, names: list[str]) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vecdb.clock import Clock, wall_clock
 from vecdb.collection.build import Builders
 from vecdb.collection.judge import Judged, RecallJudge
 from vecdb.config import LimitsConfig, StorageConfig
@@ -42,6 +43,7 @@ from vecdb.storage.lock import acquire
 from vecdb.storage.store import Store
 from vecdb.storage.writer import Writer
 from vecdb.types import Schema
+from vecdb.write.expiry import check_ttl
 from vecdb.write.schema import check_metadata, check_name, check_same, check_schema, is_name
 from vecdb.write.truncate import begin_again
 
@@ -53,7 +55,10 @@ READERS_INTERVAL_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """A collection by name. quarantined: why it cannot be used, or ""."""
+    """A collection by name. quarantined: why it cannot be used, or "".
+
+    ttl_ms: how long points are there that are written without an expiry; 0 for ever.
+    """
 
     name: str
     schema: Schema
@@ -61,6 +66,7 @@ class CollectionInfo:
     quarantined: str = ""
     metadata: bytes = b""
     aliases: tuple[str, ...] = ()
+    ttl_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +89,13 @@ class Database:
         read_only: bool = False,
         builders: Builders | None = None,
         judged: Judged = lambda recall: None,
+        clock: Clock = wall_clock,
     ) -> None:
         """Open a data directory, making it unless read_only.
 
         builders: the processes that build segments, ended with this; None builds in the
-        maintenance thread. judged: told the recall of each live query that was judged.
+        maintenance thread. judged: told the recall of each live query that was judged. clock: by
+        which points expire.
         Raises FailedPrecondition when another process writes to it.
         """
         self.path = path
@@ -103,7 +111,9 @@ class Database:
             for folder in (path / "catalog", path, path.parent):
                 sync_folder(folder)
         self._writer = None if read_only else Writer(queue_jobs_max=limits.queued_writes)
-        self._open = OpenCollections(path / "collections", storage, self._writer, self._catalog)
+        self._open = OpenCollections(
+            path / "collections", storage, self._writer, self._catalog, clock
+        )
         self._closing = threading.Event()
         self._maintenance: threading.Thread | None = None
         self._judge = RecallJudge(self._open.each, judged)
@@ -132,16 +142,23 @@ class Database:
     # --- names
 
     def create(
-        self, name: str, schema: Schema, *, metadata: bytes = b"", if_not_exists: bool = False
+        self,
+        name: str,
+        schema: Schema,
+        *,
+        metadata: bytes = b"",
+        ttl_ms: int = 0,
+        if_not_exists: bool = False,
     ) -> tuple[CollectionInfo, bool]:
         """Return the collection of that name or alias, and whether it was made now.
 
-        metadata: a JSON object of the caller's, or b"".
+        metadata: a JSON object of the caller's, or b"". ttl_ms: see CollectionInfo.
         """
         self._check_writes()
         check_name(name, "a collection name", "collection.name")
         check_schema(schema, self._limits)
         check_metadata(metadata, self._limits, "collection.metadata")
+        check_ttl(ttl_ms, "collection.ttl_ms")
         with self._names_lock:
             there = self._catalog.get(name)
             if there is not None:
@@ -161,13 +178,14 @@ class Database:
                 time.time_ns() // 1_000_000,
                 NumberedSchema.of(schema),
                 metadata,
+                ttl_ms=ttl_ms,
             )
             fresh = self._folder(entry.folder + NEW)
             Store.create(fresh / "store", entry.schema, map_bytes=self._storage.map_bytes)
             self._sync(fresh)
             plain = codec.to_json(entry.schema.to_plain())
             self._catalog.apply(
-                CreateCollection(name, entry.uuid, entry.created_at_ms, plain, metadata)
+                CreateCollection(name, entry.uuid, entry.created_at_ms, plain, metadata, ttl_ms)
             )
             fresh.rename(self._folder(entry.folder))
             sync_folder(fresh.parent)
@@ -193,26 +211,33 @@ class Database:
         name: str,
         *,
         metadata: bytes | None = None,
+        ttl_ms: int | None = None,
         change: Callable[[Schema], Schema] = lambda schema: schema,
     ) -> CollectionInfo:
         """Return a collection as it is once it was changed; all processes see it at once.
 
-        metadata: in place of what there is; None leaves it. change: returns another schema, which
-        may differ in the `target_recall` of spaces, or raises. Raises NotFound.
+        metadata: in place of what there is; None leaves it. ttl_ms: likewise, of points that are
+        written from then on. change: returns another schema, which may differ in the
+        `target_recall` of spaces, or raises. Raises NotFound.
         """
         self._check_writes()
         if metadata is not None:
             check_metadata(metadata, self._limits, "metadata")
+        if ttl_ms is not None:
+            check_ttl(ttl_ms, "ttl_ms")
         with self._names_lock:
             entry = self._entry(name)
             after = replace(
                 entry,
                 schema=replace(entry.schema, schema=change(entry.schema.schema)),
                 metadata=entry.metadata if metadata is None else metadata,
+                ttl_ms=entry.ttl_ms if ttl_ms is None else ttl_ms,
             )
             if after != entry:
                 plain = codec.to_json(after.schema.to_plain())
-                self._catalog.apply(UpdateCollection(entry.name, entry.uuid, plain, after.metadata))
+                self._catalog.apply(
+                    UpdateCollection(entry.name, entry.uuid, plain, after.metadata, after.ttl_ms)
+                )
             return self._info(after, self._catalog.aliases())
 
     def truncate(self, name: str) -> Truncated:
@@ -311,6 +336,7 @@ class Database:
             self._open.broken.get(entry.folder, ""),
             entry.metadata,
             tuple(alias for alias, target in aliases.items() if target == entry.name),
+            entry.ttl_ms,
         )
 
     def _sync(self, folder: Path) -> None:

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Container, Iterator
 from pathlib import Path
 
+from vecdb.clock import Clock, wall_clock
 from vecdb.collection.build import Builders
 from vecdb.collection.collection import Collection
 from vecdb.collection.upkeep import BuildTotals
@@ -71,13 +72,19 @@ class OpenCollections:
     """The open collections of a data directory, by the name of their folders."""
 
     def __init__(
-        self, path: Path, storage: StorageConfig, writer: Writer | None, catalog: Catalog
+        self,
+        path: Path,
+        storage: StorageConfig,
+        writer: Writer | None,
+        catalog: Catalog,
+        clock: Clock = wall_clock,
     ) -> None:
         """Open none yet. path: the folder of their folders. writer: None to read alone."""
         self._path = path
         self._storage = storage
         self._writer = writer
         self._catalog = catalog
+        self._clock = clock
         self._lock = threading.Lock()  # guards the table
         self._table: OrderedDict[str, _Place] = OrderedDict()
         self._verified: set[tuple[str, int]] = set()
@@ -111,7 +118,7 @@ class OpenCollections:
             with place.opening:  # of this one alone: the others go on
                 if place.collection is None:
                     place.collection = self._open(entry)
-                place.collection.tune(entry.schema)
+                place.collection.tune(entry.schema, entry.ttl_ms)
                 return place, place.collection
         except BaseException:
             self._leave(key, place)
@@ -137,7 +144,12 @@ class OpenCollections:
         key = entry.folder
         try:
             collection = Collection(
-                self._path / key, self._storage, self._writer, self._verified, self._built
+                self._path / key,
+                self._storage,
+                self._writer,
+                self._verified,
+                self._built,
+                self._clock,
             )
         except (Corrupt, NotFound) as error:
             now = self._catalog.get(entry.name)

@@ -132,6 +132,8 @@ class Put:
     vectors: per space little-endian float32 bytes. texts: per space the text that the vector was,
     or is still to be, made from. sparse: per sparse space the vector, in any order.
     if_version: the version that the point must have, 0 for none, None for any.
+    ttl_ms: how long it is there. expires_at_ms: until when, 0 for ever; it comes before ttl_ms.
+    Without either it is there for as long as its collection says.
     """
 
     id: str
@@ -140,6 +142,8 @@ class Put:
     texts: dict[str, str] = field(default_factory=dict)
     sparse: dict[str, SparseVector] = field(default_factory=dict)
     if_version: int | None = None
+    ttl_ms: int | None = None
+    expires_at_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -164,9 +168,10 @@ class PayloadEdits(NamedTuple):
 
 @dataclass(slots=True)
 class Patch:
-    """Changes of a stored point. vectors, texts, sparse, if_version: as in Put.
+    """Changes of a stored point. vectors, texts, sparse, if_version, ttl_ms: as in Put.
 
-    unset_vectors: spaces whose vector is removed.
+    unset_vectors: spaces whose vector is removed. Without ttl_ms and expires_at_ms it expires when
+    it did.
     """
 
     id: str
@@ -176,6 +181,8 @@ class Patch:
     sparse: dict[str, SparseVector] = field(default_factory=dict)
     unset_vectors: tuple[str, ...] = ()
     if_version: int | None = None
+    ttl_ms: int | None = None
+    expires_at_ms: int | None = None
 
 
 Op: TypeAlias = Put | Delete | Patch
@@ -183,7 +190,7 @@ Op: TypeAlias = Put | Delete | Patch
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A stored point as it was written."""
+    """A stored point as it was written. expires_at_ms: 0 for never."""
 
     id: str
     payload: bytes
@@ -191,6 +198,7 @@ class Point:
     vectors: dict[str, F32] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     sparse: dict[str, SparseVector] = field(default_factory=dict)
+    expires_at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,3 +245,20 @@ def test_a_list_of_segments_that_is_not_theirs_is_named(grown: Path) -> None:
     status, _, complaints = check(grown)
     assert status == 1
     assert "other slots, rows or dead rows than the store lists" in complaints
+
+
+def test_expiries_that_are_not_those_of_the_records_are_named(grown: Path) -> None:
+    (path,) = grown.glob("collections/*/store")
+    store = Store(path, read_only=False, map_bytes=1 << 20)
+    with store.write() as txn:
+        txn.expiries.add([(1 << 42, 77)])
+        record = txn.record(78)
+        assert record is not None
+        cells = [(number, cell, b"") for number, cell in record.vector_bytes().items()]
+        key, sealed = codec.encode_point(78, record.id.encode(), b"", record.version, cells, 5)
+        txn._txn.put(key, sealed, db=store.environment.databases[b"points"])
+    store.close()
+    status, _, complaints = check(grown)
+    assert status == 1
+    assert f"the index of expiries has slot 77 at {1 << 42}" in complaints
+    assert "record points/78 expires, and the index of expiries lacks it" in complaints

@@ -163,10 +163,13 @@ def test_a_wrong_use_is_status_2(run: Run, words: list[str]) -> None:
 
 
 def test_create_list_delete(run: Run, server: LiveServer) -> None:
-    assert run("collections", "create", "made", "--dim", "4", "--metric", "dot").returncode == 0
+    words = ("made", "--dim", "4", "--metric", "dot", "--ttl", "3600")
+    assert run("collections", "create", *words).returncode == 0
     with server.client() as client:
-        space = client.collection("made").info().spaces[""]
-    assert (space.dim, space.metric) == (4, "dot")
+        made = client.collection("made").info()
+    space = made.spaces[""]
+    assert (space.dim, space.metric, made.ttl_s) == (4, "dot", 3_600)
+    assert "1:00:00" in run("info").stdout
     assert "made" in run("collections", "list").stdout.splitlines()
     failed(run("collections", "create", "made", "--dim", "4"), "'made' exists")
     assert run("collections", "delete", "made", "--yes").returncode == 0

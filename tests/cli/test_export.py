@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ Run = Callable[..., tuple[int, str]]
 
 # Numbers that need all their digits, and the smallest.
 ODD = [0.1, -1.1754945e-38, 1e-45, 3.4028235e16, 1 / 3]
+MOMENT = datetime(2100, 1, 1, tzinfo=UTC)
 PAYLOADS = [{}, {"n": 1}, {"text": '北京\n🙂 "quoted"', "deep": {"a": [1.5, None, True]}}]
 
 
@@ -62,6 +64,8 @@ def source(client: Client) -> Iterator[Collection]:
         if n % 11 == 0:
             vectors["words"] = Sparse([n, 2**32 - 1], [0.1, -2])
         points.append({"id": f"{n:04}\u2028é", "vectors": vectors, "payload": PAYLOADS[n % 3]})
+        if n % 13 == 0:
+            points[-1]["expires_at"] = MOMENT + n * timedelta(milliseconds=1)
     made.upsert(points)
     yield made
     for name in ("source", "target"):
@@ -74,6 +78,7 @@ def content(points: Iterator[StoredPoint] | Collection) -> list[tuple[object, ..
         (
             point.id,
             point.payload,
+            point.expires_at,
             {name: vector.tobytes() for name, vector in point.vectors.items()},
             {n: (list(s.indices), list(s.values)) for n, s in point.sparse.items()},
         )
@@ -107,9 +112,26 @@ def test_an_npy_file_has_the_vectors_and_its_lines_the_rest(
     assert vectors.tobytes() == b"".join(point.vector.tobytes() for point in held)
     assert run("import", file, "target")[0] == 0
     target = client.collection("target")
-    assert [(p.id, p.payload, p.vector) for p in target.list(with_vectors=True)] == [
-        (p.id, p.payload, p.vector) for p in held
+    assert [(p.id, p.payload, p.vector, p.expires_at) for p in target.list(with_vectors=True)] == [
+        (p.id, p.payload, p.vector, p.expires_at) for p in held
     ]
+
+
+def test_what_expires_is_a_field_of_the_payload_where_there_is_none(
+    client: Client, source: Collection, run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    rows = [
+        {"id": "a", "vector": [1, 2], "expires_at": "2001-01-01T00:00:00Z"},
+        {"id": "b", "vector": [1, 2], "expires_at": "2100-01-01T00:00:00.5Z", "payload": {}},
+        {"id": "c", "vector": [1, 2], "expires_at": "soon", "payload": {}},
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    status, said = run("import", file, "target")
+    assert (status, "row 3 (c): expires_at is a datetime" in said) == (1, True), said
+    first, second = client.collection("target").list()
+    assert (first.payload, first.expires_at) == ({"expires_at": "2001-01-01T00:00:00Z"}, None)
+    assert second.expires_at == MOMENT + timedelta(seconds=0.5)
 
 
 def test_a_filter_and_another_space(source: Collection, run: Run, tmp_path: Path) -> None:

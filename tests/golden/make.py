@@ -41,6 +41,7 @@ SCHEMA = Schema(
 )
 EMPTIED = Schema((Space("", 4, Metric.COSINE),))
 ENDED = ("p3", "p40")
+EXPIRES_AT_MS = 3_000_000_000_000
 METADATA = '{ "made": 1.0, "über": "Text" }'.encode()
 
 
@@ -64,6 +65,7 @@ def points(generation: int) -> list[Put]:
     made.append(Put("sparse", b'{"nested":{"a":["trees and woods","\xe6\xa3\xae"]}}', {}))
     made[-1].sparse["words"] = sparse
     made.append(Put("empty", b'{"nested":{"a":[1,2.5,"x",true,null]}}', {}))
+    made[-1].expires_at_ms = EXPIRES_AT_MS
     return made
 
 
@@ -72,7 +74,7 @@ def write_into(data: Path) -> None:
     database = Database(data, STORAGE, LIMITS)
     database.create("golden", SCHEMA, metadata=METADATA)
     database.create("empty", Schema((Space("", 3, Metric.DOT),)))
-    database.create("emptied", EMPTIED)
+    database.create("emptied", EMPTIED, ttl_ms=EXPIRES_AT_MS)
     database.set_aliases([("live", "golden")])
     batches: list[list[Op]] = [
         list(points(0)),

@@ -53,6 +53,7 @@ def test_golden_directory_is_read_as_written(data: Path) -> None:
         ("golden", ("live",), make.METADATA),
     ]
     assert database.info("live").name == "golden"
+    assert [info.ttl_ms for info in database.infos()] == [make.EXPIRES_AT_MS, 0, 0]
     with database.collection("emptied") as collection, collection.snapshot() as snapshot:
         assert [p.id for p in snapshot.page(Listing(), 9, "", EVERYTHING, MIB).points] == ["after"]
         assert snapshot.seq == 3
@@ -67,6 +68,7 @@ def test_golden_directory_is_read_as_written(data: Path) -> None:
             put = expected[point.id]
             assert point.payload == put.payload
             assert point.texts == put.texts
+            assert point.expires_at_ms == (put.expires_at_ms or 0)
             assert {name: v.tobytes() for name, v in point.vectors.items()} == put.vectors
         assert snapshot.get(list(make.ENDED), EVERYTHING, MIB).missing == list(make.ENDED)
         assert snapshot.count(Equals("tag", "t1")) == sum(

@@ -28,15 +28,20 @@ class Stored:
     cells: list[tuple[int, bytes, str]]
     score: float
     distance: float
+    expires_at_ms: int = 0
 
     def sealed(self) -> bytes:
         cells = [(n, memoryview(vector), text.encode()) for n, vector, text in self.cells]
-        return codec.encode_point(self.slot, self.id.encode(), self.payload, self.version, cells)[1]
+        name = self.id.encode()
+        return codec.encode_point(
+            self.slot, name, self.payload, self.version, cells, self.expires_at_ms
+        )[1]
 
     def fill(self, hit: pb.Hit, parts: tuple[bool, bool, bool]) -> None:
         payload, vectors, texts = parts
         hit.id, hit.version = self.id, self.version
         hit.score, hit.distance = self.score, self.distance
+        hit.expires_at_ms = self.expires_at_ms
         if payload:
             hit.payload = self.payload
         for number, vector, text in self.cells:
@@ -79,6 +84,7 @@ stored = st.builds(
     cells=cells,
     score=st.floats(width=32, allow_nan=False),
     distance=st.floats(width=32, allow_nan=False),
+    expires_at_ms=st.just(0) | st.integers(0, (1 << 63) - 1),
 )
 parts_asked = st.tuples(st.booleans(), st.booleans(), st.booleans())
 
@@ -235,9 +241,20 @@ def test_what_legs_said_is_an_array_of_hits_and_legs() -> None:
 
 def test_layouts_of_the_future_are_damaged() -> None:
     key = codec.slot_key(5)
-    value = struct.pack("<BBHIQ", 2, 0, 0, 0, 1)
+    value = struct.pack("<BBHIQ", 3, 0, 0, 0, 1)
     point = Stored(5, "", b"", 1, [], 0.5, 0.5)
     assert encode([point], [codec.seal(b"points", key, value)]) == (b"", 0, [0])
+
+
+@pytest.mark.parametrize("rest", [b"", bytes(7), bytes(8), bytes(16)])
+def test_a_record_that_expires_says_when(rest: bytes) -> None:
+    key = codec.slot_key(5)
+    for payload_bytes in (0, 8):
+        sealed = codec.seal(b"points", key, struct.pack("<BBHIQ", 2, 0, 0, payload_bytes, 1) + rest)
+        point = Stored(5, "", b"", 1, [], 0.5, 0.5)
+        assert encode([point], [sealed]) == (b"", 0, [0])
+        with pytest.raises(codec.Corrupt):
+            codec.decode_point(5, sealed)
 
 
 def test_a_sparse_cell_of_half_a_value_is_damaged() -> None:

@@ -52,6 +52,7 @@ SPARSE = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=3, unique=True
     lambda indices: SparseVector(np.array(indices, np.uint32), np.ones(len(indices), np.float32))
 )
 SPARSE_CELLS = st.fixed_dictionaries({}, optional={"s": SPARSE, "t": SPARSE})
+EXPIRIES = st.sampled_from([None, None, 0, 1, 10, 20, 30])
 VERSIONS = st.sampled_from([None, None, None, 0, 1, 2, 3])
 EDITS = st.builds(
     PayloadEdits,
@@ -68,6 +69,7 @@ PATCHES = st.builds(
     sparse=SPARSE_CELLS,
     unset_vectors=st.sampled_from([(), ("b",), ("s", "b")]),
     if_version=VERSIONS,
+    expires_at_ms=EXPIRIES,
 )
 PUTS = st.builds(
     Put,
@@ -76,6 +78,7 @@ PUTS = st.builds(
     CELLS,
     sparse=SPARSE_CELLS,
     if_version=VERSIONS,
+    expires_at_ms=EXPIRIES,
 )
 OPS = st.lists(
     st.one_of(
@@ -90,15 +93,15 @@ OPS = st.lists(
 )
 
 
-@given(writes=st.lists(OPS, min_size=1, max_size=6))
+@given(writes=st.lists(st.tuples(OPS, st.integers(0, 35)), min_size=1, max_size=6))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_two_nodes_that_apply_the_same_log_hold_the_same_bytes(
-    tmp_path_factory: pytest.TempPathFactory, writes: list[list[Op]]
+    tmp_path_factory: pytest.TempPathFactory, writes: list[tuple[list[Op], int]]
 ) -> None:
     folder = tmp_path_factory.mktemp("nodes")
     first, second = store_at(folder / "first"), store_at(folder / "second")
-    for ops in writes:
-        command = prepare(ops, SCHEMA, LIMITS)
+    for ops, now_ms in writes:
+        command = prepare(ops, SCHEMA, LIMITS, now_ms=now_ms)
         encoded = command.encode()
         replica = WriteCommand.decode(encoded)
         assert replica.encode() == encoded
@@ -135,6 +138,9 @@ def test_results_say_what_happened(
                 points[op.id] = outcome.commit_seq
         with store.read() as txn:
             assert txn.state.points == len(points)
+            records = [record for record in txn.records(0, 1 << 62) if record[1].expires_at_ms]
+            index = {(record.expires_at_ms, slot) for slot, record in records}
+            assert set(txn.expiries.due(1 << 62)) == index
             held = txn.slots_of([name.encode() for name in points])
             assert len(held) == len(points)
             for name, slot in held.items():
@@ -305,11 +311,11 @@ def test_two_catalogs_that_apply_the_same_log_hold_the_same_bytes(tmp_path: Path
     assert tuned != schema
     log = [
         CreateCollection("a", "01" * 16, 1, schema),
-        CreateCollection("b", "02" * 16, 2, schema),
+        CreateCollection("b", "02" * 16, 2, schema, ttl_ms=5),
         DropCollection("a", "01" * 16),
         CreateCollection("a", "03" * 16, 3, schema, b'{"of": 1.0}'),
         SetAliases((("x", "a"), ("y", "x"), ("z", "b"), ("z", None), ("x", "b"))),
-        UpdateCollection("a", "03" * 16, tuned, b""),
+        UpdateCollection("a", "03" * 16, tuned, b"", 60_000),
         Truncate("a", "03" * 16, 7),
         Truncate("a", "03" * 16, 9),
     ]
@@ -341,6 +347,7 @@ def test_two_catalogs_that_apply_the_same_log_hold_the_same_bytes(tmp_path: Path
         assert last == catalog.get("a")
         assert last is not None
         assert (last.folder, last.metadata) == ("03" * 16 + "-9", b"")
+        assert [one.ttl_ms for one in catalog.entries()] == [60_000, 5]
         assert [space.target_recall for space in last.schema.schema.spaces] == [0.99, 0.99]
         environment = catalog._environment
         with environment.env.begin() as txn:

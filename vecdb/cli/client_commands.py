@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import reduce
 from operator import and_
 from typing import Annotated, Any
@@ -181,6 +183,8 @@ def get(
         found = chosen.get(ids, with_vectors=vectors, with_texts=True)
     for point in found.points:
         line: dict[str, Any] = {"id": point.id, "version": point.version, "payload": point.payload}
+        if point.expires_at:
+            line["expires_at"] = point.expires_at.isoformat()
         if point.texts:
             line["texts"] = point.texts
         if vectors:
@@ -211,9 +215,12 @@ def info(address: Address = DEFAULT_ADDRESS) -> None:
                 model.name, str(model.dim), str(model.metric), str(model.max_tokens), state
             )
         out.print(table)
-        table = Table("collection", "space", "points", "in memory", "segments", "store", "files")
+        table = Table(
+            "collection", "space", "points", "in memory", "segments", "store", "files", "ttl"
+        )
         for one in known:
-            table.add_row(*_row(client, one.name, _spaces(one.spaces), one.quarantine_reason))
+            ttl = "" if one.ttl_s == math.inf else f"{timedelta(seconds=one.ttl_s)}"
+            table.add_row(*_row(client, one.name, _spaces(one.spaces), one.quarantine_reason), ttl)
         out.print(table)
 
 
@@ -268,6 +275,7 @@ def create(
     model: Annotated[
         str | None, typer.Option(help="Model that encodes text; see vecdb info.")
     ] = None,
+    ttl: Annotated[float | None, typer.Option(help="Seconds that points are there.")] = None,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
     """Create a collection with one space."""
@@ -276,7 +284,7 @@ def create(
     if metric not in (None, "cosine", "dot", "euclid"):
         raise InvalidArgument(f"--metric {metric}: expected cosine, dot or euclid")
     with connect(address) as client:
-        client.create_collection(name, dim=dim, metric=metric, model=model)  # type: ignore[arg-type]
+        client.create_collection(name, dim=dim, metric=metric, model=model, ttl_s=ttl)  # type: ignore[arg-type]
     out.print(f"created {name}")
 
 

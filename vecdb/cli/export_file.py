@@ -56,8 +56,9 @@ def export_file(
 
     In the order of their ids, while others write: a point that is there throughout is there once.
     A JSON line is {"id", "vector": [...], "vectors": {space: [...]}, "payload": {...}}, the numbers
-    such that they come back bit by bit. NAME.npy gets the vectors of one space, shape (n, dim), and
-    NAME.jsonl beside it a line with id and payload for each; points without a vector are left out.
+    such that they come back bit by bit, and "expires_at" for points that expire. NAME.npy gets the
+    vectors of one space, shape (n, dim), and NAME.jsonl beside it a line with the rest for each;
+    points without a vector are left out.
     A Parquet file cannot be gone on with: it is begun again.
     """
     conditions = where or []
@@ -225,6 +226,7 @@ class _Parquet:
         self._arrow = arrow = pyarrow_for(file)
         self._spaces = spaces
         fields = [("id", arrow.string()), ("payload", arrow.string())]
+        fields.append(("expires_at", arrow.timestamp("ms", "UTC")))
         for name, space in spaces.items():
             fields.append((_column(name), _arrow_type(arrow, space)))
         self._schema = arrow.schema(fields)
@@ -235,6 +237,7 @@ class _Parquet:
         columns: dict[str, list[object]] = {
             "id": [point.id for point in points],
             "payload": [json.dumps(point.payload, ensure_ascii=False) for point in points],
+            "expires_at": [point.expires_at for point in points],
         }
         for name, space in self._spaces.items():
             columns[_column(name)] = [
@@ -287,6 +290,8 @@ def _line(point: StoredPoint, *, with_vectors: bool = True) -> bytes:
             parts.append(f'"vector":{_numbers(point.vector)}')
         if named := list(_named_vectors(point)):
             parts.append(f'"vectors":{{{",".join(named)}}}')
+    if point.expires_at is not None:
+        parts.append(f'"expires_at":"{point.expires_at.isoformat()}"')
     # As it was stored, unless it has lines of its own.
     raw = point.payload_bytes or b"{}"
     text = raw.decode()

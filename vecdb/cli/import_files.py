@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -59,11 +60,11 @@ def import_file(
 ) -> None:
     """Import points from JSON lines, CSV, Parquet or .npy. Stopped, the same command goes on.
 
-    A JSON line is {"id", "vector": [...] | "vectors": {space: [...]}, "payload": {...}}; without
-    "payload" all other fields are the payload. Rows of CSV and Parquet likewise: other columns are
-    the payload, numbers where they read as such. The rows of an .npy array (n, dim) are vectors;
-    NAME.jsonl beside NAME.npy has a line with id and payload for each. Points of ids that exist are
-    replaced. What `vecdb export` wrote comes back as it was.
+    A JSON line is {"id", "vector": [...] | "vectors": {space: [...]}, "payload": {...}}, and
+    "expires_at" where it is to; without "payload" all other fields are the payload. Rows of CSV and
+    Parquet likewise: other columns are the payload, numbers where they read as such. The rows of an
+    .npy array (n, dim) are vectors; NAME.jsonl beside NAME.npy has a line with id and payload for
+    each. Points of ids that exist are replaced. What `vecdb export` wrote comes back as it was.
     """
     rows = row_reader(file)
     stat = file.stat()
@@ -163,12 +164,23 @@ def _point(row: Row, number: int, id_field: str, text_field: str | None) -> Row:
     if "vectors" in row:
         point["vectors"] = {name: _vector(value) for name, value in row["vectors"].items()}
     payload = row.get("payload")
-    if not isinstance(payload, dict):
+    if isinstance(payload, dict):
+        if row.get("expires_at") is not None:  # as `vecdb export` writes it; else it is payload
+            point["expires_at"] = _moment(row["expires_at"])
+    else:
         payload = {key: value for key, value in row.items() if key not in (*_RESERVED, id_field)}
     point["payload"] = payload
     if text_field is not None and (text := row.get(text_field, payload.get(text_field))):
         point["text"] = str(text)
     return point
+
+
+def _moment(value: object) -> object:
+    """Return a time as the client takes it; what is none, for it to refuse."""
+    try:
+        return datetime.fromisoformat(str(value))
+    except ValueError:
+        return value
 
 
 def _vector(value: object) -> object:

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from vecdb.clock import Clock, wall_clock
 from vecdb.collection.build import Builders, BuildProgress, builds_under_way, bytes_in
 from vecdb.collection.ended import EndedRows
+from vecdb.collection.expiry import Expiry
 from vecdb.collection.reader import Reader
 from vecdb.collection.recall import RecallMonitor
 from vecdb.collection.snapshot import Snapshot
@@ -77,11 +79,12 @@ class Collection:
         writer: Writer | None,
         verified: set[tuple[str, int]],
         built: BuildTotals | None = None,
+        clock: Clock = wall_clock,
     ) -> None:
         """Open the collection of a folder; without a writer, to read.
 
         verified: uuid and number of segments that were read through by this process; added to.
-        built: what builds cost; added to.
+        built: what builds cost; added to. clock: by which points expire.
         """
         self.folder = folder
         # A truncation changes the folder, and the uuid stays.
@@ -90,9 +93,13 @@ class Collection:
         self._config = config
         self._writer = writer
         self._store = Store(folder / "store", read_only=writer is None, map_bytes=config.map_bytes)
-        self._reader = Reader(folder / "segments", self.uuid, self._store)
+        self.clock = clock
+        self.ttl_ms = 0
+        """How long points are there that are written without an expiry; 0 for ever."""
+        self._reader = Reader(folder / "segments", self.uuid, self._store, clock)
         self.recall = RecallMonitor()
         self._ended = EndedRows()
+        self._expiry = None if writer is None else Expiry(self._store, writer, self.write, clock)
         self._upkeep = (
             None
             if writer is None
@@ -113,10 +120,11 @@ class Collection:
         """The collection's spaces."""
         return self._reader.schema.schema
 
-    def tune(self, schema: NumberedSchema) -> None:
-        """Take over the catalog's schema, which may differ in what can be changed of a space."""
+    def tune(self, schema: NumberedSchema, ttl_ms: int) -> None:
+        """Take over what the catalog says, whose schema may differ in what can be changed of it."""
         if self._reader.schema is not schema:
             self._reader.schema = schema
+        self.ttl_ms = ttl_ms
 
     def close(self) -> None:
         """Close the store; no snapshot may be open, and no write under way."""
@@ -180,7 +188,7 @@ class Collection:
 
     def watch(self, after: int | None) -> Watcher:
         """Return what follows the writes behind one, or those from now on; see Watcher."""
-        return Watcher(self._store, self._truncated_seq, after)
+        return Watcher(self._store, self._truncated_seq, after, self.clock)
 
     def look(self, deadline: float = math.inf) -> Snapshot:
         """Return what snapshot() returns, to upkeep: it does not count as use."""
@@ -230,7 +238,9 @@ class Collection:
 
     def maintain(self, builders: Builders | None) -> bool:
         """Do one piece of upkeep that is due; return whether more may be. See Upkeep.maintain."""
-        return self._need_upkeep().maintain(builders)
+        upkeep = self._need_upkeep()
+        expired = self._expiry is not None and self._expiry.remove()
+        return upkeep.maintain(builders) or expired
 
     def compact(self) -> None:
         """Ask that all there is now be merged into as few segments as can be; see stats()."""

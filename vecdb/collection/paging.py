@@ -87,14 +87,19 @@ class Paging:
 
     # --- by id
 
-    def by_id(self, after: bytes, candidates: list[Candidates] | None) -> Iterator[Spot]:
-        """Yield the points past an id. candidates: those that match; None for all."""
+    def by_id(
+        self, after: bytes, candidates: list[Candidates] | None, without: U64
+    ) -> Iterator[Spot]:
+        """Yield the points past an id, but for some slots. candidates: those that match, or None.
+
+        without: ascending.
+        """
         if len(after) > ID_BYTES_MAX:
             raise _foreign()
         allowed = None if candidates is None else _slots(candidates)
         chosen = self._listing.slice
         ids = self._txn.ids(after)
-        if allowed is None and chosen is None:
+        if allowed is None and chosen is None and not len(without):
             yield from (Spot(name, name, slot) for name, slot in ids)
             return
         while chunk := list(islice(ids, CHUNK)):
@@ -107,6 +112,8 @@ class Paging:
                 chunk = [each for each in chunk if chosen.holds(each[0])]
             if allowed is not None:
                 chunk = list(_inside(chunk, allowed))
+            elif len(without):
+                chunk = list(_inside(chunk, without, invert=True))
             yield from (Spot(name, name, slot) for name, slot in chunk)
 
     # --- in the order of a field
@@ -142,12 +149,12 @@ def _slots(candidates: list[Candidates]) -> U64:
 
 
 def _inside(
-    chunk: list[tuple[bytes, int | Corrupt]], allowed: U64
+    chunk: list[tuple[bytes, int | Corrupt]], allowed: U64, *, invert: bool = False
 ) -> Iterator[tuple[bytes, int | Corrupt]]:
     # Slots start at 0 and end far below 2**64 - 1, which therefore is in no part.
     none = (1 << 64) - 1
     slots = np.array([none if isinstance(s, Corrupt) else s for _, s in chunk], np.uint64)
-    inside = np.isin(slots, allowed)
+    inside = np.isin(slots, allowed, invert=invert)
     for (name, slot), allow in zip(chunk, inside.tolist(), strict=True):
         if allow:
             yield name, slot

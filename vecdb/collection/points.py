@@ -31,4 +31,5 @@ def point_of(record: RecordView, schema: NumberedSchema, wanted: Wanted) -> Poin
         texts = {schema.names[number]: text for number, text in record.texts().items()}
     vectors, sparse = vectors_of(record, schema) if wanted.vectors else ({}, {})
     payload = record.payload if wanted.payload else b""
-    return Point(record.id, payload, record.version, vectors, texts, sparse)
+    expires_at_ms = record.expires_at_ms
+    return Point(record.id, payload, record.version, vectors, texts, sparse, expires_at_ms)

@@ -9,6 +9,7 @@ import math
 import threading
 from pathlib import Path
 
+from vecdb.clock import Clock, wall_clock
 from vecdb.collection.snapshot import Snapshot
 from vecdb.collection.view import View, ViewKeeper
 from vecdb.storage.store import ReadTxn, Store
@@ -17,9 +18,10 @@ from vecdb.storage.store import ReadTxn, Store
 class Reader:
     """Takes snapshots, for any number of threads."""
 
-    def __init__(self, segments: Path, uuid: str, store: Store) -> None:
+    def __init__(self, segments: Path, uuid: str, store: Store, clock: Clock = wall_clock) -> None:
         self._uuid = uuid
         self._store = store
+        self._clock = clock
         self.schema = store.schema
         self._keeper = ViewKeeper(segments, store.schema)
         self._lock = threading.Lock()
@@ -50,27 +52,30 @@ class Reader:
         while True:
             txn = self._store.begin_read()
             try:
-                view = self._view_of(txn)
+                now_ms = self._clock()
+                view = self._view_of(txn, now_ms)
             except BaseException:
                 txn.close()
                 raise
             if view is not None:
-                return Snapshot(self._uuid, txn, view, self.schema, deadline)
+                # All of one read sees one time: the view's, where that is ahead of this clock.
+                now_ms = max(now_ms, view.time_ms)
+                return Snapshot(self._uuid, txn, view, self.schema, now_ms, deadline)
             txn.close()
 
-    def _view_of(self, txn: ReadTxn) -> View | None:
+    def _view_of(self, txn: ReadTxn, now_ms: int) -> View | None:
         """Return the view of a transaction, or None when another thread's is newer already."""
         view = self._view
-        if view is not None and self._keeper.is_current(view, txn):
+        if view is not None and self._keeper.is_current(view, txn, now_ms):
             return view
         with self._lock:
             view = self._view
             if view is None:
-                view = self._keeper.load(txn)
+                view = self._keeper.load(txn, now_ms)
             elif view.seq > txn.state.applied_seq or view.epoch > txn.state.epoch:
                 return None
             else:
-                view = self._keeper.advance(view, txn)
+                view = self._keeper.advance(view, txn, now_ms)
             self._view = view
             return view
 

@@ -92,11 +92,18 @@ class Searcher:
     """Answers queries within a snapshot's block."""
 
     def __init__(
-        self, txn: ReadTxn, schema: Schema, candidates_of: CandidatesOf, deadline: float
+        self,
+        txn: ReadTxn,
+        schema: Schema,
+        candidates_of: CandidatesOf,
+        points: int,
+        deadline: float,
     ) -> None:
+        """points: how many there are."""
         self._txn = txn
         self._schema = schema
         self._candidates_of = candidates_of
+        self._points = points
         self._deadline = deadline
 
     def answer(self, asked: Asked, wanted: Wanted, bytes_max: int, scale: Scale) -> QueryResult:
@@ -127,7 +134,7 @@ class Searcher:
             hits=fetched.hits,
             found=fetched.found,
             plan=_plan(legs, asked, len(ranked.slots)),
-            matched=self._txn.state.points if every else sum(one.count for one in candidates),
+            matched=self._points if every else sum(one.count for one in candidates),
             commit_seq=self._txn.state.applied_seq,
             complete=not warnings,
             warnings=warnings,

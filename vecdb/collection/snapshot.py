@@ -65,14 +65,19 @@ class Snapshot:
         txn: ReadTxn,
         view: View,
         schema: NumberedSchema,
+        now_ms: int,
         deadline: float = math.inf,
     ) -> None:
-        """See Collection.snapshot for the deadline."""
+        """See Collection.snapshot for the deadline. now_ms: what has expired by then is not there.
+
+        The view is of that time too.
+        """
         self._uuid = uuid
         self._deadline = deadline
         self._txn = txn
         self._view = view
         self._schema = schema
+        self._now_ms = now_ms
 
     def __enter__(self) -> Snapshot:
         return self
@@ -137,7 +142,7 @@ class Snapshot:
             record = self._txn.record(slot)
             if record is None:
                 raise Corrupt(f"id {name!r} names slot {slot}, which has no record")
-            return record
+            return None if record.has_expired(self._now_ms) else record
         return None
 
     def count(self, filter: Filter | None) -> int:
@@ -158,7 +163,8 @@ class Snapshot:
         paging = Paging(self._uuid, self._txn, listing, self._deadline)
         after, filter, order = paging.mark(token), listing.filter, listing.order
         if order is None:
-            spots = paging.by_id(after, None if filter is None else self._candidates(filter))
+            candidates = None if filter is None else self._candidates(filter)
+            spots = paging.by_id(after, candidates, self._view.expired)
         else:
             spots = paging.in_order(order, after, self._sources(filter), size + 1)
         found = Found([], [], [])
@@ -222,12 +228,17 @@ class Snapshot:
         """Return the points that fit a query best, or several legs of one. See Searcher.answer."""
         asked = query if isinstance(query, Asked) else Asked.one(query)
         schema = self._schema.schema
-        searcher = Searcher(self._txn, schema, self._candidates, self._deadline)
+        searcher = Searcher(self._txn, schema, self._candidates, self._points, self._deadline)
         return searcher.answer(asked, wanted, bytes_max, scale)
+
+    @property
+    def _points(self) -> int:
+        """How many there are."""
+        return self._txn.state.points - len(self._view.expired)
 
     def _matched(self, filter: Filter | None, candidates: list[Candidates]) -> int:
         if filter is None:
-            return self._txn.state.points
+            return self._points
         return sum(candidate.count for candidate in candidates)
 
     def _candidates(

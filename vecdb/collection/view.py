@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,11 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All live rows of a collection at one seq: those of each segment, by slot, and the tail."""
+    """All live rows of a collection at one seq: those of each segment, by slot, and the tail.
+
+    Rows whose time had come at `time_ms` are dead like those that have ended. expired: their slots,
+    ascending, as long as the store has them. It is all true until `expires_next_ms`.
+    """
 
     seq: int
     epoch: int
@@ -64,11 +69,26 @@ class View:
     tail_first: int
     broken: dict[int, str]
     """Why a segment's files are not used, by its number."""
+    time_ms: int
+    expires_next_ms: int
+    expired: U64
 
     @property
     def parts(self) -> tuple[Live, ...]:
         """Everything there is to search."""
         return (*self.segments, self.tail)
+
+    def without(self, slots: U64) -> View:
+        """Return the view with the rows of those slots, ascending, dead too."""
+        if not len(slots):
+            return self
+        bounds = np.array([e.first for e in self.entries] + [self.tail_first], np.uint64)
+        cuts = np.searchsorted(slots, bounds).tolist()
+        segments = tuple(
+            live.without(slots[start:stop])
+            for live, (start, stop) in zip(self.segments, pairwise(cuts), strict=True)
+        )
+        return replace(self, segments=segments, tail=self.tail.without(slots[cuts[-1] :]))
 
 
 def rows_of(
@@ -84,10 +104,18 @@ def rows_of(
         cells = record.vector_bytes()
         vectors = {dense[number]: cell for number, cell in cells.items() if number in dense}
         if len(vectors) == len(cells):
-            yield Row(slot, record.payload, vectors)
+            yield Row(slot, record.payload, vectors, expires_at_ms=record.expires_at_ms)
         else:
             others = {sparse[n]: decode_sparse(cell) for n, cell in cells.items() if n in sparse}
-            yield Row(slot, record.payload, vectors, others)
+            yield Row(slot, record.payload, vectors, others, expires_at_ms=record.expires_at_ms)
+
+
+def _less(slots: U64, gone: U64) -> U64:
+    """Return the slots without those gone; both ascend."""
+    at = np.searchsorted(slots, gone)
+    there = at < len(slots)
+    there[there] = slots[at[there]] == gone[there]
+    return np.delete(slots, at[there]) if there.any() else slots
 
 
 class ViewKeeper:
@@ -102,26 +130,38 @@ class ViewKeeper:
         """Never use a segment's files again."""
         self._condemned[number] = reason
 
-    def is_current(self, view: View, txn: ReadTxn) -> bool:
+    def is_current(self, view: View, txn: ReadTxn, now_ms: int) -> bool:
         """Return whether a view is that of a transaction for certain. Needs no turn."""
         state = txn.state
-        return view.seq == state.applied_seq and view.epoch == state.epoch and not self._condemned
+        return (
+            view.seq == state.applied_seq
+            and view.epoch == state.epoch
+            and now_ms < view.expires_next_ms
+            and not self._condemned
+        )
 
-    def load(self, txn: ReadTxn) -> View:
-        """Return the view of a transaction, from the store alone."""
-        return self._build(txn, None)
+    def load(self, txn: ReadTxn, now_ms: int) -> View:
+        """Return the view of a transaction at a time, from the store alone."""
+        return self._build(txn, None, now_ms)
 
-    def advance(self, view: View, txn: ReadTxn) -> View:
-        """Return the view of a newer transaction."""
+    def advance(self, view: View, txn: ReadTxn, now_ms: int) -> View:
+        """Return the view of a newer transaction, at a time that is no earlier than the view's."""
+        now_ms = max(now_ms, view.time_ms)  # a clock may be set back: what has expired, has
         changes = txn.changes(view.seq)
         if changes is None:
             log.info("changes after %d are not kept any more: loading afresh", view.seq)
-            return self.load(txn)
+            return self.load(txn, now_ms)
         caught_up = self._apply(view, changes, txn) if changes else view
         broken = self._condemned.keys() - caught_up.broken.keys()
         if txn.state.epoch != caught_up.epoch or broken & {e.number for e in caught_up.entries}:
-            return self._build(txn, caught_up)
-        return caught_up
+            return self._build(txn, caught_up, now_ms)
+        due = txn.expiries.between(view.time_ms, now_ms)
+        return replace(
+            caught_up.without(due),
+            time_ms=now_ms,
+            expires_next_ms=txn.expiries.next_after(now_ms),
+            expired=np.union1d(caught_up.expired, due) if len(due) else caught_up.expired,
+        )
 
     def _apply(self, view: View, changes: list[Change], txn: ReadTxn) -> View:
         ended = np.array(sorted(slot for c in changes for slot in c.ended), np.uint64)
@@ -132,27 +172,18 @@ class ViewKeeper:
             # What segments hold by now is not read into the tail only to be cut from it.
             first = max(first, entries[-1].end)
         # Slots that have ended since are not in the store any more, and so never appended.
-        fresh = tail.part.append(rows_of(txn.records(first, end), self._schema))
+        rows = list(rows_of(txn.records(first, end), self._schema))
+        fresh = tail.part.append(rows)
         alive = None if tail.alive is None else grown(tail.alive, fresh.rows)
         tail = Live(fresh, alive, tail.dead)
-        segments = list(view.segments)
-        if len(ended):
-            bounds = np.array([e.first for e in view.entries] + [view.tail_first], np.uint64)
-            cuts = np.searchsorted(ended, bounds).tolist()
-            for at in range(len(segments)):
-                segments[at] = segments[at].without(ended[cuts[at] : cuts[at + 1]])
-            tail = tail.without(ended[cuts[-1] :])
-        return View(
-            txn.state.applied_seq,
-            view.epoch,
-            view.entries,
-            tuple(segments),
-            tail,
-            view.tail_first,
-            view.broken,
-        )
+        late = [row.slot for row in rows if 0 < row.expires_at_ms <= view.time_ms]
+        expired = _less(view.expired, ended)
+        if late:
+            expired = np.union1d(expired, np.array(late, np.uint64))
+        caught_up = replace(view, seq=txn.state.applied_seq, tail=tail, expired=expired)
+        return caught_up.without(np.array(sorted([*ended.tolist(), *late]), np.uint64))
 
-    def _build(self, txn: ReadTxn, view: View | None) -> View:
+    def _build(self, txn: ReadTxn, view: View | None, now_ms: int) -> View:
         """Return the view of a transaction's segment list, keeping what an older view has open.
 
         view: of the same seq as the transaction, or None.
@@ -178,6 +209,7 @@ class ViewKeeper:
         numbers = {entry.number for entry in entries}
         self._condemned = {n: why for n, why in self._condemned.items() if n in numbers}
         first = entries[-1].end if entries else 0
+        expired = txn.expiries.between(0, now_ms)
         return View(
             txn.state.applied_seq,
             txn.state.epoch,
@@ -186,7 +218,10 @@ class ViewKeeper:
             self._tail(txn, view, first),
             first,
             broken,
-        )
+            now_ms,
+            txn.expiries.next_after(now_ms),
+            expired,
+        ).without(expired)
 
     def _tail(self, txn: ReadTxn, view: View | None, first: int) -> Live:
         if view is not None and view.tail_first <= first:

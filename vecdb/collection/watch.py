@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vecdb.clock import Clock, wall_clock
 from vecdb.collection.points import point_of
 from vecdb.errors import Corrupt, HorizonPassed, InvalidArgument
 from vecdb.storage.codec import Change
@@ -36,7 +37,9 @@ class Watcher:
     Nothing is kept open between two looks, so that pages are reused however long it takes.
     """
 
-    def __init__(self, store: Store, truncated_seq: int, after: int | None) -> None:
+    def __init__(
+        self, store: Store, truncated_seq: int, after: int | None, clock: Clock = wall_clock
+    ) -> None:
         """Begin behind a write, or with what comes from now on. Raises InvalidArgument.
 
         truncated_seq: of the truncation that the store begins with, or 0.
@@ -50,6 +53,7 @@ class Watcher:
                 hint="after a restore, list the points anew and watch from that reply's commit_seq",
             )
         self._store = store
+        self._clock = clock
         self._truncated_seq = truncated_seq
         self.seq = applied if after is None else after
         self._slot = 0  # of the next change, where the first part of it was taken
@@ -91,6 +95,7 @@ class Watcher:
 
     def _add(self, txn: ReadTxn, change: Change, found: Changed, wanted: Wanted, left: int) -> int:
         """Add the points of a change, up to a size; return what is left of it."""
+        now_ms = self._clock()
         first, end = max(change.first_slot, self._slot), change.first_slot + change.added
         self._slot = 0
         for slot, record in txn.records(first, end):
@@ -99,7 +104,7 @@ class Watcher:
                 break
             if isinstance(record, Corrupt):
                 found.warnings.append(f"a point was left out: {record}")
-            else:
+            elif not record.has_expired(now_ms):
                 found.points.append(point_of(record, self._store.schema, wanted))
                 left -= len(record.value)
         return left

@@ -17,6 +17,7 @@ from vecdb.segment.segment import Segment
 from vecdb.segment.vectors import comparable
 from vecdb.storage.catalog import Catalog, CatalogEntry
 from vecdb.storage.codec import NumberedSchema, RecordView, SegmentEntry
+from vecdb.storage.expiries import NEVER
 from vecdb.storage.store import ReadTxn, Store
 from vecdb.types import DEFAULT_TARGET_RECALL, Space
 
@@ -80,28 +81,39 @@ def _unchanging(schema: NumberedSchema) -> NumberedSchema:
 def _check_points(txn: ReadTxn, store: Store, report: Report, seen: Seen) -> set[int]:
     """Check every record; return the live slots."""
     live: set[int] = set()
+    entries = set(txn.expiries.due(NEVER))
     for slot, record in txn.records(0, 1 << 63):
         live.add(slot)
         report.points += 1
         if not isinstance(record, RecordView):
             report.add(record.message)
+            entries = {entry for entry in entries if entry[1] != slot}
             continue
-        if slot >= txn.state.next_slot:
-            report.add(f"record points/{slot} is past the next slot {txn.state.next_slot}")
-        held = txn.slots_of([record.id.encode()])
-        if list(held.values()) != [slot]:
-            report.add(
-                f"record points/{slot} of id {record.id!r}: the id names {held or 'nothing'}"
-            )
-        for number, cell in record.vector_bytes().items():
-            if not _fits(cell, number, store.schema):
-                report.add(f"record points/{slot}: a vector of space number {number} is not of it")
+        if record.expires_at_ms and (record.expires_at_ms, slot) not in entries:
+            report.add(f"record points/{slot} expires, and the index of expiries lacks it")
+        entries.discard((record.expires_at_ms, slot))
+        _check_point(slot, record, txn, store.schema, report)
         if len(live) % _EVERY == 0:
             seen(report.name, len(live), txn.state.points)
     seen(report.name, len(live), txn.state.points)
+    for at, slot in sorted(entries):
+        report.add(f"the index of expiries has slot {slot} at {at}, when no record of it expires")
     if len(live) != txn.state.points:
         report.add(f"{len(live)} records, but the store counts {txn.state.points} points")
     return live
+
+
+def _check_point(
+    slot: int, record: RecordView, txn: ReadTxn, schema: NumberedSchema, report: Report
+) -> None:
+    if slot >= txn.state.next_slot:
+        report.add(f"record points/{slot} is past the next slot {txn.state.next_slot}")
+    held = txn.slots_of([record.id.encode()])
+    if list(held.values()) != [slot]:
+        report.add(f"record points/{slot} of id {record.id!r}: the id names {held or 'nothing'}")
+    for number, cell in record.vector_bytes().items():
+        if not _fits(cell, number, schema):
+            report.add(f"record points/{slot}: a vector of space number {number} is not of it")
 
 
 def _fits(cell: bytes, number: int, schema: NumberedSchema) -> bool:

@@ -73,9 +73,11 @@ def ops_of(messages: Iterable[points_pb2.WriteOp]) -> tuple[list[Op], dict[int, 
         try:
             if kind == "put":
                 op = Put(message.put.id, message.put.payload, {})
+                _fill_expiry(op, message.put)
                 _fill_vectors(op, message.put.vectors, "put")
             elif kind == "patch":
                 op = _patch(message.patch)
+                _fill_expiry(op, message.patch)
                 _fill_vectors(op, message.patch.vectors, "patch")
             elif kind is None:
                 raise InvalidArgument("the operation is empty: expected put, delete or patch")
@@ -90,6 +92,14 @@ def ops_of(messages: Iterable[points_pb2.WriteOp]) -> tuple[list[Op], dict[int, 
 def _patch(message: points_pb2.PatchPoint) -> Patch:
     edits = PayloadEdits(message.set, tuple(message.unset), message.append, message.remove)
     return Patch(message.id, edits, unset_vectors=tuple(message.unset_vectors))
+
+
+def _fill_expiry(op: Put | Patch, message: common_pb2.Point | points_pb2.PatchPoint) -> None:
+    said = message.WhichOneof("expiry")
+    if said == "ttl_ms":
+        op.ttl_ms = message.ttl_ms
+    elif said == "expires_at_ms":
+        op.expires_at_ms = message.expires_at_ms
 
 
 def _fill_vectors(op: Put | Patch, vectors: Mapping[str, common_pb2.Vector], what: str) -> None:
@@ -126,6 +136,8 @@ def fill_point(message: common_pb2.Point | search_pb2.Hit, point: Point) -> None
         held.values.extend(sparse.values.tolist())
     for space, text in point.texts.items():
         message.texts[space] = text
+    if point.expires_at_ms:
+        message.expires_at_ms = point.expires_at_ms
 
 
 # --- collections
@@ -157,6 +169,7 @@ def collection_message(info: CollectionInfo) -> collections_pb2.Collection:
         quarantine_reason=info.quarantined,
         metadata=info.metadata,
         aliases=info.aliases,
+        ttl_ms=info.ttl_ms,
     )
     for space in info.schema.spaces:
         dense = message.spaces[space.name].dense

@@ -1,8 +1,9 @@
-"""One array of a segment, on its way to a file."""
+"""One array of a segment, on its way to a file, and in place in it."""
 
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CHUNK = 4 << 20
+
+_parsing = threading.Lock()  # before 3.11.8 Python's parser fails in two threads: gh-106905
 
 
 class _Checked:
@@ -51,3 +54,10 @@ def save_array(path: Path, array: NDArray[Any]) -> dict[str, object]:
         "bytes": file.bytes,
         "crc32c": file.crc32c,
     }
+
+
+def map_array(path: Path) -> NDArray[Any]:
+    """Return the array of a file, in place. Raises what numpy does for a file that is none."""
+    with _parsing:  # the header is Python
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array

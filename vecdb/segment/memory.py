@@ -27,7 +27,7 @@ class Row(NamedTuple):
     """A point as parts are made of it.
 
     vectors: space name to little-endian float32 bytes. alive: False for one that has ended, whose
-    vectors a graph still leads through.
+    vectors a graph still leads through. expires_at_ms: 0 for never.
     """
 
     slot: int
@@ -35,6 +35,7 @@ class Row(NamedTuple):
     vectors: dict[str, bytes]
     sparse: Mapping[str, SparseVector] = MappingProxyType({})
     alive: bool = True
+    expires_at_ms: int = 0
 
 
 class _Cells:

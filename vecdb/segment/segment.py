@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from vecdb import kernel
 from vecdb.errors import Corrupt, Unavailable
-from vecdb.segment.array_file import save_array
+from vecdb.segment.array_file import map_array, save_array
 from vecdb.segment.fields import FieldSource, nodes, parse
 from vecdb.segment.fields_disk import FieldIndex, write_fields
 from vecdb.segment.fields_memory import CollectedFields
@@ -146,7 +146,7 @@ class Segment:
                 )
             if 0 in shape:  # nothing to map
                 return np.empty(shape, dtype)
-            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+            array = map_array(path)
         except (OSError, ValueError, EOFError, SyntaxError) as error:
             _raise_unless_of_the_file(error)
             raise self._corrupt(f"{path.name} cannot be opened: {error}") from None

@@ -23,7 +23,7 @@ from vecdb.storage.catalog_command import (
 )
 from vecdb.storage.codec import NumberedSchema
 from vecdb.storage.environment import Environment, MapFull, told_when_full
-from vecdb.storage.store import check_format
+from vecdb.storage.format import check_format
 
 _DATABASES = (b"meta", b"collections", b"aliases", b"dropped")
 _MAP_BYTES = 1 << 30
@@ -34,7 +34,8 @@ _SHOWN = 10
 class CatalogEntry:
     """A collection as the catalog knows it.
 
-    metadata: JSON of the client's, or b"". truncated_seq: of the last truncation, or 0.
+    metadata: JSON of the client's, or b"". truncated_seq: of the last truncation, or 0. ttl_ms: of
+    points that are written without an expiry; 0 for ever.
     """
 
     name: str
@@ -43,6 +44,7 @@ class CatalogEntry:
     schema: NumberedSchema
     metadata: bytes = b""
     truncated_seq: int = 0
+    ttl_ms: int = 0
 
     @property
     def folder(self) -> str:
@@ -163,10 +165,11 @@ class Catalog:
                 self._create(txn, command)
             case DropCollection(name, uuid):
                 self._drop(txn, self._there(txn, name, uuid))
-            case UpdateCollection(name, uuid, schema, metadata):
+            case UpdateCollection(name, uuid, schema, metadata, ttl_ms):
                 numbered = NumberedSchema.from_plain(json.loads(schema))
                 entry = self._there(txn, name, uuid)
-                self._put_entry(txn, replace(entry, schema=numbered, metadata=metadata))
+                after = replace(entry, schema=numbered, metadata=metadata, ttl_ms=ttl_ms)
+                self._put_entry(txn, after)
             case Truncate(name, uuid, seq):
                 entry = self._there(txn, name, uuid)
                 self._put(txn, b"dropped", entry.folder.encode(), b"")
@@ -188,7 +191,12 @@ class Catalog:
             raise AlreadyExists(f"{command.name!r} is an alias of collection {target!r}")
         schema = NumberedSchema.from_plain(json.loads(command.schema))
         entry = CatalogEntry(
-            command.name, command.uuid, command.created_at_ms, schema, command.metadata
+            command.name,
+            command.uuid,
+            command.created_at_ms,
+            schema,
+            command.metadata,
+            ttl_ms=command.ttl_ms,
         )
         self._put_entry(txn, entry)
 
@@ -244,6 +252,7 @@ class Catalog:
             "schema": entry.schema.to_plain(),
             "metadata": entry.metadata.decode(),
             "truncated_seq": entry.truncated_seq,
+            "ttl_ms": entry.ttl_ms,
         }
         self._put(txn, b"collections", entry.name.encode(), codec.to_json(plain))
 
@@ -261,6 +270,7 @@ def _decode(key: bytes, sealed: bytes) -> CatalogEntry:
             NumberedSchema.from_plain(plain["schema"]),
             plain["metadata"].encode(),
             plain["truncated_seq"],
+            plain["ttl_ms"],
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise Corrupt(f"catalog entry {key!r} cannot be read: {error!r}") from None

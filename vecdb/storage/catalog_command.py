@@ -11,13 +11,17 @@ from vecdb.storage.pb import command_pb2 as pb
 
 @dataclass(frozen=True, slots=True)
 class CreateCollection:
-    """A collection to name. schema: JSON, as the catalog keeps it. metadata: JSON or b""."""
+    """A collection to name. schema: JSON, as the catalog keeps it. metadata: JSON or b"".
+
+    ttl_ms: of points that are written without an expiry; 0 for ever.
+    """
 
     name: str
     uuid: str
     created_at_ms: int
     schema: bytes
     metadata: bytes = b""
+    ttl_ms: int = 0
 
     def encode(self) -> bytes:
         """Return the command as it stands in the catalog's log."""
@@ -27,6 +31,7 @@ class CreateCollection:
             created_at_ms=self.created_at_ms,
             schema=self.schema,
             metadata=self.metadata,
+            ttl_ms=self.ttl_ms,
         )
         return _encoded(pb.Command(create_collection=message))
 
@@ -52,11 +57,16 @@ class UpdateCollection:
     uuid: str
     schema: bytes
     metadata: bytes
+    ttl_ms: int = 0
 
     def encode(self) -> bytes:
         """Return the command as it stands in the catalog's log."""
         message = pb.UpdateCollection(
-            name=self.name, uuid=self.uuid, schema=self.schema, metadata=self.metadata
+            name=self.name,
+            uuid=self.uuid,
+            schema=self.schema,
+            metadata=self.metadata,
+            ttl_ms=self.ttl_ms,
         )
         return _encoded(pb.Command(update_collection=message))
 
@@ -104,13 +114,13 @@ def decode_catalog_command(encoded: bytes) -> CatalogCommand:
         case "create_collection":
             made = command.create_collection
             return CreateCollection(
-                made.name, made.uuid, made.created_at_ms, made.schema, made.metadata
+                made.name, made.uuid, made.created_at_ms, made.schema, made.metadata, made.ttl_ms
             )
         case "drop_collection":
             return DropCollection(command.drop_collection.name, command.drop_collection.uuid)
         case "update_collection":
             new = command.update_collection
-            return UpdateCollection(new.name, new.uuid, new.schema, new.metadata)
+            return UpdateCollection(new.name, new.uuid, new.schema, new.metadata, new.ttl_ms)
         case "truncate":
             emptied = command.truncate
             return Truncate(emptied.name, emptied.uuid, emptied.seq)

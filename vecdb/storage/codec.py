@@ -16,7 +16,6 @@ import google_crc32c
 import numpy as np
 
 from vecdb.errors import Corrupt
-from vecdb.outcomes import ItemResult, WriteOutcome
 from vecdb.types import (
     Hnsw,
     Metric,
@@ -35,7 +34,6 @@ _SLOT = struct.Struct(">Q")
 _POINT = struct.Struct("<BBHIQ")
 _VECTOR = struct.Struct("<HHII")
 _CHANGE = struct.Struct("<QIIII")
-_REQUEST = struct.Struct("<Q32sI")
 _STATE = struct.Struct("<QQQQQ32s")
 
 slot_key = _SLOT.pack
@@ -82,11 +80,18 @@ Cell: TypeAlias = tuple[int, bytes | memoryview, bytes]
 
 
 def encode_point(
-    slot: int, name: bytes, payload: bytes, version: int, cells: list[Cell]
+    slot: int,
+    name: bytes,
+    payload: bytes,
+    version: int,
+    cells: list[Cell],
+    expires_at_ms: int = 0,
 ) -> tuple[bytes, bytes]:
     """Return key and sealed record of a point."""
     key = slot_key(slot)
-    head = _POINT.pack(1, len(cells), len(name), len(payload), version)
+    head = _POINT.pack(2 if expires_at_ms else 1, len(cells), len(name), len(payload), version)
+    if expires_at_ms:
+        head += _U64.pack(expires_at_ms)
     if len(cells) == 1:  # by far the most common, and on the way of every ingest
         number, vector, text = cells[0]
         value = b"".join(
@@ -117,10 +122,17 @@ class RecordView:
     version: int
     directory: tuple[tuple[int, int, int], ...]
     """(space number, numbers of four bytes, text bytes) of each vector."""
+    expires_at_ms: int = 0
+    """0 for never."""
 
     @property
     def _body(self) -> int:
-        return _POINT.size + len(self.directory) * _VECTOR.size
+        head = _POINT.size + _U64.size if self.expires_at_ms else _POINT.size
+        return head + len(self.directory) * _VECTOR.size
+
+    def has_expired(self, now_ms: int) -> bool:
+        """Return whether the point's time has come."""
+        return 0 < self.expires_at_ms <= now_ms
 
     @property
     def length(self) -> int:
@@ -165,17 +177,20 @@ def decode_point(slot: int, sealed: bytes | memoryview) -> RecordView:
     value = unseal(b"points", slot_key(slot), sealed)
     try:
         layout, vectors, id_bytes, payload_bytes, version = _POINT.unpack_from(value)
+        at, expires_at_ms = _POINT.size, 0
+        if layout == 2:
+            (expires_at_ms,) = _U64.unpack_from(value, at)
+            at += _U64.size
+            layout = 2 if expires_at_ms else -1
         directory = tuple(
             (number, dim, text)
-            for number, _, dim, text in _VECTOR.iter_unpack(
-                value[_POINT.size : _POINT.size + vectors * _VECTOR.size]
-            )
+            for number, _, dim, text in _VECTOR.iter_unpack(value[at : at + vectors * _VECTOR.size])
         )
     except struct.error:
         layout = -1
-    if layout != 1:
+    if layout not in (1, 2):
         raise Corrupt(f"record points/{slot} has an unknown layout", hint="run vecdb check")
-    record = RecordView(value, id_bytes, payload_bytes, version, directory)
+    record = RecordView(value, id_bytes, payload_bytes, version, directory, expires_at_ms)
     if len(value) != record.length:
         raise Corrupt(
             f"record points/{slot} has lengths that do not add up", hint="run vecdb check"
@@ -292,44 +307,6 @@ class Change:
             return cls(seq, first, added, slots, tuple(names), value[at : at + key_bytes])
         except (struct.error, ValueError) as error:
             raise Corrupt(f"record changes/{seq} cannot be read: {error}") from None
-
-
-# --- requests
-
-
-def encode_request(outcome: WriteOutcome, digest: bytes) -> bytes:
-    """Return the value of requests/<key>: enough to answer the same request again."""
-    results = outcome.results
-    found = np.packbits([r.found for r in results], bitorder="little").tobytes()
-    gone = np.packbits([r.version == 0 for r in results], bitorder="little").tobytes()
-    rest = {
-        "refused": [
-            [at, r.reason, r.message, r.version] for at, r in enumerate(results) if r.reason
-        ],
-        "truncated": [[at, r.truncated] for at, r in enumerate(results) if r.truncated],
-    }
-    head = _REQUEST.pack(outcome.commit_seq, digest, len(results))
-    return head + found + gone + to_json(rest)
-
-
-def decode_request(value: bytes) -> tuple[WriteOutcome, bytes]:
-    """Return the outcome that was stored, and the digest of the operations that it answered."""
-    try:
-        seq, digest, count = _REQUEST.unpack_from(value)
-        width = (count + 7) // 8
-        flags = np.frombuffer(value, np.uint8, 2 * width, _REQUEST.size)
-        found = np.unpackbits(flags[:width], count=count, bitorder="little")
-        gone = np.unpackbits(flags[width:], count=count, bitorder="little")
-        rest = json.loads(value[_REQUEST.size + 2 * width :])
-        refused = {at: (why, text, version) for at, why, text, version in rest["refused"]}
-        truncated = {at: tuple(spaces) for at, spaces in rest["truncated"]}
-    except (struct.error, KeyError, ValueError, TypeError) as error:
-        raise Corrupt(f"a request record cannot be read: {error}") from None
-    results: list[ItemResult] = []
-    for i in range(count):
-        why, text, version = refused.get(i, ("", "", 0 if gone[i] else seq))
-        results.append(ItemResult(version, bool(found[i]), why, text, truncated.get(i, ())))
-    return WriteOutcome(seq, tuple(results), replayed=True), digest
 
 
 # --- schema

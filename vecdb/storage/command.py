@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -41,7 +42,10 @@ Expected: TypeAlias = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Puts:
-    """Points to store, by column. positions: the place of each in the client's request."""
+    """Points to store, by column. positions: the place of each in the client's request.
+
+    expires_at_ms: of each, 0 for never; () where none does.
+    """
 
     positions: tuple[int, ...]
     ids: tuple[str, ...]
@@ -49,6 +53,7 @@ class Puts:
     columns: tuple[Column, ...]
     sparse_columns: tuple[SparseColumn, ...] = ()
     expected: Expected = ()
+    expires_at_ms: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class Patches:
 
     payload_bytes_max: of what a patch may leave. read_bytes_max: of the records that the patches of
     the command may read. Limits of the node that made the command, so that all decide alike.
+    expires_at_ms: of each, 0 for never, None to leave it; () where all are left.
     """
 
     positions: tuple[int, ...]
@@ -83,6 +89,7 @@ class Patches:
     payload_bytes_max: int
     read_bytes_max: int
     expected: Expected = ()
+    expires_at_ms: tuple[int | None, ...] = ()
 
 
 Run: TypeAlias = Puts | Deletes | Patches
@@ -102,7 +109,8 @@ class WriteCommand:
     """Runs of operations in order, and what a replay of the request must answer.
 
     truncated: positions of operations and their spaces whose text was cut. atomic: the first
-    operation that cannot be applied fails the command.
+    operation that cannot be applied fails the command. proposed_at_ms: the time by which points
+    that have expired count as not there; 0 for none do.
     """
 
     runs: tuple[Run, ...]
@@ -111,6 +119,7 @@ class WriteCommand:
     idempotency_key: str = ""
     request_digest: bytes = field(default=b"", repr=False)
     atomic: bool = False
+    proposed_at_ms: int = 0
 
     @property
     def operations(self) -> int:
@@ -123,6 +132,7 @@ class WriteCommand:
             idempotency_key=self.idempotency_key,
             request_digest=self.request_digest,
             atomic=self.atomic,
+            proposed_at_ms=self.proposed_at_ms,
             refused=[
                 pb.Refused(position=r.position, reason=r.reason, message=r.message)
                 for r in self.refused
@@ -159,6 +169,7 @@ class WriteCommand:
                 write.idempotency_key,
                 write.request_digest,
                 write.atomic,
+                write.proposed_at_ms,
             )
         except Exception as error:  # protobuf's DecodeError has no public base of its own
             raise Corrupt(f"a command of the log cannot be read: {error}") from error
@@ -167,6 +178,7 @@ class WriteCommand:
 def _fill_puts(message: pb.Puts, run: Puts) -> None:
     message.ids.extend(run.ids)
     message.payloads.extend(run.payloads)
+    message.expires_at_ms.extend(run.expires_at_ms)
     for column in run.columns:
         message.columns.add(
             space=column.space,
@@ -181,8 +193,9 @@ def _fill_puts(message: pb.Puts, run: Puts) -> None:
 def _fill_patches(message: pb.Patches, run: Patches) -> None:
     message.payload_bytes_max = run.payload_bytes_max
     message.read_bytes_max = run.read_bytes_max
-    for name, edits, vectors in zip(run.ids, run.edits, run.vectors, strict=True):
-        patch = message.patches.add(id=name, **edits._asdict())
+    expiries = run.expires_at_ms or repeat(None, len(run.ids))
+    for name, edits, vectors, expiry in zip(run.ids, run.edits, run.vectors, expiries, strict=True):
+        patch = message.patches.add(id=name, expires_at_ms=expiry, **edits._asdict())
         for vector in vectors:
             patch.vectors.add(**vector._asdict())
 
@@ -209,11 +222,15 @@ def _run(run: pb.Run) -> Run:
         for column in puts.sparse_columns
     )
     ids, payloads = tuple(puts.ids), tuple(puts.payloads)
-    return Puts(positions, ids, payloads, tuple(columns), sparse, expected)
+    expiries = tuple(puts.expires_at_ms)
+    return Puts(positions, ids, payloads, tuple(columns), sparse, expected, expiries)
 
 
 def _patches(positions: tuple[int, ...], run: pb.Patches, expected: Expected) -> Patches:
     patches = run.patches
+    expiries = tuple(
+        one.expires_at_ms if one.HasField("expires_at_ms") else None for one in patches
+    )
     return Patches(
         positions,
         tuple(one.id for one in patches),
@@ -224,4 +241,5 @@ def _patches(positions: tuple[int, ...], run: pb.Patches, expected: Expected) ->
         run.payload_bytes_max,
         run.read_bytes_max,
         expected,
+        expiries if any(expiry is not None for expiry in expiries) else (),
     )

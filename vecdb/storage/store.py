@@ -11,22 +11,25 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import lmdb
 
 from vecdb import kernel
-from vecdb.errors import Corrupt, FormatTooNew, Unavailable
+from vecdb.errors import Corrupt, Unavailable
 from vecdb.storage import codec
 from vecdb.storage.codec import Change, NumberedSchema, RecordView, SegmentEntry, State, slot_key
 from vecdb.storage.environment import Environment, told_when_full
+from vecdb.storage.expiries import DATABASE as EXPIRIES
+from vecdb.storage.expiries import Expiries
+from vecdb.storage.format import check_format
 from vecdb.types import F32, U32, Wanted
 
 log = logging.getLogger(__name__)
 
 UNKNOWN_SEQ = (1 << 64) - 1
 
-_DATABASES = (b"meta", b"ids", b"points", b"tombstones", b"changes", b"requests")
+_DATABASES = (b"meta", b"ids", b"points", b"tombstones", b"changes", b"requests", EXPIRIES)
 
 
 class Ranked(NamedTuple):
@@ -81,6 +84,11 @@ class ReadTxn:
             known = sealed, State.decode(self._meta(b"state"))
             self._store.known_state = known
         return known[1]
+
+    @property
+    def expiries(self) -> Expiries:
+        """Which slots expire when."""
+        return Expiries(self._txn, self._db[EXPIRIES])
 
     def close(self) -> None:
         """End what Store.begin_read began; what was read in place may not be touched any more."""
@@ -256,23 +264,37 @@ class WriteTxn(ReadTxn):
         return State.decode(self._meta(b"state"))
 
     def put_points(
-        self, ids: Iterable[tuple[bytes, int]], records: list[tuple[bytes, bytes]]
+        self,
+        ids: Iterable[tuple[bytes, int]],
+        records: list[tuple[bytes, bytes]],
+        expiries: Sequence[tuple[int, int]] = (),
     ) -> None:
-        """Store new records, keyed by slot in ascending order, and point their ids at them."""
+        """Store new records by ascending slot, ids, and time and slot of those that expire."""
         self._putmulti(b"points", records, append=True)
+        if expiries:
+            with self._told():
+                self.expiries.add(expiries)
         entries = [(name, codec.seal(b"ids", name, codec.u64(slot))) for name, slot in ids]
         self._putmulti(b"ids", entries)
 
     def end_slots(self, slots: Iterable[int], seq: int) -> None:
         """Remove the records of slots, leaving a tombstone each."""
-        value = codec.u64(seq)
+        value, expiries = codec.u64(seq), self.expiries
+        some_expire = bool(expiries)
         with self._told():
             for slot in slots:
                 key = slot_key(slot)
+                if some_expire:
+                    expiries.forget_record(slot, self._txn.get(key, db=self._db[b"points"]))
                 self._txn.delete(key, db=self._db[b"points"])
                 self._txn.put(
                     key, codec.seal(b"tombstones", key, value), db=self._db[b"tombstones"]
                 )
+
+    def forget_expiries(self, entries: Iterable[tuple[int, int]]) -> None:
+        """Remove entries, time and slot, that no record stands behind."""
+        with self._told():
+            self.expiries.forget(entries)
 
     def forget_ids(self, ids: Iterable[bytes]) -> None:
         """Remove ids."""
@@ -425,16 +447,3 @@ class Store:
         with self.environment.begin(write=True) as txn:
             yield ReadTxn(self, txn)
             self._ended = True  # before the lock is let go
-
-
-def check_format(path: Path, txn: lmdb.Transaction, meta: Any) -> None:  # noqa: ANN401 - py-lmdb has no types
-    """Raise FormatTooNew or Corrupt unless the environment is of this program's format."""
-    sealed = txn.get(b"format", db=meta)
-    if sealed is None:
-        raise Corrupt(f"{path} holds no format version", hint="is this a vecdb data directory?")
-    version = codec.from_u32(codec.unseal(b"meta", b"format", sealed))
-    if version > codec.FORMAT_VERSION:
-        raise FormatTooNew(
-            f"{path} is of format {version}, this vecdb reads up to {codec.FORMAT_VERSION}",
-            hint="run the vecdb that wrote it, or a later one",
-        )

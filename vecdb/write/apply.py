@@ -33,6 +33,7 @@ from vecdb.storage.command import (
     SparseColumn,
     WriteCommand,
 )
+from vecdb.storage.requests import decode_request, encode_request
 from vecdb.storage.store import ReadTxn, WriteTxn
 from vecdb.write.payload import edited
 
@@ -65,7 +66,7 @@ def apply(
     txn.put_change(Change(seq, first_slot, state.next_slot - first_slot, ended, removed, key))
     outcome = WriteOutcome(seq, tuple(results))
     if key:
-        txn.put_request(key, codec.encode_request(outcome, command.request_digest))
+        txn.put_request(key, encode_request(outcome, command.request_digest))
     txn.trim_changes(keep)
     return outcome
 
@@ -78,7 +79,7 @@ def replayed(txn: ReadTxn, idempotency_key: str, digest: bytes) -> WriteOutcome 
     stored = txn.request(idempotency_key.encode()) if idempotency_key else None
     if stored is None:
         return None
-    outcome, answered = codec.decode_request(stored)
+    outcome, answered = decode_request(stored)
     if answered != digest:
         raise InvalidArgument(
             f"idempotency key {idempotency_key!r} was used for other operations",
@@ -87,8 +88,8 @@ def replayed(txn: ReadTxn, idempotency_key: str, digest: bytes) -> WriteOutcome 
     return outcome
 
 
-_Made: TypeAlias = tuple[bytes, list[Cell]]
-"""Payload and vectors of a point that is to be stored."""
+_Made: TypeAlias = tuple[bytes, list[Cell], int]
+"""Payload, vectors and expiry of a point that is to be stored."""
 
 
 class _Decided:
@@ -105,6 +106,8 @@ class _Decided:
         self._read_bytes = 0
         names = [[name.encode() for name in run.ids] for run in command.runs]
         self._slots = txn.slots_of([name for run in names for name in run])
+        self._now_ms = command.proposed_at_ms
+        self._there = self._unexpired()
         self._made: dict[bytes, _Made | None] = {}  # None: not there any more
         self.seq = txn.state.applied_seq + 1
         self.results = [ItemResult()] * command.operations
@@ -124,9 +127,10 @@ class _Decided:
         txn.put_points(
             ((name, first + at) for at, (name, _) in enumerate(stored)),
             [
-                codec.encode_point(first + at, name, payload, self.seq, cells)
-                for at, (name, (payload, cells)) in enumerate(stored)
+                codec.encode_point(first + at, name, payload, self.seq, cells, expiry)
+                for at, (name, (payload, cells, expiry)) in enumerate(stored)
             ],
+            [(made[2], first + at) for at, (_, made) in enumerate(stored) if made[2]],
         )
         touched = [name for name in self._slots if name in self._made]
         ended = tuple(sorted([self._slots[name] for name in touched]))
@@ -137,6 +141,19 @@ class _Decided:
         state.points += len(stored) - len(ended)
         return ended, removed
 
+    def _unexpired(self) -> dict[bytes, int]:
+        """Return the slots of the points that had not expired when the command was made."""
+        if self._txn.expiries.next_after(0) > self._now_ms:  # nearly always
+            return self._slots
+        return {name: slot for name, slot in self._slots.items() if not self._has_expired(slot)}
+
+    def _has_expired(self, slot: int) -> bool:
+        try:
+            record = self._txn.record(slot)
+        except Corrupt:  # for whoever needs what is in it to tell
+            return False
+        return record is not None and record.has_expired(self._now_ms)
+
     def _put(self, run: Puts, ids: Sequence[bytes]) -> None:
         numbers = self._numbers
         parts: list[_Cells | _SparseCells] = [
@@ -144,12 +161,13 @@ class _Decided:
             *(_SparseCells(column, numbers[column.space]) for column in run.sparse_columns),
         ]
         fresh, replaced = ItemResult(version=self.seq), ItemResult(version=self.seq, found=True)
-        results, made, payloads, slots = self.results, self._made, run.payloads, self._slots
+        results, made, payloads, there = self.results, self._made, run.payloads, self._there
+        expiries = run.expires_at_ms or (0,) * len(ids)
         for row, name, position in self._admitted(run, ids):
             cells = [cell for part in parts if (cell := part.cell(row)) is not None]
-            was_there = made[name] is not None if name in made else name in slots
+            was_there = self._is_there(name) if name in made else name in there
             results[position] = replaced if was_there else fresh
-            made[name] = payloads[row], cells
+            made[name] = payloads[row], cells, expiries[row]
 
     def _delete(self, run: Deletes, ids: Sequence[bytes]) -> None:
         for _, name, position in self._admitted(run, ids):
@@ -159,12 +177,14 @@ class _Decided:
     def _patch(self, run: Patches, ids: Sequence[bytes]) -> None:
         for row, name, position in self._admitted(run, ids):
             try:
-                payload, cells = self._current(name, run.read_bytes_max)
+                payload, cells, expiry = self._current(name, run.read_bytes_max)
                 payload = edited(payload, run.edits[row], run.payload_bytes_max)
             except (InvalidArgument, FailedPrecondition, PointNotFound) as error:
                 self._refuse(position, name, error)
                 continue
-            self._made[name] = payload, _patched(cells, run.vectors[row], self._numbers)
+            if run.expires_at_ms and (changed := run.expires_at_ms[row]) is not None:
+                expiry = changed
+            self._made[name] = payload, _patched(cells, run.vectors[row], self._numbers), expiry
             self.results[position] = ItemResult(version=self.seq, found=True)
 
     def _admitted(self, run: Run, ids: Sequence[bytes]) -> Iterator[tuple[int, bytes, int]]:
@@ -195,7 +215,10 @@ class _Decided:
         self.results[position] = ItemResult(version, version > 0, error.reason, str(error))
 
     def _is_there(self, name: bytes) -> bool:
-        return self._made[name] is not None if name in self._made else name in self._slots
+        if name not in self._made:
+            return name in self._there
+        made = self._made[name]
+        return made is not None and not 0 < made[2] <= self._now_ms
 
     def _version(self, name: bytes) -> int:
         """Return the version of a point, 0 when there is none."""
@@ -227,7 +250,7 @@ class _Decided:
                 (number, cell, texts.get(number, "").encode())
                 for number, cell in record.vector_bytes().items()
             ]
-            found = record.payload, cells
+            found = record.payload, cells, record.expires_at_ms
         # One request could else keep the writer, and its memory, for a thousand times its size.
         size = len(found[0]) + sum(len(cell) + len(text) for _, cell, text in found[1])
         if self._read_bytes + size > read_bytes_max:

@@ -34,6 +34,7 @@ from vecdb.storage.command import (
 )
 from vecdb.storage.sparse import encode_sparse
 from vecdb.types import F32, Delete, Metric, Op, Patch, PayloadEdits, Put, Schema, Space
+from vecdb.write.expiry import expiry_of
 from vecdb.write.payload import check_edits, check_payload
 from vecdb.write.sparse import LENGTH_MAX, checked_sparse, sparse_columns
 
@@ -53,12 +54,15 @@ def prepare(
     atomic: bool = False,
     idempotency_key: str = "",
     request_digest: bytes = b"",
+    now_ms: int = 0,
+    ttl_ms: int = 0,
 ) -> WriteCommand:
     """Return the command of a write: its good operations, and what was refused and why.
 
     refused: operations known to be wrong already, by position. truncated: those whose text was
-    cut, with the spaces. Raises LimitExceeded for the
-    request as a whole, and when atomic the first operation's error, its field naming the row.
+    cut, with the spaces. now_ms: the time, by which points expire. ttl_ms: of puts that say
+    nothing, 0 for ever. Raises LimitExceeded for the request as a whole, and when atomic the first
+    operation's error, its field naming the row.
     """
     check_batch(len(ops), limits)
     if len(idempotency_key.encode("utf-8", "surrogatepass")) > ID_BYTES_MAX:
@@ -66,30 +70,32 @@ def prepare(
             f"an idempotency key has at most {ID_BYTES_MAX} bytes", field="idempotency_key"
         )
     wrong: dict[int, VecdbError] = dict(refused or {})
+    expiries: dict[int, int] = {}  # by position, where something is said
     for position, op in enumerate(ops):
         if position in wrong:
             continue
         try:
             check_id(op.id, f"{KINDS[type(op)]}.id")
             if not isinstance(op, Delete):
-                _check_vectors(op, schema, limits)
-            if isinstance(op, Put) and op.payload:
-                check_payload(op.payload, limits.payload_bytes, "put.payload")
-            if isinstance(op, Patch):
-                _check_patch(op, schema)
+                _check_content(op, schema, limits)
+                expiry = expiry_of(op, now_ms, KINDS[type(op)])
+                if expiry is not None:
+                    expiries[position] = expiry
         except VecdbError as error:
             wrong[position] = error
     matrices = _matrices(ops, schema, wrong)
+    assert now_ms or not ttl_ms, "a ttl counts from some time"
     if atomic and wrong:
         first = min(wrong)
         raise wrong[first].of_operation(first)
     return WriteCommand(
-        tuple(_runs(ops, wrong, matrices, limits)),
+        tuple(_runs(ops, wrong, matrices, limits, expiries, now_ms + ttl_ms if ttl_ms else 0)),
         tuple(Refused(at, error.reason, str(error)) for at, error in sorted(wrong.items())),
         tuple((at, tuple(cut)) for at, cut in sorted((truncated or {}).items()) if at not in wrong),
         idempotency_key,
         request_digest,
         atomic,
+        now_ms,
     )
 
 
@@ -128,6 +134,14 @@ def check_vector(vector: F32, space: Space, field: str = "vector") -> None:
         raise error
 
 
+def _check_content(op: Put | Patch, schema: Schema, limits: LimitsConfig) -> None:
+    _check_vectors(op, schema, limits)
+    if isinstance(op, Patch):
+        _check_patch(op, schema)
+    elif op.payload:
+        check_payload(op.payload, limits.payload_bytes, "put.payload")
+
+
 def _check_vectors(op: Put | Patch, schema: Schema, limits: LimitsConfig) -> None:
     kind = KINDS[type(op)]
     for name, vector in op.vectors.items():
@@ -143,7 +157,9 @@ def _check_vectors(op: Put | Patch, schema: Schema, limits: LimitsConfig) -> Non
 
 
 def _check_patch(patch: Patch, schema: Schema) -> None:
-    if patch.edits == PayloadEdits() and not (patch.vectors or patch.sparse or patch.unset_vectors):
+    expiry = patch.ttl_ms is not None or patch.expires_at_ms is not None
+    vectors = patch.vectors or patch.sparse or patch.unset_vectors
+    if patch.edits == PayloadEdits() and not (vectors or expiry):
         raise InvalidArgument("the patch changes nothing: expected set, unset, vectors ...")
     if patch.if_version == 0:
         raise InvalidArgument(
@@ -239,7 +255,10 @@ def _runs(
     wrong: dict[int, VecdbError],
     matrices: dict[str, _Rows],
     limits: LimitsConfig,
+    expiries: dict[int, int],
+    otherwise: int,
 ) -> Iterator[Run]:
+    """Yield the good operations, in their order. otherwise: the expiry of puts that have none."""
     good = [at for at in range(len(ops)) if at not in wrong]
     for kind, group in groupby(good, key=lambda at: type(ops[at])):
         positions = tuple(group)
@@ -253,7 +272,13 @@ def _runs(
             puts: list[Put] = [ops[at] for at in positions]  # type: ignore[misc]
             payloads = tuple([put.payload for put in puts])
             columns = tuple(_columns(puts, positions, matrices))
-            yield Puts(positions, ids, payloads, columns, tuple(sparse_columns(puts)), expected)
+            sparse = tuple(sparse_columns(puts))
+            expires: tuple[int, ...] = ()
+            if expiries or otherwise:
+                expires = tuple([expiries.get(at, otherwise) for at in positions])
+            if not any(expires):
+                expires = ()
+            yield Puts(positions, ids, payloads, columns, sparse, expected, expires)
         elif kind is Patch:
             patches: list[Patch] = [ops[at] for at in positions]  # type: ignore[misc]
             yield Patches(
@@ -264,6 +289,7 @@ def _runs(
                 limits.payload_bytes,
                 limits.message_bytes,
                 expected,
+                tuple([expiries.get(at) for at in positions]) if expiries else (),
             )
         else:
             yield Deletes(positions, ids, expected)

@@ -10,6 +10,7 @@ namespace vecdb {
 namespace {
 
 constexpr std::size_t HEAD_BYTES = 16;
+constexpr std::size_t EXPIRY_BYTES = 8;
 constexpr std::size_t ENTRY_BYTES = 12;
 constexpr std::size_t SEAL_BYTES = 4;
 
@@ -23,6 +24,7 @@ constexpr char HIT_VERSION = 5 << 3 | 0;
 constexpr char HIT_VECTORS = 6 << 3 | 2;
 constexpr char HIT_TEXTS = 7 << 3 | 2;
 constexpr char HIT_LEGS = 8 << 3 | 2;
+constexpr char HIT_EXPIRES_AT_MS = 9 << 3 | 0;
 constexpr char LEG_NUMBER = 1 << 3 | 0;
 constexpr char LEG_SCORE = 2 << 3 | 5;
 constexpr char LEG_RANK = 3 << 3 | 0;
@@ -51,6 +53,7 @@ struct Record {
   std::string_view id;
   std::string_view payload;
   std::uint64_t version;
+  std::uint64_t expires_at_ms;  // 0 for never
   std::vector<Cell> cells;
 };
 
@@ -66,31 +69,37 @@ bool is_sealed(std::uint64_t slot, std::string_view sealed) {
 
 // Return the parts of a record's value, or nothing when its lengths do not add up.
 std::optional<Record> cut(std::string_view value, bool with_cells) {
-  if (value.size() < HEAD_BYTES || value[0] != 1) return std::nullopt;
+  if (value.size() < HEAD_BYTES) return std::nullopt;
+  const bool expires = value[0] == 2;
+  if (!expires && value[0] != 1) return std::nullopt;
+  const std::size_t head = expires ? HEAD_BYTES + EXPIRY_BYTES : HEAD_BYTES;
   const std::size_t vectors = static_cast<std::uint8_t>(value[1]);
   const std::size_t id = read<std::uint16_t>(value, 2);
   const std::size_t payload = read<std::uint32_t>(value, 4);
-  std::size_t at = HEAD_BYTES + vectors * ENTRY_BYTES;
+  std::size_t at = head + vectors * ENTRY_BYTES;
   std::size_t total = at + id + payload;
   if (at > value.size()) return std::nullopt;
+  const auto expires_at_ms = expires ? read<std::uint64_t>(value, HEAD_BYTES) : 0;
+  if (expires && expires_at_ms == 0) return std::nullopt;
   for (std::size_t i = 0; i < vectors; ++i) {
-    const std::size_t entry = HEAD_BYTES + i * ENTRY_BYTES;
+    const std::size_t entry = head + i * ENTRY_BYTES;
     total += std::size_t{read<std::uint32_t>(value, entry + 4)} * 4;
     total += read<std::uint32_t>(value, entry + 8);
   }
   if (total != value.size()) return std::nullopt;
   Record record{value.substr(at, id), value.substr(at + id, payload),
-                read<std::uint64_t>(value, 8), {}};
+                read<std::uint64_t>(value, 8),
+                expires_at_ms, {}};
   if (!with_cells) return record;
   at += id + payload;
   for (std::size_t i = 0; i < vectors; ++i) {
-    const std::size_t entry = HEAD_BYTES + i * ENTRY_BYTES;
+    const std::size_t entry = head + i * ENTRY_BYTES;
     const std::size_t bytes = std::size_t{read<std::uint32_t>(value, entry + 4)} * 4;
     record.cells.push_back({read<std::uint16_t>(value, entry), value.substr(at, bytes), {}});
     at += bytes;
   }
   for (std::size_t i = 0; i < vectors; ++i) {
-    const std::size_t bytes = read<std::uint32_t>(value, HEAD_BYTES + i * ENTRY_BYTES + 8);
+    const std::size_t bytes = read<std::uint32_t>(value, head + i * ENTRY_BYTES + 8);
     record.cells[i].text = value.substr(at, bytes);
     at += bytes;
   }
@@ -248,6 +257,7 @@ bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float 
     size += put_cell(parts, cell, *space, nullptr);
   }
   size += put_legs(legs, nullptr);
+  if (record->expires_at_ms != 0) size += 1 + varint_size(record->expires_at_ms);
   put_length(out, RESPONSE_HIT, size);
   if (!record->id.empty()) put_bytes(out, HIT_ID, record->id);
   if (is_sent(score)) put_float(out, HIT_SCORE, score);
@@ -259,6 +269,10 @@ bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float 
   }
   for (const Cell& cell : record->cells) put_cell(parts, cell, *space_of(parts, cell.space), &out);
   put_legs(legs, &out);
+  if (record->expires_at_ms != 0) {
+    out.push_back(HIT_EXPIRES_AT_MS);
+    put_varint(out, record->expires_at_ms);
+  }
   return true;
 }
 

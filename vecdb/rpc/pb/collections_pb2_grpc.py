@@ -92,7 +92,7 @@ class CollectionsServicer(object):
     def Create(self, request, context):
         """Creates a collection. ALREADY_EXISTS when the name is taken, also by an alias, unless
         `if_not_exists` and the schema is the same; FAILED_PRECONDITION (SCHEMA_MISMATCH) when it is not.
-        One that is there keeps its metadata.
+        One that is there keeps its metadata and its ttl.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

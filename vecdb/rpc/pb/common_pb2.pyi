@@ -35,7 +35,7 @@ class Floats(_message.Message):
     def __init__(self, values: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Point(_message.Message):
-    __slots__ = ("id", "payload", "vectors", "version", "texts")
+    __slots__ = ("id", "payload", "vectors", "version", "texts", "ttl_ms", "expires_at_ms")
     class VectorsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -55,12 +55,16 @@ class Point(_message.Message):
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TEXTS_FIELD_NUMBER: _ClassVar[int]
+    TTL_MS_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_MS_FIELD_NUMBER: _ClassVar[int]
     id: str
     payload: bytes
     vectors: _containers.MessageMap[str, Vector]
     version: int
     texts: _containers.ScalarMap[str, str]
-    def __init__(self, id: _Optional[str] = ..., payload: _Optional[bytes] = ..., vectors: _Optional[_Mapping[str, Vector]] = ..., version: _Optional[int] = ..., texts: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    ttl_ms: int
+    expires_at_ms: int
+    def __init__(self, id: _Optional[str] = ..., payload: _Optional[bytes] = ..., vectors: _Optional[_Mapping[str, Vector]] = ..., version: _Optional[int] = ..., texts: _Optional[_Mapping[str, str]] = ..., ttl_ms: _Optional[int] = ..., expires_at_ms: _Optional[int] = ...) -> None: ...
 
 class Value(_message.Message):
     __slots__ = ("string", "int64", "double", "bool")

@@ -34,6 +34,7 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
             request.collection.name,
             schema_of(request.collection, self._encoders),
             metadata=request.collection.metadata,
+            ttl_ms=request.collection.ttl_ms,
             if_not_exists=request.if_not_exists,
         )
         return pb.CreateCollectionResponse(collection=collection_message(info), created=created)
@@ -71,6 +72,7 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
         info = self._database.update(
             request.name,
             metadata=request.metadata if request.HasField("metadata") else None,
+            ttl_ms=request.ttl_ms if request.HasField("ttl_ms") else None,
             change=lambda schema: changed_schema(schema, request.spaces),
         )
         return pb.UpdateCollectionResponse(collection=collection_message(info))

@@ -66,6 +66,8 @@ class PointsService(points_pb2_grpc.PointsServicer):
                 atomic=request.atomic,
                 idempotency_key=request.idempotency_key,
                 request_digest=digest,
+                now_ms=collection.clock(),
+                ttl_ms=collection.ttl_ms,
             )
             if not command.runs:  # nothing to apply, and the same answer whenever it is asked
                 results = tuple(

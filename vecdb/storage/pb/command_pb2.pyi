@@ -23,18 +23,20 @@ class Command(_message.Message):
     def __init__(self, write: _Optional[_Union[Write, _Mapping]] = ..., create_collection: _Optional[_Union[CreateCollection, _Mapping]] = ..., drop_collection: _Optional[_Union[DropCollection, _Mapping]] = ..., update_collection: _Optional[_Union[UpdateCollection, _Mapping]] = ..., set_aliases: _Optional[_Union[SetAliases, _Mapping]] = ..., truncate: _Optional[_Union[Truncate, _Mapping]] = ...) -> None: ...
 
 class CreateCollection(_message.Message):
-    __slots__ = ("name", "uuid", "created_at_ms", "schema", "metadata")
+    __slots__ = ("name", "uuid", "created_at_ms", "schema", "metadata", "ttl_ms")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UUID_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    TTL_MS_FIELD_NUMBER: _ClassVar[int]
     name: str
     uuid: str
     created_at_ms: int
     schema: bytes
     metadata: bytes
-    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[str] = ..., created_at_ms: _Optional[int] = ..., schema: _Optional[bytes] = ..., metadata: _Optional[bytes] = ...) -> None: ...
+    ttl_ms: int
+    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[str] = ..., created_at_ms: _Optional[int] = ..., schema: _Optional[bytes] = ..., metadata: _Optional[bytes] = ..., ttl_ms: _Optional[int] = ...) -> None: ...
 
 class DropCollection(_message.Message):
     __slots__ = ("name", "uuid")
@@ -45,16 +47,18 @@ class DropCollection(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uuid: _Optional[str] = ...) -> None: ...
 
 class UpdateCollection(_message.Message):
-    __slots__ = ("name", "uuid", "schema", "metadata")
+    __slots__ = ("name", "uuid", "schema", "metadata", "ttl_ms")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UUID_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    TTL_MS_FIELD_NUMBER: _ClassVar[int]
     name: str
     uuid: str
     schema: bytes
     metadata: bytes
-    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[str] = ..., schema: _Optional[bytes] = ..., metadata: _Optional[bytes] = ...) -> None: ...
+    ttl_ms: int
+    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[str] = ..., schema: _Optional[bytes] = ..., metadata: _Optional[bytes] = ..., ttl_ms: _Optional[int] = ...) -> None: ...
 
 class SetAliases(_message.Message):
     __slots__ = ("aliases",)
@@ -81,20 +85,22 @@ class Truncate(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uuid: _Optional[str] = ..., seq: _Optional[int] = ...) -> None: ...
 
 class Write(_message.Message):
-    __slots__ = ("runs", "refused", "truncated", "idempotency_key", "request_digest", "atomic")
+    __slots__ = ("runs", "refused", "truncated", "idempotency_key", "request_digest", "atomic", "proposed_at_ms")
     RUNS_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     TRUNCATED_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     REQUEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
     ATOMIC_FIELD_NUMBER: _ClassVar[int]
+    PROPOSED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     runs: _containers.RepeatedCompositeFieldContainer[Run]
     refused: _containers.RepeatedCompositeFieldContainer[Refused]
     truncated: _containers.RepeatedCompositeFieldContainer[Truncated]
     idempotency_key: str
     request_digest: bytes
     atomic: bool
-    def __init__(self, runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., refused: _Optional[_Iterable[_Union[Refused, _Mapping]]] = ..., truncated: _Optional[_Iterable[_Union[Truncated, _Mapping]]] = ..., idempotency_key: _Optional[str] = ..., request_digest: _Optional[bytes] = ..., atomic: bool = ...) -> None: ...
+    proposed_at_ms: int
+    def __init__(self, runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., refused: _Optional[_Iterable[_Union[Refused, _Mapping]]] = ..., truncated: _Optional[_Iterable[_Union[Truncated, _Mapping]]] = ..., idempotency_key: _Optional[str] = ..., request_digest: _Optional[bytes] = ..., atomic: bool = ..., proposed_at_ms: _Optional[int] = ...) -> None: ...
 
 class Run(_message.Message):
     __slots__ = ("positions", "puts", "deletes", "patches", "expected")
@@ -119,16 +125,18 @@ class Expected(_message.Message):
     def __init__(self, row: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Puts(_message.Message):
-    __slots__ = ("ids", "payloads", "columns", "sparse_columns")
+    __slots__ = ("ids", "payloads", "columns", "sparse_columns", "expires_at_ms")
     IDS_FIELD_NUMBER: _ClassVar[int]
     PAYLOADS_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
     SPARSE_COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_MS_FIELD_NUMBER: _ClassVar[int]
     ids: _containers.RepeatedScalarFieldContainer[str]
     payloads: _containers.RepeatedScalarFieldContainer[bytes]
     columns: _containers.RepeatedCompositeFieldContainer[Column]
     sparse_columns: _containers.RepeatedCompositeFieldContainer[SparseColumn]
-    def __init__(self, ids: _Optional[_Iterable[str]] = ..., payloads: _Optional[_Iterable[bytes]] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., sparse_columns: _Optional[_Iterable[_Union[SparseColumn, _Mapping]]] = ...) -> None: ...
+    expires_at_ms: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, ids: _Optional[_Iterable[str]] = ..., payloads: _Optional[_Iterable[bytes]] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., sparse_columns: _Optional[_Iterable[_Union[SparseColumn, _Mapping]]] = ..., expires_at_ms: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Column(_message.Message):
     __slots__ = ("space", "rows", "vectors", "texts")
@@ -169,20 +177,22 @@ class Patches(_message.Message):
     def __init__(self, patches: _Optional[_Iterable[_Union[Patch, _Mapping]]] = ..., payload_bytes_max: _Optional[int] = ..., read_bytes_max: _Optional[int] = ...) -> None: ...
 
 class Patch(_message.Message):
-    __slots__ = ("id", "set", "unset", "append", "remove", "vectors")
+    __slots__ = ("id", "set", "unset", "append", "remove", "vectors", "expires_at_ms")
     ID_FIELD_NUMBER: _ClassVar[int]
     SET_FIELD_NUMBER: _ClassVar[int]
     UNSET_FIELD_NUMBER: _ClassVar[int]
     APPEND_FIELD_NUMBER: _ClassVar[int]
     REMOVE_FIELD_NUMBER: _ClassVar[int]
     VECTORS_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_MS_FIELD_NUMBER: _ClassVar[int]
     id: str
     set: bytes
     unset: _containers.RepeatedScalarFieldContainer[str]
     append: bytes
     remove: bytes
     vectors: _containers.RepeatedCompositeFieldContainer[PatchedVector]
-    def __init__(self, id: _Optional[str] = ..., set: _Optional[bytes] = ..., unset: _Optional[_Iterable[str]] = ..., append: _Optional[bytes] = ..., remove: _Optional[bytes] = ..., vectors: _Optional[_Iterable[_Union[PatchedVector, _Mapping]]] = ...) -> None: ...
+    expires_at_ms: int
+    def __init__(self, id: _Optional[str] = ..., set: _Optional[bytes] = ..., unset: _Optional[_Iterable[str]] = ..., append: _Optional[bytes] = ..., remove: _Optional[bytes] = ..., vectors: _Optional[_Iterable[_Union[PatchedVector, _Mapping]]] = ..., expires_at_ms: _Optional[int] = ...) -> None: ...
 
 class PatchedVector(_message.Message):
     __slots__ = ("space", "cell", "text")

@@ -134,6 +134,7 @@ class Client:
         spaces: Mapping[str, Space | SparseSpace] | None = None,
         text_fields: Iterable[TextField] = (),
         metadata: Payload | None = None,
+        ttl_s: float | None = None,
         if_not_exists: bool = False,
         timeout_s: float | None = None,
     ) -> Collection:
@@ -145,6 +146,7 @@ class Client:
         text_fields: payload paths whose words search(keyword=...) finds; with them alone, the
         collection has no space.
         metadata: a JSON object of your own, which info() gives back.
+        ttl_s: seconds that points are there which are put without an expiry of their own.
         if_not_exists: an existing collection of the same schema is as good.
 
         Raises AlreadyExists, FailedPrecondition (SCHEMA_MISMATCH, NO_MODEL), InvalidArgument. With
@@ -158,6 +160,7 @@ class Client:
             spaces=spaces,
             text_fields=text_fields,
             metadata=metadata,
+            ttl_s=ttl_s,
             if_not_exists=if_not_exists,
         )
         self._transport.call(CREATE, request, timeout_s=timeout_s, retry=if_not_exists)
@@ -180,16 +183,18 @@ class Client:
         *,
         metadata: Payload | None = None,
         spaces: Mapping[str, Space] | None = None,
+        ttl_s: float | None = None,
         timeout_s: float | None = None,
     ) -> CollectionInfo:
         """Return a collection's description once it was changed: all that is asked, or nothing.
 
         metadata: in place of all there is; {} for none, None leaves it. spaces: by name, such as
         ``{"": Space(target_recall=0.99)}``; what is None stays, and target_recall is all that can
-        be changed. Raises NotFound, InvalidArgument, FailedPrecondition (SCHEMA_MISMATCH). Is not
+        be changed. ttl_s: of points that are put from now on; math.inf for ever, None leaves it.
+        Raises NotFound, InvalidArgument, FailedPrecondition (SCHEMA_MISMATCH). Is not
         tried again after UNAVAILABLE.
         """
-        request = requests.update_request(name, metadata, spaces or {})
+        request = requests.update_request(name, metadata, spaces or {}, ttl_s)
         reply = self._transport.call(UPDATE_COLLECTION, request, timeout_s=timeout_s, retry=False)
         return replies.collection_info(reply.collection)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,8 @@ from vecdb_client.types import Metric, Space, SparseSpace, TextField
 class CollectionInfo:
     """A collection as the server describes it. A quarantined one answers DataLoss.
 
-    metadata: the JSON object that was given with it, {} for none. aliases: its other names.
+    metadata: the JSON object that was given with it, {} for none. aliases: its other names. ttl_s:
+    how long points are there that are put without an expiry of their own, math.inf for ever.
     """
 
     name: str
@@ -26,6 +28,7 @@ class CollectionInfo:
     text_fields: tuple[TextField, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
+    ttl_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,11 @@ Pure and lazy. How operations become requests is ``batches.py``'s.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sized
+from dataclasses import fields
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from vecdb_client.errors import InvalidArgument
+from vecdb_client.expiry import Expiry, expiry_of
 from vecdb_client.payloads import Payload, payload_bytes
 from vecdb_client.pb import common_pb2
 from vecdb_client.pb import points_pb2 as pb
@@ -16,7 +18,7 @@ from vecdb_client.requests import checked_text, text_list
 from vecdb_client.types import Delete, Patch, Point
 from vecdb_client.vectors import Numbers, Sparse, VectorLike, f32_bytes, matrix_rows, sparse_of
 
-_POINT_KEYS: Final = frozenset(("id", "vector", "payload", "text", "vectors", "if_version"))
+_POINT_KEYS: Final = frozenset(field.name for field in fields(Point))
 
 Content: TypeAlias = bytes | str | Sparse
 
@@ -28,11 +30,12 @@ class PutOp(NamedTuple):
     payload: bytes
     vectors: dict[str, Content]
     if_version: int | None = None
+    expiry: Expiry | None = None
 
     def size(self) -> tuple[int, int]:
         """Return the most bytes that the operation takes on the wire, and how many texts it has."""
         size, texts = _size(self.vectors)
-        return 4 * len(self.id) + len(self.payload) + 48 + size, texts
+        return 4 * len(self.id) + len(self.payload) + 64 + size, texts
 
     def append_to(self, request: pb.WriteRequest) -> None:
         """Add the operation to a request."""
@@ -41,6 +44,7 @@ class PutOp(NamedTuple):
         if self.payload:
             put.payload = self.payload
         _fill(put.vectors, self.vectors)
+        _set_expiry(put, self.expiry)
 
 
 class PatchOp(NamedTuple):
@@ -53,11 +57,12 @@ class PatchOp(NamedTuple):
     remove: bytes
     vectors: dict[str, Content | None]
     if_version: int | None = None
+    expiry: Expiry | None = None
 
     def size(self) -> tuple[int, int]:
         """Return the most bytes that the operation takes on the wire, and how many texts it has."""
         size, texts = _size(self.vectors)
-        size += len(self.set) + len(self.append) + len(self.remove) + 96
+        size += len(self.set) + len(self.append) + len(self.remove) + 112
         return size + 4 * len(self.id) + sum(4 * len(path) + 8 for path in self.unset), texts
 
     def append_to(self, request: pb.WriteRequest) -> None:
@@ -68,6 +73,7 @@ class PatchOp(NamedTuple):
         patch.unset.extend(self.unset)
         _fill(patch.vectors, self.vectors)
         patch.unset_vectors.extend(space for space, value in self.vectors.items() if value is None)
+        _set_expiry(patch, self.expiry)
 
 
 class DeleteOp(NamedTuple):
@@ -100,6 +106,15 @@ def _added(request: pb.WriteRequest, if_version: int | None) -> pb.WriteOp:
     if if_version is not None:
         op.if_version = if_version
     return op
+
+
+def _set_expiry(message: common_pb2.Point | pb.PatchPoint, expiry: Expiry | None) -> None:
+    if expiry is None:
+        return
+    if expiry.ttl_ms is not None:
+        message.ttl_ms = expiry.ttl_ms
+    elif expiry.expires_at_ms is not None:
+        message.expires_at_ms = expiry.expires_at_ms
 
 
 def _size(vectors: Mapping[str, Content | None]) -> tuple[int, int]:
@@ -146,15 +161,20 @@ def write_ops(items: Iterable[Point | Mapping[str, Any] | Patch | Delete]) -> It
             elif isinstance(item, Delete):
                 yield DeleteOp(checked_text(item.id, "an id"), checked_version(item.if_version))
             else:
-                yield _put(item, None)
+                yield _put(item, None, None)
         except InvalidArgument as error:
             yield Refused(_id_of(item), error)
 
 
 def point_ops(
-    points: Iterable[Point | Mapping[str, Any]], if_version: int | None = None
+    points: Iterable[Point | Mapping[str, Any]],
+    if_version: int | None = None,
+    expiry: Expiry | None = None,
 ) -> Iterator[Op]:
-    """Yield each point encoded, or refused with the reason. if_version: of those without one."""
+    """Yield each point encoded, or refused with the reason.
+
+    if_version and expiry: of those without one.
+    """
     if isinstance(points, (Mapping, Point, str)):
         raise InvalidArgument(
             f"points is a list or another iterable of points, got one {type(points).__name__}: "
@@ -162,7 +182,7 @@ def point_ops(
         )
     for point in points:
         try:
-            yield _put(point, if_version)
+            yield _put(point, if_version, expiry)
         except InvalidArgument as error:
             yield Refused(_id_of(point), error)
 
@@ -173,6 +193,7 @@ def column_ops(
     texts: Iterable[str] | None,
     payloads: Iterable[Payload | None] | None,
     if_version: int | None = None,
+    expiry: Expiry | None = None,
 ) -> Iterator[Op]:
     """Yield the points of parallel columns, encoded.
 
@@ -210,7 +231,7 @@ def column_ops(
                 space: encode(value)
                 for (space, encode), value in zip(contents, values, strict=True)
             }
-            yield PutOp(checked_text(id, "an id"), payload, encoded, if_version)
+            yield PutOp(checked_text(id, "an id"), payload, encoded, if_version, expiry)
         except InvalidArgument as error:
             yield Refused(str(id), error)
 
@@ -246,10 +267,11 @@ def _as_is(row: bytes) -> bytes:
     return row
 
 
-def _put(point: Point | Mapping[str, Any], if_version: int | None) -> PutOp:
+def _put(point: Point | Mapping[str, Any], if_version: int | None, expiry: Expiry | None) -> PutOp:
     if isinstance(point, Point):
         id, vector, text = point.id, point.vector, point.text
         payload, named, version = point.payload, point.vectors, point.if_version
+        own = expiry_of(point.ttl_s, point.expires_at)
     elif isinstance(point, Mapping):
         if not _POINT_KEYS.issuperset(point):
             unknown = ", ".join(sorted(map(repr, set(point) - _POINT_KEYS)))
@@ -259,6 +281,7 @@ def _put(point: Point | Mapping[str, Any], if_version: int | None) -> PutOp:
         get = point.get
         id, vector, text = point["id"], get("vector"), get("text")
         payload, named, version = get("payload"), get("vectors"), get("if_version")
+        own = expiry_of(get("ttl_s"), get("expires_at"))
     else:
         raise _bad(f"it is a {type(point).__name__}, not a dict or a Point")
     if type(id) is not str or not id.isascii():
@@ -267,7 +290,8 @@ def _put(point: Point | Mapping[str, Any], if_version: int | None) -> PutOp:
     for space, value in _named(vectors, named):
         vectors[space] = _content(value)
     version = if_version if version is None else checked_version(version)
-    return PutOp(id, b"" if payload is None else payload_bytes(payload), vectors, version)
+    encoded = b"" if payload is None else payload_bytes(payload)
+    return PutOp(id, encoded, vectors, version, expiry if own is None else own)
 
 
 def _patch(patch: Patch) -> PatchOp:
@@ -282,6 +306,7 @@ def _patch(patch: Patch) -> PatchOp:
         payload_bytes(patch.remove),
         vectors,
         checked_version(patch.if_version),
+        expiry_of(patch.ttl_s, patch.expires_at),
     )
 
 

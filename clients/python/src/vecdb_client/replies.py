@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -62,6 +63,7 @@ def collection_info(message: collections_pb2.Collection) -> CollectionInfo:
         ),
         metadata=payload_of(message.metadata),
         aliases=tuple(message.aliases),
+        ttl_s=message.ttl_ms / 1e3 or math.inf,
     )
 
 
@@ -131,6 +133,7 @@ def stored_point(message: common_pb2.Point) -> StoredPoint:
         _vector_bytes(message.vectors),
         dict(message.texts) or _NO_TEXTS,
         _sparse(message.vectors),
+        message.expires_at_ms,
     )
 
 
@@ -171,6 +174,7 @@ def search_result(reply: search_pb2.QueryResponse) -> SearchResult:
                 hit.score,
                 hit.distance,
                 tuple([LegHit(leg.leg, leg.score, leg.rank) for leg in hit.legs]),
+                hit.expires_at_ms,
             )
             for hit in reply.hits
         ),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, cast
 
 from vecdb_client.errors import InvalidArgument
+from vecdb_client.expiry import milliseconds
 from vecdb_client.filters import Filter, filter_message
 from vecdb_client.legs import Fusion, Keyword, Leg, Near, Rrf, Weighted
 from vecdb_client.payloads import Payload, payload_bytes
@@ -47,6 +48,7 @@ def create_request(
     spaces: Mapping[str, Space | SparseSpace] | None,
     text_fields: Iterable[TextField],
     metadata: Payload | None,
+    ttl_s: float | None,
     if_not_exists: bool,
 ) -> collections_pb2.CreateCollectionRequest:
     """Return the request for a collection of one default space, or of the spaces given.
@@ -62,6 +64,8 @@ def create_request(
     request = collections_pb2.CreateCollectionRequest(if_not_exists=if_not_exists)
     request.collection.name = checked_text(name, "a collection's name")
     request.collection.metadata = payload_bytes(metadata)
+    if ttl_s is not None:
+        request.collection.ttl_ms = milliseconds(ttl_s)
     for space_name, space in spaces.items():
         if isinstance(space, SparseSpace):
             request.collection.spaces[space_name].sparse.SetInParent()
@@ -80,13 +84,18 @@ def create_request(
 
 
 def update_request(
-    name: str, metadata: Payload | None, spaces: Mapping[str, Space]
+    name: str,
+    metadata: Payload | None,
+    spaces: Mapping[str, Space],
+    ttl_s: float | None = None,
 ) -> collections_pb2.UpdateCollectionRequest:
-    """Return the request to change a collection; None leaves its metadata as it is."""
+    """Return the request to change a collection; None leaves its metadata, or its ttl, as it is."""
     request = collections_pb2.UpdateCollectionRequest()
     request.name = checked_text(name, "a collection's name")
     if metadata is not None:
         request.metadata = payload_bytes(metadata)
+    if ttl_s is not None:
+        request.ttl_ms = milliseconds(ttl_s)
     for space_name, space in spaces.items():
         request.spaces[space_name].dense.CopyFrom(_given(space_name, space))
     return request

@@ -5,8 +5,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, TypeAlias, overload
 
+from vecdb_client.expiry import moment
 from vecdb_client.payloads import Payload, payload_of
 from vecdb_client.vectors import Sparse, VectorLike, floats_of
 
@@ -63,6 +65,8 @@ class Point:
     text: the same as a vector that is a text. vectors: by space name, for other spaces too.
     payload: a JSON object as dict, text or bytes. if_version: store it only while the point has
     this version, 0 for no point; else it fails with VERSION_MISMATCH.
+    ttl_s: seconds that it is there, math.inf for ever. expires_at: or until when, with a timezone.
+    Without either it is there for as long as its collection says.
     """
 
     id: str
@@ -71,6 +75,8 @@ class Point:
     text: str | None = None
     vectors: Mapping[str, VectorLike] | None = None
     if_version: int | None = None
+    ttl_s: float | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,7 @@ class Patch:
     whose fields go), append (path to a list of values that go to the end of the array there, made
     where nothing is), remove (path to a list of values whose equals leave the array there).
     vector, text, vectors: as in Point; a space whose vector is None loses it. if_version: as in
-    Point.
+    Point. ttl_s, expires_at: likewise, and without either it expires when it did.
     """
 
     id: str
@@ -94,6 +100,8 @@ class Patch:
     text: str | None = None
     vectors: Mapping[str, VectorLike | None] | None = None
     if_version: int | None = None
+    ttl_s: float | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +131,7 @@ class StoredPoint:
         "_payload",
         "_vector_bytes",
         "_vectors",
+        "expires_at_ms",
         "id",
         "payload_bytes",
         "sparse",
@@ -138,8 +147,10 @@ class StoredPoint:
         vectors: Mapping[str, bytes],
         texts: Mapping[str, str],
         sparse: Mapping[str, Sparse],
+        expires_at_ms: int = 0,
     ) -> None:
         self.id = id
+        self.expires_at_ms = expires_at_ms
         self.payload_bytes = payload_bytes
         self.version = version
         self.texts = texts
@@ -147,6 +158,11 @@ class StoredPoint:
         self._vector_bytes = vectors
         self._payload: dict[str, Any] | None = None
         self._vectors: dict[str, array[float]] | None = None
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """From when on it is not there any more, in UTC; None for never."""
+        return moment(self.expires_at_ms)
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -203,8 +219,9 @@ class Hit(StoredPoint):
         score: float,
         distance: float,
         legs: tuple[LegHit, ...] = (),
+        expires_at_ms: int = 0,
     ) -> None:
-        super().__init__(id, payload_bytes, version, vectors, texts, sparse)
+        super().__init__(id, payload_bytes, version, vectors, texts, sparse, expires_at_ms)
         self.score = score
         self.distance = distance
         self.legs = legs

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, overload
 
 from vecdb_client import ingest
 from vecdb_client.batches import BATCH_POINTS_DEFAULT, batches
 from vecdb_client.errors import InvalidArgument, WriteFailed
+from vecdb_client.expiry import expiry_of
 from vecdb_client.operations import (
     Op,
     checked_version,
@@ -39,6 +41,7 @@ class Writes:
         points: Iterable[Point | Mapping[str, Any]],
         *,
         if_version: int | None = ...,
+        ttl_s: float | None = ...,
         batch_size: int = ...,
         parallel: int = ...,
         progress: ingest.Progress | None = ...,
@@ -58,6 +61,7 @@ class Writes:
         texts: Iterable[str] | None = ...,
         payloads: Iterable[Payload | None] | None = ...,
         if_version: int | None = ...,
+        ttl_s: float | None = ...,
         batch_size: int = ...,
         parallel: int = ...,
         progress: ingest.Progress | None = ...,
@@ -74,6 +78,7 @@ class Writes:
         texts: Iterable[str] | None = None,
         payloads: Iterable[Payload | None] | None = None,
         if_version: int | None = None,
+        ttl_s: float | None = None,
         batch_size: int = BATCH_POINTS_DEFAULT,
         parallel: int = PARALLEL_DEFAULT,
         progress: ingest.Progress | None = None,
@@ -88,6 +93,8 @@ class Writes:
         default space, payloads (n).
         if_version: store a point only while the one of its id has this version, 0 for no such
         point: an insert; else it fails with VERSION_MISMATCH. A point's own comes first.
+        ttl_s: seconds that the points are there, math.inf for ever, None for as long as the
+        collection says. A point's own ttl_s or expires_at comes first.
         batch_size: points of one request, fewer where bytes or texts say so. parallel: requests in
         flight. timeout_s: of each request. idempotency_key: "" makes one up; give your own, of at
         most 200 bytes, to run the very same write again after a crash without applying twice.
@@ -100,12 +107,13 @@ class Writes:
         ops: Iterator[Op]
         source: object
         checked_version(if_version)
+        expiry = expiry_of(ttl_s, None)
         if points is not None:
             if not (ids is None and vectors is None and texts is None and payloads is None):
                 raise InvalidArgument("give either points, or ids with vectors, texts, payloads")
-            ops, source = point_ops(points, if_version), points
+            ops, source = point_ops(points, if_version, expiry), points
         elif ids is not None:
-            ops, source = column_ops(ids, vectors, texts, payloads, if_version), ids
+            ops, source = column_ops(ids, vectors, texts, payloads, if_version, expiry), ids
         else:
             raise InvalidArgument("upsert takes points, or ids with vectors, texts and payloads")
         return self._write(
@@ -152,6 +160,8 @@ class Writes:
         text: str | None = None,
         vectors: Mapping[str, VectorLike | None] | None = None,
         if_version: int | None = None,
+        ttl_s: float | None = None,
+        expires_at: datetime | None = None,
         on_error: OnError = "raise",
         idempotency_key: str = "",
         timeout_s: float | None = None,
@@ -162,7 +172,19 @@ class Writes:
         POINT_NOT_FOUND, VERSION_MISMATCH (the failure has the actual `version`), PATH_CLASH ...
         Many patches, in batches, are write's.
         """
-        patch = Patch(id, set, unset, append, remove, vector, text, vectors, if_version)
+        patch = Patch(
+            id,
+            set,
+            unset,
+            append,
+            remove,
+            vector,
+            text,
+            vectors,
+            if_version,
+            ttl_s,
+            expires_at,
+        )
         return self.write(
             [patch], on_error=on_error, idempotency_key=idempotency_key, timeout_s=timeout_s
         )

@@ -55,7 +55,7 @@ class Space(_message.Message):
     def __init__(self, dense: _Optional[_Union[Dense, _Mapping]] = ..., sparse: _Optional[_Union[Sparse, _Mapping]] = ...) -> None: ...
 
 class Collection(_message.Message):
-    __slots__ = ("name", "spaces", "created_at_ms", "quarantined", "quarantine_reason", "text_fields", "metadata", "aliases")
+    __slots__ = ("name", "spaces", "created_at_ms", "quarantined", "quarantine_reason", "text_fields", "metadata", "aliases", "ttl_ms")
     class SpacesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +71,7 @@ class Collection(_message.Message):
     TEXT_FIELDS_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
+    TTL_MS_FIELD_NUMBER: _ClassVar[int]
     name: str
     spaces: _containers.MessageMap[str, Space]
     created_at_ms: int
@@ -79,7 +80,8 @@ class Collection(_message.Message):
     text_fields: _containers.RepeatedCompositeFieldContainer[TextField]
     metadata: bytes
     aliases: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., spaces: _Optional[_Mapping[str, Space]] = ..., created_at_ms: _Optional[int] = ..., quarantined: bool = ..., quarantine_reason: _Optional[str] = ..., text_fields: _Optional[_Iterable[_Union[TextField, _Mapping]]] = ..., metadata: _Optional[bytes] = ..., aliases: _Optional[_Iterable[str]] = ...) -> None: ...
+    ttl_ms: int
+    def __init__(self, name: _Optional[str] = ..., spaces: _Optional[_Mapping[str, Space]] = ..., created_at_ms: _Optional[int] = ..., quarantined: bool = ..., quarantine_reason: _Optional[str] = ..., text_fields: _Optional[_Iterable[_Union[TextField, _Mapping]]] = ..., metadata: _Optional[bytes] = ..., aliases: _Optional[_Iterable[str]] = ..., ttl_ms: _Optional[int] = ...) -> None: ...
 
 class TextField(_message.Message):
     __slots__ = ("path", "language", "k1", "b")
@@ -134,7 +136,7 @@ class ListCollectionsResponse(_message.Message):
     def __init__(self, collections: _Optional[_Iterable[_Union[Collection, _Mapping]]] = ...) -> None: ...
 
 class UpdateCollectionRequest(_message.Message):
-    __slots__ = ("name", "metadata", "spaces")
+    __slots__ = ("name", "metadata", "spaces", "ttl_ms")
     class SpacesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -145,10 +147,12 @@ class UpdateCollectionRequest(_message.Message):
     NAME_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     SPACES_FIELD_NUMBER: _ClassVar[int]
+    TTL_MS_FIELD_NUMBER: _ClassVar[int]
     name: str
     metadata: bytes
     spaces: _containers.MessageMap[str, Space]
-    def __init__(self, name: _Optional[str] = ..., metadata: _Optional[bytes] = ..., spaces: _Optional[_Mapping[str, Space]] = ...) -> None: ...
+    ttl_ms: int
+    def __init__(self, name: _Optional[str] = ..., metadata: _Optional[bytes] = ..., spaces: _Optional[_Mapping[str, Space]] = ..., ttl_ms: _Optional[int] = ...) -> None: ...
 
 class UpdateCollectionResponse(_message.Message):
     __slots__ = ("collection",)

@@ -26,7 +26,7 @@ class DeletePoint(_message.Message):
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
 class PatchPoint(_message.Message):
-    __slots__ = ("id", "set", "unset", "append", "remove", "vectors", "unset_vectors")
+    __slots__ = ("id", "set", "unset", "append", "remove", "vectors", "unset_vectors", "ttl_ms", "expires_at_ms")
     class VectorsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,8 @@ class PatchPoint(_message.Message):
     REMOVE_FIELD_NUMBER: _ClassVar[int]
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     UNSET_VECTORS_FIELD_NUMBER: _ClassVar[int]
+    TTL_MS_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_MS_FIELD_NUMBER: _ClassVar[int]
     id: str
     set: bytes
     unset: _containers.RepeatedScalarFieldContainer[str]
@@ -48,7 +50,9 @@ class PatchPoint(_message.Message):
     remove: bytes
     vectors: _containers.MessageMap[str, _common_pb2.Vector]
     unset_vectors: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, id: _Optional[str] = ..., set: _Optional[bytes] = ..., unset: _Optional[_Iterable[str]] = ..., append: _Optional[bytes] = ..., remove: _Optional[bytes] = ..., vectors: _Optional[_Mapping[str, _common_pb2.Vector]] = ..., unset_vectors: _Optional[_Iterable[str]] = ...) -> None: ...
+    ttl_ms: int
+    expires_at_ms: int
+    def __init__(self, id: _Optional[str] = ..., set: _Optional[bytes] = ..., unset: _Optional[_Iterable[str]] = ..., append: _Optional[bytes] = ..., remove: _Optional[bytes] = ..., vectors: _Optional[_Mapping[str, _common_pb2.Vector]] = ..., unset_vectors: _Optional[_Iterable[str]] = ..., ttl_ms: _Optional[int] = ..., expires_at_ms: _Optional[int] = ...) -> None: ...
 
 class WriteRequest(_message.Message):
     __slots__ = ("collection", "ops", "atomic", "idempotency_key")

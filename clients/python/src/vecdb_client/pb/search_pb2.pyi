@@ -121,7 +121,7 @@ class LegHit(_message.Message):
     def __init__(self, leg: _Optional[int] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("id", "score", "distance", "payload", "version", "vectors", "texts", "legs")
+    __slots__ = ("id", "score", "distance", "payload", "version", "vectors", "texts", "legs", "expires_at_ms")
     class VectorsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -144,6 +144,7 @@ class Hit(_message.Message):
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     TEXTS_FIELD_NUMBER: _ClassVar[int]
     LEGS_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_MS_FIELD_NUMBER: _ClassVar[int]
     id: str
     score: float
     distance: float
@@ -152,7 +153,8 @@ class Hit(_message.Message):
     vectors: _containers.MessageMap[str, _common_pb2.Vector]
     texts: _containers.ScalarMap[str, str]
     legs: _containers.RepeatedCompositeFieldContainer[LegHit]
-    def __init__(self, id: _Optional[str] = ..., score: _Optional[float] = ..., distance: _Optional[float] = ..., payload: _Optional[bytes] = ..., version: _Optional[int] = ..., vectors: _Optional[_Mapping[str, _common_pb2.Vector]] = ..., texts: _Optional[_Mapping[str, str]] = ..., legs: _Optional[_Iterable[_Union[LegHit, _Mapping]]] = ...) -> None: ...
+    expires_at_ms: int
+    def __init__(self, id: _Optional[str] = ..., score: _Optional[float] = ..., distance: _Optional[float] = ..., payload: _Optional[bytes] = ..., version: _Optional[int] = ..., vectors: _Optional[_Mapping[str, _common_pb2.Vector]] = ..., texts: _Optional[_Mapping[str, str]] = ..., legs: _Optional[_Iterable[_Union[LegHit, _Mapping]]] = ..., expires_at_ms: _Optional[int] = ...) -> None: ...
 
 class Timings(_message.Message):
     __slots__ = ("embed_us", "snapshot_us", "filter_us", "search_us", "fetch_us", "total_us")
