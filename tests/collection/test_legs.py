@@ -233,12 +233,12 @@ def test_equal_filters_are_evaluated_once(
     asked_for: list[Filter | None] = []
     made = search.Searcher.__init__
 
-    def watched(self, txn, schema, candidates_of, deadline) -> None:
+    def watched(self, txn, schema, candidates_of, *rest) -> None:
         def told(filter: Filter | None, within: Sequence | None):
             asked_for.append(filter)
             return candidates_of(filter, within)
 
-        made(self, txn, schema, told, deadline)
+        made(self, txn, schema, told, *rest)
 
     monkeypatch.setattr(search.Searcher, "__init__", watched)
     base = Exists("tag")

@@ -286,7 +286,7 @@ def test_a_condemned_segment_is_forgotten_once_it_is_replaced(collection: Collec
     with collection.snapshot(), collection._store.read() as txn:
         view = collection._reader.view
         assert view is not None
-        assert collection._reader._keeper.is_current(view, txn)
+        assert collection._reader._keeper.is_current(view, txn, collection.clock())
     assert count(collection) == 200
 
 
