@@ -9,8 +9,8 @@ import lmdb
 
 from vecdb.config import LimitsConfig
 from vecdb.outcomes import WriteOutcome
-from vecdb.storage.codec import NumberedSchema
 from vecdb.storage.command import WriteCommand
+from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.store import Store
 from vecdb.types import Metric, Schema, Space, SparseSpace
 from vecdb.write.apply import apply
@@ -29,7 +29,7 @@ def store_at(path: Path) -> Store:
 def run(store: Store, command: WriteCommand, keep: int = 16) -> WriteOutcome:
     digest = hashlib.sha256(command.encode()).digest()
     with store.write() as txn:
-        return apply(txn, command, digest, store.schema, keep)
+        return apply(txn, command, digest, keep)
 
 
 def contents(store: Store) -> dict[bytes, list[tuple[bytes, bytes]]]:

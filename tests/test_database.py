@@ -25,8 +25,8 @@ from vecdb.errors import (
     Unavailable,
 )
 from vecdb.rpc.pb.search_pb2 import QueryResponse
-from vecdb.storage.codec import NumberedSchema
 from vecdb.storage.environment import Environment
+from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.store import Store, WriteTxn
 from vecdb.storage.writer import Writer
 from vecdb.types import Metric, Put, Query, Schema, Space, Wanted

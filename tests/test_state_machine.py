@@ -29,7 +29,7 @@ from tests.filters import OBJECTS, filters, to_client
 from tests.live import LiveServer
 from tests.model import ModelCollection
 from vecdb.types import Equals, Filter, Not, Range
-from vecdb_client import Client, Collection, Delete, Patch, Point, PointId
+from vecdb_client import Client, Collection, Delete, Patch, Point, PointId, Space, TextField
 from vecdb_client import Filter as ClientFilter
 
 DIM = 5
@@ -83,6 +83,8 @@ class ServerMachine(RuleBasedStateMachine):
         self.name = f"c{type(self).runs}"
         self.restarts = 0
         self.truncated = False
+        self.cloned = False
+        self.more = False  # whether there is another space, and a text field
         self.model = ModelCollection(DIM, self.metric)
         self.connect()
 
@@ -134,6 +136,36 @@ class ServerMachine(RuleBasedStateMachine):
         self.truncated = True  # once in a run: it is about what has grown
         assert self.client.truncate_collection(self.name).points == len(self.model.points)
         self.model.points.clear()
+
+    @precondition(lambda self: self.model.points and not self.cloned)
+    @rule()
+    def go_on_with_a_clone(self) -> None:
+        self.cloned = True
+        before, self.name = self.name, f"{self.name}-cloned"
+        self.collection = self.client.clone_collection(before, self.name)
+        self.client.delete_collection(before)
+
+    @rule()
+    def change_schema(self) -> None:
+        self.more = not self.more
+        if self.more:
+            space = {"more": Space(dim=2, metric="dot")}
+            self.client.update_collection(
+                self.name, add_spaces=space, add_text_fields=[TextField("a")]
+            )
+        else:
+            self.client.update_collection(self.name, drop_spaces=["more"], drop_text_fields=["a"])
+
+    @precondition(lambda self: self.model.points and self.more)
+    @rule(data=st.data())
+    def fill_another_space(self, data: st.DataObject) -> None:
+        for name in data.draw(st.sets(st.sampled_from(sorted(self.model.points)), max_size=3)):
+            report = self.collection.patch(name, vectors={"more": [len(name), 1.0]})
+            self.model.points[name].version = report.commit_seq
+        found = self.collection.get(list(self.model.points), with_vectors=True).points
+        held = {point.id for point in found if "more" in point.vectors}
+        assert {hit.id for hit in self.collection.search([1, 1], space="more", k=500)} == held
+        assert self.collection.search(keyword="nothing").matched == len(self.model.points)
 
     @rule(changes=CHANGES)
     def write(self, changes: list[tuple]) -> None:

@@ -12,12 +12,14 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vecdb import folders
 from vecdb.clock import Clock, wall_clock
 from vecdb.collection.build import Builders
+from vecdb.collection.clone import Copied
 from vecdb.collection.judge import Judged, RecallJudge
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.errors import (
@@ -27,46 +29,38 @@ from vecdb.errors import (
     NotFound,
     ReadOnly,
 )
-from vecdb.opened import NEW, OpenCollections, Use
+from vecdb.opened import CollectionInfo, OpenCollections, Use
 from vecdb.segment.segment import sync_folder
 from vecdb.storage import codec
 from vecdb.storage.catalog import Catalog, CatalogEntry
 from vecdb.storage.catalog_command import (
+    CloneCollection,
     CreateCollection,
     DropCollection,
     SetAliases,
     Truncate,
     UpdateCollection,
 )
-from vecdb.storage.codec import NumberedSchema
 from vecdb.storage.lock import acquire
+from vecdb.storage.numbered import NO_CHANGE, NumberedSchema, SchemaChange
 from vecdb.storage.store import Store
 from vecdb.storage.writer import Writer
 from vecdb.types import Schema
 from vecdb.write.expiry import check_ttl
-from vecdb.write.schema import check_metadata, check_name, check_same, check_schema, is_name
+from vecdb.write.schema import (
+    check_change,
+    check_metadata,
+    check_name,
+    check_same,
+    check_schema,
+    is_name,
+)
 from vecdb.write.truncate import begin_again
 
 log = logging.getLogger(__name__)
 
 MAINTAIN_INTERVAL_S = 0.2
 READERS_INTERVAL_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionInfo:
-    """A collection by name. quarantined: why it cannot be used, or "".
-
-    ttl_ms: how long points are there that are written without an expiry; 0 for ever.
-    """
-
-    name: str
-    schema: Schema
-    created_at_ms: int
-    quarantined: str = ""
-    metadata: bytes = b""
-    aliases: tuple[str, ...] = ()
-    ttl_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +112,9 @@ class Database:
         self._maintenance: threading.Thread | None = None
         self._judge = RecallJudge(self._open.each, judged)
         if not read_only:
-            self._finish_names()
+            entries, dropped = self._catalog.entries(), self._catalog.dropped()
+            folders.finish(path / "collections", entries, dropped)
+            self._remove_dropped()
             self._maintenance = threading.Thread(
                 target=self._maintain, name="vecdb-maintenance", daemon=True
             )
@@ -148,11 +144,12 @@ class Database:
         *,
         metadata: bytes = b"",
         ttl_ms: int = 0,
+        points_max: int = 0,
         if_not_exists: bool = False,
     ) -> tuple[CollectionInfo, bool]:
         """Return the collection of that name or alias, and whether it was made now.
 
-        metadata: a JSON object of the caller's, or b"". ttl_ms: see CollectionInfo.
+        metadata: a JSON object of the caller's, or b"". ttl_ms, points_max: see CollectionInfo.
         """
         self._check_writes()
         check_name(name, "a collection name", "collection.name")
@@ -166,41 +163,77 @@ class Database:
                     what = "exists" if there.name == name else f"is an alias of {there.name!r}"
                     raise AlreadyExists(f"collection {name!r} {what}", collection=name)
                 check_same(name, there.schema.schema, schema)
-                return self._info(there, self._catalog.aliases()), False
-            if self._catalog.count() >= self._limits.collections:
-                raise LimitExceeded(
-                    f"there are {self._limits.collections} collections already",
-                    hint="delete some, or raise limits.collections",
-                )
+                return self._open.info(there, self._catalog.aliases()), False
+            self._check_room()
             entry = CatalogEntry(
                 name,
                 uuid.uuid4().hex,
                 time.time_ns() // 1_000_000,
-                NumberedSchema.of(schema),
+                replace(NumberedSchema.of(schema), points_max=points_max),
                 metadata,
                 ttl_ms=ttl_ms,
             )
-            fresh = self._folder(entry.folder + NEW)
+            fresh = self._folder(entry.folder + folders.NEW)
             Store.create(fresh / "store", entry.schema, map_bytes=self._storage.map_bytes)
-            self._sync(fresh)
+            folders.sync(fresh)
             plain = codec.to_json(entry.schema.to_plain())
             self._catalog.apply(
                 CreateCollection(name, entry.uuid, entry.created_at_ms, plain, metadata, ttl_ms)
             )
-            fresh.rename(self._folder(entry.folder))
-            sync_folder(fresh.parent)
-            return self._info(entry, {}), True
+            folders.settle(fresh)
+            return self._open.info(entry, {}), True
+
+    def clone(
+        self, name: str, new_name: str, is_wanted: Callable[[], bool] = lambda: True
+    ) -> tuple[CollectionInfo, Copied]:
+        """Return a new collection with all that another holds at one moment, and what was copied.
+
+        Reads and writes go on meanwhile. is_wanted: asked now and then; once it says no, the copy
+        is given up. Raises NotFound, AlreadyExists, StorageFull, DeadlineExceeded, LimitExceeded.
+        """
+        self._check_writes()
+        check_name(new_name, "a collection name", "new_name")
+        source = self._entry(name)
+        if self._catalog.get(new_name) is not None:  # told again once the copy is to get the name
+            raise AlreadyExists(f"{new_name!r} is taken", collection=new_name, field="new_name")
+        self._check_room()
+        key = uuid.uuid4().hex
+        fresh = self._folder(key + folders.NEW)
+        try:
+            with self._open.use(source) as collection:
+                copied = collection.copy(fresh, is_wanted if self._builders else None)
+            folders.sync(fresh)
+            with self._names_lock:
+                self._check_room()
+                made_at = time.time_ns() // 1_000_000, source.name, source.uuid, copied.seq
+                self._catalog.apply(CloneCollection(new_name, key, *made_at))
+                folders.settle(fresh)
+        except BaseException:
+            entry = self._catalog.get(new_name)
+            if entry is None or entry.uuid != key:  # otherwise the next start gives it its name
+                shutil.rmtree(fresh, ignore_errors=True)
+            raise
+        return self.info(new_name), copied
+
+    def _check_room(self) -> None:
+        if self._catalog.count() >= self._limits.collections:
+            raise LimitExceeded(
+                f"there are {self._limits.collections} collections already",
+                hint="delete some, or raise limits.collections",
+            )
 
     def info(self, name: str) -> CollectionInfo:
         """Return a collection's schema and state. Raises NotFound."""
-        return self._info(self._entry(name), self._catalog.aliases())
+        return self._open.info(self._entry(name), self._catalog.aliases())
 
     def infos(self) -> list[CollectionInfo]:
         """Return all collections by name."""
         names: dict[str, dict[str, str]] = {}
         for alias, target in self._catalog.aliases().items():
             names.setdefault(target, {})[alias] = target
-        return [self._info(entry, names.get(entry.name, {})) for entry in self._catalog.entries()]
+        return [
+            self._open.info(entry, names.get(entry.name, {})) for entry in self._catalog.entries()
+        ]
 
     def count(self) -> int:
         """Return the number of collections."""
@@ -212,13 +245,15 @@ class Database:
         *,
         metadata: bytes | None = None,
         ttl_ms: int | None = None,
+        points_max: int | None = None,
         change: Callable[[Schema], Schema] = lambda schema: schema,
+        alter: SchemaChange = NO_CHANGE,
     ) -> CollectionInfo:
         """Return a collection as it is once it was changed; all processes see it at once.
 
-        metadata: in place of what there is; None leaves it. ttl_ms: likewise, of points that are
-        written from then on. change: returns another schema, which may differ in the
-        `target_recall` of spaces, or raises. Raises NotFound.
+        metadata, ttl_ms, points_max: in place of what there is; None leaves it. change: returns
+        another schema, which may differ in `target_recall`, or raises. alter: made afterwards; what
+        a new text field finds in points that are there comes in the background. Raises NotFound.
         """
         self._check_writes()
         if metadata is not None:
@@ -227,9 +262,18 @@ class Database:
             check_ttl(ttl_ms, "ttl_ms")
         with self._names_lock:
             entry = self._entry(name)
+            schema = replace(entry.schema, schema=change(entry.schema.schema))
+            if alter != NO_CHANGE:
+                check_change(schema.schema, alter)
+                schema = schema.changed(alter)
+                check_schema(schema.schema, self._limits, "add_spaces", "add_text_fields")
+            if points_max is not None:
+                schema = replace(schema, points_max=points_max)
+            if schema != entry.schema:
+                schema = replace(schema, epoch=schema.epoch + 1)
             after = replace(
                 entry,
-                schema=replace(entry.schema, schema=change(entry.schema.schema)),
+                schema=schema,
                 metadata=entry.metadata if metadata is None else metadata,
                 ttl_ms=entry.ttl_ms if ttl_ms is None else ttl_ms,
             )
@@ -238,7 +282,9 @@ class Database:
                 self._catalog.apply(
                     UpdateCollection(entry.name, entry.uuid, plain, after.metadata, after.ttl_ms)
                 )
-            return self._info(after, self._catalog.aliases())
+                if alter != NO_CHANGE:
+                    self._open.tell(after)
+            return self._open.info(after, self._catalog.aliases())
 
     def truncate(self, name: str) -> Truncated:
         """Remove all points of a collection at once; readers under way finish.
@@ -260,7 +306,7 @@ class Database:
                     entry.schema,
                     map_bytes=self._storage.map_bytes,
                 )
-                self._sync(fresh)
+                folders.sync(fresh)
                 self._catalog.apply(command)
                 truncated = Truncated(last.state.points, command.seq)
         self._remove_dropped()
@@ -328,22 +374,6 @@ class Database:
             )
         return entry
 
-    def _info(self, entry: CatalogEntry, aliases: Mapping[str, str]) -> CollectionInfo:
-        return CollectionInfo(
-            entry.name,
-            entry.schema.schema,
-            entry.created_at_ms,
-            self._open.broken.get(entry.folder, ""),
-            entry.metadata,
-            tuple(alias for alias, target in aliases.items() if target == entry.name),
-            entry.ttl_ms,
-        )
-
-    def _sync(self, folder: Path) -> None:
-        """Make a new collection's folder durable."""
-        for each in (folder / "store", folder, folder.parent):
-            sync_folder(each)
-
     # --- use
 
     def collection(self, name: str) -> Use:
@@ -382,24 +412,6 @@ class Database:
 
     def _folder(self, name: str) -> Path:
         return self.path / "collections" / name
-
-    def _finish_names(self) -> None:
-        """Complete what was being changed when the process before this one ended."""
-        parent = self.path / "collections"
-        known = {entry.uuid: entry for entry in self._catalog.entries()}
-        kept = {entry.folder for entry in known.values()} | set(self._catalog.dropped())
-        for path in parent.iterdir():
-            name = path.name.removesuffix(NEW)
-            uuid, _, seq = path.name.partition("-")
-            if path.name.endswith(NEW) and name in known and not self._folder(name).exists():
-                path.rename(self._folder(name))
-            elif path.name.endswith(NEW):
-                shutil.rmtree(path, ignore_errors=True)
-            elif uuid in known and seq.isdecimal() and int(seq) > known[uuid].truncated_seq:
-                shutil.rmtree(path, ignore_errors=True)  # of a truncation that was not done
-            elif path.name not in kept:
-                log.warning("%s belongs to no collection of the catalog: left alone", path)
-        self._remove_dropped()
 
     def _remove_dropped(self) -> None:
         for name in self._catalog.dropped():

@@ -22,6 +22,7 @@ VecdbError
 ├── HorizonPassed            changes from further back than they are kept
 ├── Overloaded               a queue is full; retry_after_s says when to come back
 ├── StorageFull              disk or map; reads still work
+├── CollectionFull           as many points as its limits allow; deletes make room
 ├── Unavailable              starting, draining, or a part is being restarted
 ├── DeadlineExceeded
 ├── Corrupt                  bytes that fail their checksum; hint names the next command
@@ -194,6 +195,12 @@ class StorageFull(VecdbError):
     """The disk or the map is full; nothing of the write was kept."""
 
     reason = "STORAGE_FULL"
+
+
+class CollectionFull(VecdbError):
+    """A collection holds as many points as its own limits allow."""
+
+    reason = "COLLECTION_FULL"
 
 
 class Unavailable(VecdbError):

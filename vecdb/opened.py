@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from vecdb.clock import Clock, wall_clock
@@ -17,13 +18,30 @@ from vecdb.collection.collection import Collection
 from vecdb.collection.upkeep import BuildTotals
 from vecdb.config import StorageConfig
 from vecdb.errors import Corrupt, NotFound, StorageFull, Unavailable, VecdbError
+from vecdb.folders import NEW
 from vecdb.storage.catalog import Catalog, CatalogEntry
 from vecdb.storage.writer import Writer
+from vecdb.types import Schema
 
 log = logging.getLogger(__name__)
 
-NEW = ".new"
-"""Ends the name of a collection's folder until the catalog names it."""
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """A collection by name. quarantined: why it cannot be used, or "".
+
+    ttl_ms: how long points are there that are written without an expiry; 0 for ever. points_max:
+    how many there may be; 0 for any number.
+    """
+
+    name: str
+    schema: Schema
+    created_at_ms: int
+    quarantined: str = ""
+    metadata: bytes = b""
+    aliases: tuple[str, ...] = ()
+    ttl_ms: int = 0
+    points_max: int = 0
 
 
 class _Replaced(Exception):
@@ -169,6 +187,27 @@ class OpenCollections:
             ) from error
         self.broken.pop(key, None)
         return collection
+
+    def info(self, entry: CatalogEntry, aliases: Mapping[str, str]) -> CollectionInfo:
+        """Return what is known of a collection. aliases: all there are, with their collections."""
+        return CollectionInfo(
+            entry.name,
+            entry.schema.schema,
+            entry.created_at_ms,
+            self.broken.get(entry.folder, ""),
+            entry.metadata,
+            tuple(alias for alias, target in aliases.items() if target == entry.name),
+            entry.ttl_ms,
+            entry.schema.points_max,
+        )
+
+    def tell(self, entry: CatalogEntry) -> None:
+        """Have a collection know its new schema now, and begin what that makes due."""
+        try:
+            with self.use(entry):
+                pass
+        except VecdbError as error:  # once it can be opened, whoever opens it tells it
+            log.error("%s could not be told its schema: %s", entry.name, error)
 
     def end(self, key: str) -> bool:
         """Close a collection whose files are to go; return False while somebody uses it."""

@@ -1,7 +1,6 @@
 """The nouns that travel between the rooms: schema, writes, queries, hits. Data only, no behaviour.
 
-The wire has its own messages (``rpc/convert.py`` translates); the disk has its own records
-(``storage/codec.py``). Nothing here knows either.
+The wire has its own messages (``rpc/convert.py``), the disk its own records (``storage/codec.py``).
 """
 
 from __future__ import annotations
@@ -94,16 +93,23 @@ class TextField:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a collection's points look like."""
+    """What a collection's points look like. Numbers are never given again; () counts from 0."""
 
     spaces: tuple[Space, ...] = ()
     sparse_spaces: tuple[SparseSpace, ...] = ()
     text_fields: tuple[TextField, ...] = ()
+    numbers: tuple[int, ...] = field(default=(), compare=False)
+    text_numbers: tuple[int, ...] = field(default=(), compare=False)
 
     @property
     def all_spaces(self) -> tuple[Space | SparseSpace, ...]:
         """The dense spaces, then the sparse ones."""
         return (*self.spaces, *self.sparse_spaces)
+
+    @property
+    def texts(self) -> dict[int, TextField]:
+        """The text fields by number."""
+        return dict(zip(self.text_numbers or range(1 << 16), self.text_fields, strict=False))
 
     def space(self, name: str) -> Space | None:
         """Return the dense space of that name, or None."""
@@ -431,7 +437,7 @@ class QueryResult(NamedTuple):
     hits: as many as were found, best first, as the wire has them: see kernel.encode_hits.
     plan: which way each segment was searched, such as ``exact(segments=3, tail=120)``.
     matched: points that the filter lets through (all points without one).
-    complete: False when a damaged record had to be left out; warnings then says which.
+    complete: False when something had to be left out; warnings then says what.
     """
 
     hits: bytes

@@ -29,7 +29,8 @@ from vecdb.collection.upkeep import Upkeep
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.errors import Overloaded, StorageFull
 from vecdb.segment.segment import Segment
-from vecdb.storage.codec import NumberedSchema, SegmentEntry, slot_key
+from vecdb.storage.codec import SegmentEntry, slot_key
+from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.store import ReadTxn, Store
 from vecdb.storage.writer import Writer
 from vecdb.types import Delete, Metric, Op, Put, Schema, Space
@@ -286,7 +287,7 @@ def test_a_condemned_segment_is_forgotten_once_it_is_replaced(collection: Collec
     with collection.snapshot(), collection._store.read() as txn:
         view = collection._reader.view
         assert view is not None
-        assert collection._reader._keeper.is_current(view, txn, collection.clock())
+        assert collection._reader._keeper.is_current(view, txn, view.schema, collection.clock())
     assert count(collection) == 200
 
 
@@ -386,7 +387,7 @@ def test_a_build_does_not_make_the_folder_of_a_dropped_collection_again(
     collection: Collection,
 ) -> None:
     put(collection, 0, 200)
-    job = BuildJob(collection.folder, 1, Build(0, 200, "tail"), 1)
+    job = BuildJob(collection.folder, 1, Build(0, 200, "tail"), 1, collection._store.schema)
     shutil.rmtree(collection.folder)
     with pytest.raises(FileNotFoundError):
         build(job, collection._store)

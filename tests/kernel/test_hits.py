@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -198,10 +199,14 @@ def test_a_record_under_another_key_is_damaged() -> None:
     assert encode([moved], [point.sealed()]) == (b"", 0, [0])
 
 
-def test_a_vector_in_no_known_space_is_damaged_only_when_asked_for() -> None:
-    point = Stored(1, "a", b"{}", 1, [(3, b"\0" * 8, "")], 0.5, 0.5)
-    assert encode([point])[1:] == (1, [])
-    assert encode([point], parts=(True, True, False))[1:] == (0, [0])
+def test_a_vector_of_a_space_that_was_dropped_is_left_out() -> None:
+    cells = [(3, b"\0" * 8, "text"), (min(NAMES.keys() - SPARSE), b"\0" * 8, "")]
+    point = Stored(1, "a", b"{}", 1, cells, 0.5, 0.5)
+    for parts in itertools.product((True, False), repeat=3):
+        encoded, count, damaged = encode([point], parts=parts)
+        assert (count, damaged) == (1, [])
+        left = replace(point, cells=cells[1:])
+        assert pb.QueryResponse.FromString(encoded) == response_of([left], parts)
 
 
 def test_missing_and_damaged_records_cost_their_own_place_only() -> None:

@@ -256,7 +256,7 @@ def test_a_name_is_free_again_once_deleted(collections) -> None:
 
 
 def test_a_call_that_is_none(channel: grpc.Channel) -> None:
-    assert refused(channel.unary_unary("/vecdb.v1.Collections/Clone"), b"").code == (
+    assert refused(channel.unary_unary("/vecdb.v1.Collections/Rename"), b"").code == (
         "UNIMPLEMENTED"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -17,6 +18,7 @@ from vecdb.outcomes import WriteOutcome
 from vecdb.storage import codec
 from vecdb.storage.catalog import Catalog
 from vecdb.storage.catalog_command import (
+    CloneCollection,
     CreateCollection,
     DropCollection,
     SetAliases,
@@ -24,8 +26,8 @@ from vecdb.storage.catalog_command import (
     UpdateCollection,
     decode_catalog_command,
 )
-from vecdb.storage.codec import NumberedSchema
 from vecdb.storage.command import Puts, WriteCommand
+from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.sparse import decode_sparse
 from vecdb.storage.store import UNKNOWN_SEQ, Store
 from vecdb.storage.writer import Writer
@@ -229,7 +231,7 @@ def test_columns_of_points_without_a_vector() -> None:
     ]
     (puts,) = prepare(ops, SCHEMA, LIMITS).runs
     assert isinstance(puts, Puts)
-    assert [(column.space, column.rows) for column in puts.columns] == [("", (0, 2)), ("b", (2,))]
+    assert [(column.space, column.rows) for column in puts.columns] == [(0, (0, 2)), (1, (2,))]
 
 
 @pytest.mark.parametrize("garbage", [b"\xff\xff", b"", b"\x0a\x02\x0a\x05"])
@@ -275,7 +277,7 @@ def test_a_write_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
 
     def job(command: WriteCommand) -> Future[WriteOutcome]:
         digest = hashlib.sha256(command.encode()).digest()
-        return writer.submit(store, lambda txn: apply(txn, command, digest, store.schema, 16))
+        return writer.submit(store, lambda txn: apply(txn, command, digest, 16))
 
     with pytest.raises(Corrupt, match="ids/"):
         job(bad).result(30)
@@ -318,6 +320,7 @@ def test_two_catalogs_that_apply_the_same_log_hold_the_same_bytes(tmp_path: Path
         UpdateCollection("a", "03" * 16, tuned, b"", 60_000),
         Truncate("a", "03" * 16, 7),
         Truncate("a", "03" * 16, 9),
+        CloneCollection("c", "05" * 16, 5, "a", "03" * 16, 9),
     ]
     held = []
     for folder in ("first", "second"):
@@ -334,20 +337,25 @@ def test_two_catalogs_that_apply_the_same_log_hold_the_same_bytes(tmp_path: Path
             (UpdateCollection("a", "01" * 16, schema, b"{}"), NotFound),
             (Truncate("a", "01" * 16, 11), NotFound),
             (CreateCollection("x", "04" * 16, 4, schema), AlreadyExists),
+            (CloneCollection("x", "04" * 16, 4, "a", "03" * 16, 9), AlreadyExists),
+            (CloneCollection("d", "04" * 16, 4, "a", "01" * 16, 9), NotFound),
             (SetAliases((("new", "b"), ("a", "b"))), AlreadyExists),
             (SetAliases((("new", "b"), ("other", "nobody"))), NotFound),
             (SetAliases((("new", "b"), ("other", None))), NotFound),
         ):
             with pytest.raises(error):
                 catalog.apply(wrong)
-        assert [(one.name, one.uuid[:2]) for one in catalog.entries()] == [("a", "03"), ("b", "02")]
+        assert {one.name: one.uuid[:2] for one in catalog.entries()} == dict(a="03", b="02", c="05")
         assert catalog.dropped() == ["01" * 16, "03" * 16, "03" * 16 + "-7"]
         assert catalog.aliases() == {"x": "b", "y": "a"}
         last = catalog.get("y")
         assert last == catalog.get("a")
         assert last is not None
         assert (last.folder, last.metadata) == ("03" * 16 + "-9", b"")
-        assert [one.ttl_ms for one in catalog.entries()] == [60_000, 5]
+        assert [one.ttl_ms for one in catalog.entries()] == [60_000, 5, 60_000]
+        clone = catalog.get("c")
+        assert clone is not None
+        assert clone == replace(last, name="c", uuid="05" * 16, created_at_ms=5, truncated_seq=0)
         assert [space.target_recall for space in last.schema.schema.spaces] == [0.99, 0.99]
         environment = catalog._environment
         with environment.env.begin() as txn:

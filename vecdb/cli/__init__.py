@@ -12,7 +12,15 @@ import typer
 from rich.markup import escape
 
 from vecdb import __version__, errors
-from vecdb.cli import check, client_commands, demo, export_file, import_files, serve
+from vecdb.cli import (
+    check,
+    client_commands,
+    demo,
+    export_file,
+    import_files,
+    schema_commands,
+    serve,
+)
 from vecdb.cli.screen import err
 from vecdb_client import VecdbError as ClientError
 
@@ -31,6 +39,8 @@ app.command("export")(export_file.export_file)
 app.command("search")(client_commands.search)
 app.command("get")(client_commands.get)
 app.command("info")(client_commands.info)
+client_commands.collections.command("update")(schema_commands.update)
+client_commands.collections.command("clone")(schema_commands.clone)
 app.add_typer(client_commands.collections, name="collections")
 app.command("check")(check.check)
 

@@ -26,7 +26,8 @@ from vecdb.collection.view import rows_of
 from vecdb.errors import Corrupt, Unavailable
 from vecdb.segment.memory import Row
 from vecdb.segment.segment import GraphBuild, Rows, Segment, sync_folder, write_segment
-from vecdb.storage.codec import NumberedSchema, SegmentEntry
+from vecdb.storage.codec import SegmentEntry
+from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.store import ReadTxn, Store
 from vecdb.types import Schema
 
@@ -155,12 +156,16 @@ def _become_builder(beats: ctypes.c_uint64) -> None:
 
 @dataclass(frozen=True, slots=True)
 class BuildJob:
-    """A segment to make: what, in which collection, under which number. threads: of a graph."""
+    """A segment to make: what, in which collection, under which number. threads: of a graph.
+
+    schema: the collection's; the store has that of its making.
+    """
 
     collection: Path
     number: int
     build: Build
     threads: int
+    schema: NumberedSchema
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +187,7 @@ def build_elsewhere(job: BuildJob) -> Built:
 
 def build(job: BuildJob, store: Store) -> Built:
     """Return a finished segment, durable under its name; without rows it has no folder."""
-    what, schema = job.build, store.schema
+    what, schema = job.build, job.schema
     parent = job.collection / "segments"
     temporary = parent / f"{TEMPORARY}{job.number}-{os.getpid()}"
     parent.mkdir(exist_ok=True)  # not the collection's: it may have been dropped meanwhile
@@ -223,6 +228,7 @@ def build(job: BuildJob, store: Store) -> Built:
         written.seal if written.rows else 0,
         written.dead,
         what.graph,
+        tuple(schema.schema.texts),
     )
     return Built(entry, as_of)
 

@@ -7,14 +7,16 @@ import math
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from vecdb.clock import Clock, wall_clock
 from vecdb.collection.build import Builders, BuildProgress, builds_under_way, bytes_in
+from vecdb.collection.clone import Copied, copied, copied_elsewhere
 from vecdb.collection.ended import EndedRows
 from vecdb.collection.expiry import Expiry
+from vecdb.collection.plan import lacks_texts
 from vecdb.collection.reader import Reader
 from vecdb.collection.recall import RecallMonitor
 from vecdb.collection.snapshot import Snapshot
@@ -23,9 +25,9 @@ from vecdb.collection.watch import Watcher
 from vecdb.config import StorageConfig
 from vecdb.errors import ReadOnly
 from vecdb.outcomes import WriteOutcome
-from vecdb.storage.codec import NumberedSchema
 from vecdb.storage.command import Deletes, WriteCommand
 from vecdb.storage.environment import disk_full, free_bytes
+from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.store import ReadTxn, Store
 from vecdb.storage.writer import Writer
 from vecdb.types import Schema
@@ -55,7 +57,7 @@ class CollectionStats:
     """A collection's size and state; bytes are of the store's file and of its map.
 
     compacting: whether a compaction that was asked for is still to be done. upkeep_error: why the
-    last build or check failed, or "".
+    last build or check failed, or "". text_pending_points: in segments that lack a text field.
     """
 
     points: int
@@ -65,6 +67,7 @@ class CollectionStats:
     builds: tuple[BuildProgress, ...]
     compacting: bool
     upkeep_error: str
+    text_pending_points: int
     store_bytes: int
     map_bytes: int
 
@@ -117,13 +120,13 @@ class Collection:
 
     @property
     def schema(self) -> Schema:
-        """The collection's spaces."""
-        return self._reader.schema.schema
+        """The collection's spaces and text fields."""
+        return self._store.schema.schema
 
     def tune(self, schema: NumberedSchema, ttl_ms: int) -> None:
-        """Take over what the catalog says, whose schema may differ in what can be changed of it."""
-        if self._reader.schema is not schema:
-            self._reader.schema = schema
+        """Take over what the catalog says, its schema unless a later one is known already."""
+        if schema.epoch > self._store.schema.epoch:
+            self._store.schema = schema
         self.ttl_ms = ttl_ms
 
     def close(self) -> None:
@@ -144,12 +147,12 @@ class Collection:
         """
         if any(not isinstance(run, Deletes) for run in command.runs):
             self._check_space()
+        command = replace(command, points_max=self._store.schema.points_max)
         encoded = command.encode()
         run = partial(
             apply,
             command=command,
             digest=hashlib.sha256(encoded).digest(),
-            schema=self._store.schema,
             keep=self._config.changes_retained,
         )
         return self._need_writer().submit(self._store, run, size=len(encoded), is_wanted=is_wanted)
@@ -162,6 +165,19 @@ class Collection:
         """
         self._need_writer()
         return self._store.last()
+
+    def copy(self, into: Path, is_wanted: Callable[[], bool] | None) -> Copied:
+        """Return what was copied into a new folder: all there is at one moment.
+
+        is_wanted: asked now and then while another process copies; None copies in this one. Raises
+        StorageFull, also beforehand, DeadlineExceeded, Unavailable.
+        """
+        needed = self._store.environment.used_bytes() + self._config.disk_reserve_bytes
+        if free_bytes(self.folder) < needed:
+            raise disk_full()
+        if is_wanted is None:
+            return copied(self._store, self.folder, into)
+        return copied_elsewhere(self.folder, into, is_wanted)
 
     def replay(self, idempotency_key: str, digest: bytes) -> WriteOutcome | None:
         """Return what a write of that key answered, or None. Raises InvalidArgument."""
@@ -201,6 +217,7 @@ class Collection:
             state = txn.state
             dead = self._ended.count(txn)
         broken = self._reader.broken
+        texts = frozenset(self.schema.texts)
         return CollectionStats(
             points=state.points,
             applied_seq=state.applied_seq,
@@ -221,6 +238,9 @@ class Collection:
             builds=tuple(builds_under_way(self.folder / "segments")),
             compacting=self._upkeep is not None and self._upkeep.compacting,
             upkeep_error=self._upkeep.ailment if self._upkeep else "",
+            text_pending_points=sum(
+                e.rows - e.dead - dead[e.number] for e in entries if lacks_texts(e, texts)
+            ),
             store_bytes=self._store.environment.used_bytes(),
             map_bytes=self._store.environment.map_bytes(),
         )

@@ -50,18 +50,20 @@ def next_build(
     busy: Build | None = None,
     *,
     idle: bool = False,
+    texts: frozenset[int] = frozenset(),
 ) -> Build | None:
     """Return the next segment to build, or None when all is well.
 
     ended: tombstones inside each segment, by its number. broken: numbers of segments that cannot be
     read. busy: a build under way, whose slots are not looked at. idle: nothing was written for a
     while, so that what is scanned may go into a graph before there is as much as would pay else.
+    texts: numbers of the text fields that every segment is to know.
     """
     tail = entries[-1].end if entries else 0
     if state.next_slot - tail >= (IDLE_POINTS if idle else config.tail_points):
         return Build(tail, min(state.next_slot, tail + config.segment_points), "tail")
     for run in _free_runs(entries, busy):
-        due = _due(run, ended, broken, config)
+        due = _alone(run, ended, broken, texts, config) or _together(run, ended, config)
         if due is not None:
             return due
     return _absorbing(entries, ended, config) if idle and busy is None else None
@@ -95,6 +97,11 @@ def compacting_builds(
     return builds
 
 
+def lacks_texts(entry: SegmentEntry, texts: frozenset[int]) -> bool:
+    """Return whether a segment was made before a text field was added. texts: of the schema."""
+    return entry.rows > 0 and not texts.issubset(entry.texts)
+
+
 def _free_runs(
     entries: Sequence[SegmentEntry], busy: Build | None
 ) -> Iterator[Sequence[SegmentEntry]]:
@@ -106,9 +113,14 @@ def _free_runs(
     yield [entry for entry in entries if entry.first >= busy.end]
 
 
-def _due(
-    run: Sequence[SegmentEntry], ended: dict[int, int], broken: set[int], config: StorageConfig
+def _alone(
+    run: Sequence[SegmentEntry],
+    ended: dict[int, int],
+    broken: set[int],
+    texts: frozenset[int],
+    config: StorageConfig,
 ) -> Build | None:
+    """Return the build that makes one segment anew."""
     for entry in run:
         if entry.number in broken:
             return Build(
@@ -118,6 +130,16 @@ def _due(
         dead = entry.rows - _live(entry, ended)
         if entry.rows and dead > DEAD_SHARE_MAX * entry.rows:
             return _merged([entry], ended, "dead", config)
+    for entry in run:
+        if lacks_texts(entry, texts):
+            return _merged([entry], ended, "text", config)
+    return None
+
+
+def _together(
+    run: Sequence[SegmentEntry], ended: dict[int, int], config: StorageConfig
+) -> Build | None:
+    """Return the build that merges neighbours, or gives one a graph."""
     for first in range(len(run)):
         group = next(_groups(run[first:], ended, config.segment_points))
         total = sum(_live(entry, ended) for entry in group)

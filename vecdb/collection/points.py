@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vecdb.storage.codec import NumberedSchema, RecordView
+from vecdb.storage.codec import RecordView
+from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.sparse import decode_sparse
 from vecdb.types import F32, Point, SparseVector, Wanted
 
@@ -15,8 +16,11 @@ def vectors_of(
     """Return the dense and the sparse vectors of a record, by their spaces."""
     dense: dict[str, F32] = {}
     sparse: dict[str, SparseVector] = {}
+    names = schema.names
     for number, cell in record.vector_bytes().items():
-        name = schema.names[number]
+        name = names.get(number)
+        if name is None:  # dropped since
+            continue
         if schema.schema.space(name) is None:
             sparse[name] = decode_sparse(cell)
         else:
@@ -28,7 +32,8 @@ def point_of(record: RecordView, schema: NumberedSchema, wanted: Wanted) -> Poin
     """Return what is wanted of a record."""
     texts = {}
     if wanted.texts:
-        texts = {schema.names[number]: text for number, text in record.texts().items()}
+        names = schema.names
+        texts = {names[number]: text for number, text in record.texts().items() if number in names}
     vectors, sparse = vectors_of(record, schema) if wanted.vectors else ({}, {})
     payload = record.payload if wanted.payload else b""
     expires_at_ms = record.expires_at_ms

@@ -12,6 +12,7 @@ from pathlib import Path
 from vecdb.clock import Clock, wall_clock
 from vecdb.collection.snapshot import Snapshot
 from vecdb.collection.view import View, ViewKeeper
+from vecdb.errors import Unavailable
 from vecdb.storage.store import ReadTxn, Store
 
 
@@ -22,8 +23,7 @@ class Reader:
         self._uuid = uuid
         self._store = store
         self._clock = clock
-        self.schema = store.schema
-        self._keeper = ViewKeeper(segments, store.schema)
+        self._keeper = ViewKeeper(segments)
         self._lock = threading.Lock()
         self._view: View | None = None
         self._used = False
@@ -60,22 +60,22 @@ class Reader:
             if view is not None:
                 # All of one read sees one time: the view's, where that is ahead of this clock.
                 now_ms = max(now_ms, view.time_ms)
-                return Snapshot(self._uuid, txn, view, self.schema, now_ms, deadline)
+                return Snapshot(self._uuid, txn, view, view.schema, now_ms, deadline)
             txn.close()
 
     def _view_of(self, txn: ReadTxn, now_ms: int) -> View | None:
         """Return the view of a transaction, or None when another thread's is newer already."""
         view = self._view
-        if view is not None and self._keeper.is_current(view, txn, now_ms):
+        if view is not None and self._keeper.is_current(view, txn, self._store.schema, now_ms):
             return view
         with self._lock:
-            view = self._view
+            view, schema = self._view, self._store.schema
             if view is None:
-                view = self._keeper.load(txn, now_ms)
+                view = self._keeper.load(txn, schema, now_ms)
             elif view.seq > txn.state.applied_seq or view.epoch > txn.state.epoch:
                 return None
             else:
-                view = self._keeper.advance(view, txn, now_ms)
+                view = self._keeper.advance(view, txn, schema, now_ms)
             self._view = view
             return view
 
@@ -102,5 +102,10 @@ class Reader:
             return
         with self._store.read() as txn:
             replaced = txn.state.epoch != view.epoch
-        if replaced:
+        if not replaced:
+            return
+        try:
             self.refresh()
+        except Unavailable:  # the schema has changed since somebody read here: nobody has this view
+            with self._lock:
+                self._view = None

@@ -128,6 +128,7 @@ class Searcher:
         if len(fetched.hits) > bytes_max:
             raise too_large(bytes_max)
         warnings = tuple([self._ailment(page.slots[at]) for at in fetched.damaged])
+        warnings += tuple(dict.fromkeys([one for leg in legs for one in leg.found.warnings]))
         ended = time.perf_counter_ns()
         every = asked.filter is None
         return QueryResult(
@@ -197,7 +198,7 @@ class Searcher:
         try:
             if self._txn.record(slot) is None:
                 return f"slot {slot} of a segment has no record: run vecdb check"
-            return f"a point was left out: record points/{slot} names a space that is not there"
+            return f"a point was left out: record points/{slot} holds a vector that is none"
         except Corrupt as error:
             return f"a point was left out: {error}"
 

@@ -25,7 +25,8 @@ from vecdb.query.filter import conditions, key_of_filter, matching
 from vecdb.query.search import Candidates, Nearest
 from vecdb.query.sources import Source
 from vecdb.segment.vectors import Effort, mixed
-from vecdb.storage.codec import NumberedSchema, RecordView
+from vecdb.storage.codec import RecordView
+from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.store import ReadTxn
 from vecdb.types import (
     F32,

@@ -97,7 +97,7 @@ class Upkeep:
         self._lock = threading.Lock()
         self._retired: list[tuple[float, Path]] = []
         self._retry_at, self._retry_s = 0.0, RETRY_S
-        self._maintained: tuple[int, int, set[int], bool] | None = None
+        self._maintained: tuple[int, int, set[int], bool, frozenset[int]] | None = None
         self._last_seq, self._quiet_since = -1, 0.0
         self._verify_due = True
         self._under_way: _UnderWay | None = None
@@ -176,13 +176,14 @@ class Upkeep:
         with self._store.read() as txn:
             state = txn.state
             idle = self._is_idle(state.applied_seq)
-            seen = (state.applied_seq, state.epoch, broken, idle)
+            texts = frozenset(self._store.schema.schema.texts)
+            seen = (state.applied_seq, state.epoch, broken, idle, texts)
             if seen == self._maintained:
                 return None
             entries = txn.segments()
             ended = self._ended.count(txn)
         busy = self._under_way.job.build if self._under_way else None
-        due = next_build(entries, state, ended, broken, self._config, busy, idle=idle)
+        due = next_build(entries, state, ended, broken, self._config, busy, idle=idle, texts=texts)
         # Beside what a compaction has planned the tail alone is seen to, beside a graph's build
         # whatever is no graph.
         waits = due is not None and (
@@ -232,7 +233,9 @@ class Upkeep:
             raise disk_full()
         self._sweep_temporary()  # a builder that was killed left its own
         self._number = max(self._next_number(), self._number + 1)
-        job = BuildJob(self._folder, self._number, due, self._config.build_threads)
+        # Of no earlier schema than the slots that were seen when this was planned.
+        schema = self._store.schema
+        job = BuildJob(self._folder, self._number, due, self._config.build_threads, schema)
         started = time.perf_counter()
         if builders is not None and due.graph:
             built = builders.graph.submit(build_elsewhere, job)

@@ -21,7 +21,8 @@ from vecdb.query.search import Part
 from vecdb.segment.bitmaps import all_rows, grown, pack, unpack
 from vecdb.segment.memory import MemoryRows, Row
 from vecdb.segment.segment import Segment
-from vecdb.storage.codec import Change, NumberedSchema, RecordView, SegmentEntry
+from vecdb.storage.codec import Change, RecordView, SegmentEntry
+from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.sparse import decode_sparse
 from vecdb.storage.store import ReadTxn
 from vecdb.types import U64, Bitmap
@@ -63,6 +64,7 @@ class View:
 
     seq: int
     epoch: int
+    schema: NumberedSchema
     entries: tuple[SegmentEntry, ...]
     segments: tuple[Live, ...]
     tail: Live
@@ -95,8 +97,9 @@ def rows_of(
     records: Iterable[tuple[int, RecordView | Corrupt]], schema: NumberedSchema
 ) -> Iterator[Row]:
     """Yield the rows of records; a damaged one is left out and logged."""
-    dense = {schema.numbers[space.name]: space.name for space in schema.schema.spaces}
-    sparse = {schema.numbers[space.name]: space.name for space in schema.schema.sparse_spaces}
+    numbers = schema.numbers
+    dense = {numbers[space.name]: space.name for space in schema.schema.spaces}
+    sparse = {numbers[space.name]: space.name for space in schema.schema.sparse_spaces}
     for slot, record in records:
         if isinstance(record, Corrupt):
             log.error("left out of search: %s", record)
@@ -121,40 +124,47 @@ def _less(slots: U64, gone: U64) -> U64:
 class ViewKeeper:
     """Makes views of one collection. Callers take turns: see Collection."""
 
-    def __init__(self, folder: Path, schema: NumberedSchema) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._schema = schema
         self._condemned: dict[int, str] = {}
 
     def condemn(self, number: int, reason: str) -> None:
         """Never use a segment's files again."""
         self._condemned[number] = reason
 
-    def is_current(self, view: View, txn: ReadTxn, now_ms: int) -> bool:
+    def is_current(self, view: View, txn: ReadTxn, schema: NumberedSchema, now_ms: int) -> bool:
         """Return whether a view is that of a transaction for certain. Needs no turn."""
         state = txn.state
         return (
             view.seq == state.applied_seq
             and view.epoch == state.epoch
+            and view.schema is schema
             and now_ms < view.expires_next_ms
             and not self._condemned
         )
 
-    def load(self, txn: ReadTxn, now_ms: int) -> View:
+    def load(self, txn: ReadTxn, schema: NumberedSchema, now_ms: int) -> View:
         """Return the view of a transaction at a time, from the store alone."""
-        return self._build(txn, None, now_ms)
+        return self._build(txn, None, schema, now_ms)
 
-    def advance(self, view: View, txn: ReadTxn, now_ms: int) -> View:
-        """Return the view of a newer transaction, at a time that is no earlier than the view's."""
+    def advance(self, view: View, txn: ReadTxn, schema: NumberedSchema, now_ms: int) -> View:
+        """Return the view of a newer transaction, or schema.
+
+        At a time that is no earlier than the view's.
+        """
         now_ms = max(now_ms, view.time_ms)  # a clock may be set back: what has expired, has
+        if view.schema is not schema:
+            if view.schema.numbering != schema.numbering:
+                return self.load(txn, schema, now_ms)
+            view = replace(view, schema=schema)
         changes = txn.changes(view.seq)
         if changes is None:
             log.info("changes after %d are not kept any more: loading afresh", view.seq)
-            return self.load(txn, now_ms)
+            return self.load(txn, schema, now_ms)
         caught_up = self._apply(view, changes, txn) if changes else view
         broken = self._condemned.keys() - caught_up.broken.keys()
         if txn.state.epoch != caught_up.epoch or broken & {e.number for e in caught_up.entries}:
-            return self._build(txn, caught_up, now_ms)
+            return self._build(txn, caught_up, schema, now_ms)
         due = txn.expiries.between(view.time_ms, now_ms)
         return replace(
             caught_up.without(due),
@@ -172,7 +182,7 @@ class ViewKeeper:
             # What segments hold by now is not read into the tail only to be cut from it.
             first = max(first, entries[-1].end)
         # Slots that have ended since are not in the store any more, and so never appended.
-        rows = list(rows_of(txn.records(first, end), self._schema))
+        rows = list(rows_of(txn.records(first, end), view.schema))
         fresh = tail.part.append(rows)
         alive = None if tail.alive is None else grown(tail.alive, fresh.rows)
         tail = Live(fresh, alive, tail.dead)
@@ -183,10 +193,10 @@ class ViewKeeper:
         caught_up = replace(view, seq=txn.state.applied_seq, tail=tail, expired=expired)
         return caught_up.without(np.array(sorted([*ended.tolist(), *late]), np.uint64))
 
-    def _build(self, txn: ReadTxn, view: View | None, now_ms: int) -> View:
+    def _build(self, txn: ReadTxn, view: View | None, schema: NumberedSchema, now_ms: int) -> View:
         """Return the view of a transaction's segment list, keeping what an older view has open.
 
-        view: of the same seq as the transaction, or None.
+        view: of the same seq as the transaction, and the same schema, or None.
         """
         entries = txn.segments()
         kept: dict[int, Live] = {}
@@ -201,7 +211,7 @@ class ViewKeeper:
         for entry in entries:
             live = kept.get(entry.number)
             if live is None:
-                live = self._open(entry, txn, broken)
+                live = self._open(entry, txn, schema, broken)
             elif view is not None and entry.number in view.broken:
                 broken[entry.number] = view.broken[entry.number]
             segments.append(live)
@@ -213,9 +223,10 @@ class ViewKeeper:
         return View(
             txn.state.applied_seq,
             txn.state.epoch,
+            schema,
             entries,
             tuple(segments),
-            self._tail(txn, view, first),
+            self._tail(txn, view, first, schema),
             first,
             broken,
             now_ms,
@@ -223,7 +234,7 @@ class ViewKeeper:
             expired,
         ).without(expired)
 
-    def _tail(self, txn: ReadTxn, view: View | None, first: int) -> Live:
+    def _tail(self, txn: ReadTxn, view: View | None, first: int, schema: NumberedSchema) -> Live:
         if view is not None and view.tail_first <= first:
             part = view.tail.part
             assert isinstance(part, MemoryRows)
@@ -232,25 +243,27 @@ class ViewKeeper:
                 return Live(rest, None)
             alive = ~pack(~unpack(view.tail.alive, part.rows)[part.rows - rest.rows :])
             return Live(rest, alive, rest.rows - kernel.count_bits(alive, rest.rows))
-        return Live(self._in_memory(txn, first, txn.state.next_slot), None)
+        return Live(_in_memory(txn, first, txn.state.next_slot, schema), None)
 
-    def _in_memory(self, txn: ReadTxn, first: int, end: int) -> MemoryRows:
-        records = txn.records(first, end)
-        return MemoryRows(self._schema.schema).append(rows_of(records, self._schema))
-
-    def _open(self, entry: SegmentEntry, txn: ReadTxn, broken: dict[int, str]) -> Live:
+    def _open(
+        self, entry: SegmentEntry, txn: ReadTxn, schema: NumberedSchema, broken: dict[int, str]
+    ) -> Live:
         if not entry.rows:
-            return Live(MemoryRows(self._schema.schema), None)
+            return Live(MemoryRows(schema.schema), None)
         folder = self._folder / str(entry.number)
         try:
             if entry.number in self._condemned:
                 raise Corrupt(self._condemned[entry.number])
-            segment = Segment(folder, entry.seal, self._schema.schema, self._schema.numbers)
+            segment = Segment(folder, entry.seal, schema.schema, schema.numbers)
             if (segment.first, segment.end, segment.rows) != (entry.first, entry.end, entry.rows):
                 raise Corrupt(f"segment {entry.number} covers other slots than the store lists")
         except Corrupt as error:
             log.error("segment %d is searched in memory: %s", entry.number, error)
             broken[entry.number] = error.message
-            return Live(self._in_memory(txn, entry.first, entry.end), None)
+            return Live(_in_memory(txn, entry.first, entry.end, schema), None)
         ended = np.array([slot for slot, _ in txn.tombstones(entry.first, entry.end)], np.uint64)
         return Live(segment, None).without(segment.slots[segment.dead]).without(ended)
+
+
+def _in_memory(txn: ReadTxn, first: int, end: int, schema: NumberedSchema) -> MemoryRows:
+    return MemoryRows(schema.schema).append(rows_of(txn.records(first, end), schema))

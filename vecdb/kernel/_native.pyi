@@ -42,9 +42,9 @@ def encode_hits(
     records: the sealed point record of each slot, as FORMAT.md lays it out, or None where there is
     none. The bytes are field 1 of a QueryResponse (search.proto) over and over, in the order of
     the slots: at most k hits, and none is begun once there are more than bytes_max bytes. A record
-    that fails its checksum, whose lengths do not add up, or with a vector in no space of `spaces`
-    (number to name) is left out, and so is None. payload, vectors and texts say which parts of a
-    point are sent. sparse: numbers of the spaces whose cells are indices and values.
+    that fails its checksum, or whose lengths do not add up, is left out, and so is None. payload,
+    vectors and texts say which parts of a point are sent, of vectors those in the spaces of
+    `spaces` (number to name). sparse: numbers of the spaces whose cells are indices and values.
     leg_ranks and leg_scores, (len(slots), legs) and given together: what each leg of a query said
     of a hit; rank 0, and it is not among the hit's legs.
     """

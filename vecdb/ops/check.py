@@ -16,10 +16,11 @@ from vecdb.errors import NotFound, VecdbError
 from vecdb.segment.segment import Segment
 from vecdb.segment.vectors import comparable
 from vecdb.storage.catalog import Catalog, CatalogEntry
-from vecdb.storage.codec import NumberedSchema, RecordView, SegmentEntry
+from vecdb.storage.codec import RecordView, SegmentEntry
 from vecdb.storage.expiries import NEVER
+from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.store import ReadTxn, Store
-from vecdb.types import DEFAULT_TARGET_RECALL, Space
+from vecdb.types import DEFAULT_TARGET_RECALL, Space, SparseSpace
 
 FINDINGS_MAX = 1_000
 _EVERY = 1_000
@@ -62,8 +63,9 @@ def check_database(data: Path, seen: Seen) -> Iterator[Report]:
 def _check_collection(folder: Path, entry: CatalogEntry, report: Report, seen: Seen) -> None:
     store = Store(folder / "store", read_only=True, map_bytes=1 << 20)
     try:
-        if _unchanging(store.schema) != _unchanging(entry.schema):
+        if not _follows(entry.schema, store.schema):
             report.add("the store's schema is not the catalog's")
+        store.schema = entry.schema
         with store.read() as txn:
             records = _check_points(txn, store, report, seen)
             _check_ids(txn, report)
@@ -72,10 +74,24 @@ def _check_collection(folder: Path, entry: CatalogEntry, report: Report, seen: S
         store.close()
 
 
-def _unchanging(schema: NumberedSchema) -> NumberedSchema:
-    """Return a schema without what the catalog alone knows, once it was changed."""
-    spaces = [replace(space, target_recall=DEFAULT_TARGET_RECALL) for space in schema.schema.spaces]
-    return replace(schema, schema=replace(schema.schema, spaces=tuple(spaces)))
+def _follows(now: NumberedSchema, made: NumberedSchema) -> bool:
+    """Return whether a schema can have become another: what is left is as it was, or tuned."""
+    fixed_now, fixed_then = _fixed(now), _fixed(made)
+    dropped = fixed_then.keys() - fixed_now.keys()
+    added = fixed_now.keys() - fixed_then.keys()
+    return (
+        all(fixed_now[one] == fixed_then[one] for one in fixed_now.keys() & fixed_then.keys())
+        and all(number >= made.next_space for number in added)
+        and (now.epoch > made.epoch or not (dropped or added))
+    )
+
+
+def _fixed(schema: NumberedSchema) -> dict[int, Space | SparseSpace]:
+    """Return what cannot be changed of spaces, by their numbers."""
+    numbers = schema.numbers
+    dense = [replace(space, target_recall=DEFAULT_TARGET_RECALL) for space in schema.schema.spaces]
+    every: tuple[Space | SparseSpace, ...] = (*dense, *schema.schema.sparse_spaces)
+    return {numbers[space.name]: space for space in every}
 
 
 def _check_points(txn: ReadTxn, store: Store, report: Report, seen: Seen) -> set[int]:
@@ -118,7 +134,9 @@ def _check_point(
 
 def _fits(cell: bytes, number: int, schema: NumberedSchema) -> bool:
     """Whether a vector of a record can be one of the space of that number."""
-    name = schema.names.get(number, "\0")
+    name = schema.names.get(number)
+    if name is None:
+        return number < schema.next_space  # dropped since
     space = schema.schema.space(name)
     if space is not None:
         return len(cell) == 4 * space.dim

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,15 +22,15 @@ from vecdb.errors import InvalidArgument, LimitExceeded
 from vecdb.query.search import Candidates, Nearest, merged
 from vecdb.segment.analysis import Words, analyze
 from vecdb.segment.bitmaps import all_rows, no_rows
-from vecdb.segment.postings import Lists, TextSource, Total, word_key
+from vecdb.segment.postings import Lists, TextSource, Total, field_of, word_key
 from vecdb.types import F32, U32, Bitmap, KeywordQuery, Match, Schema, TextField
 
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """The words of a query in each of its fields; field numbers are places in the schema."""
+    """The words of a query in each of its fields, by their numbers."""
 
-    texts: tuple[TextField, ...]
+    texts: dict[int, TextField]
     words: dict[int, Words]
     match: Match
 
@@ -63,45 +63,54 @@ def check_words(text: str, limits: LimitsConfig) -> None:
 
 def sought(query: KeywordQuery, schema: Schema) -> Sought:
     """Return what a query asks for. Raises InvalidArgument for a field that is none."""
-    numbers = {field.path: number for number, field in enumerate(schema.text_fields)}
+    texts = schema.texts
+    numbers = {field.path: number for number, field in texts.items()}
     for path in query.fields:
         if path not in numbers:
             known = ", ".join(map(repr, numbers)) or "none"
             raise InvalidArgument(
                 f"no text field {path!r}: the collection has {known}",
                 field="fields",
-                hint="text fields are chosen when a collection is created",
+                hint="add one with Collections.Update",
             )
     if not numbers:
         raise InvalidArgument(
             "the collection has no text fields",
             field="fields",
-            hint="text fields are chosen when a collection is created",
+            hint="add one with Collections.Update",
         )
     chosen = sorted({numbers[path] for path in query.fields or numbers})
-    words = {number: analyze(query.text, schema.text_fields[number].language) for number in chosen}
-    return Sought(schema.text_fields, words, query.match)
+    words = {number: analyze(query.text, texts[number].language) for number in chosen}
+    return Sought({number: texts[number] for number in chosen}, words, query.match)
 
 
 def best_matches(candidates: Sequence[Candidates], asked: Sought, k: int) -> Nearest:
     """Return the k candidates whose texts fit the words best, and BM25 scores.
 
-    A score is the same whatever the filter. Equal ones are ordered by slot, older first.
+    A score is the same whatever the filter. Equal ones are ordered by slot, older first. Of a field
+    that was added, the rows of segments which do not know it yet count as none, with a warning.
     """
     groups = asked.groups
-    there = [candidate for candidate in candidates if candidate.part.rows]
-    if not groups or not there:
-        return Nearest([], [], [], 0)
+    texts = [(candidate, candidate.part.text()) for candidate in candidates if candidate.part.rows]
+    warnings = tuple(_unknown_rows(asked, texts))
+    texts = [(candidate, source) for candidate, source in texts if source.fields]
+    if not groups or not texts:
+        return Nearest([], [], [], 0, warnings)
     keys = [key for group in groups for key in group]
-    sources = [candidate.part.text() for candidate in there]
-    found = [source.find(keys) for source in sources]
-    totals = [source.totals(one.alive) for source, one in zip(sources, there, strict=True)]
+    there = [candidate for candidate, _ in texts]
+    found = [source.find(keys) for _, source in texts]
+    totals = [
+        dict(zip(source.fields, source.totals(one.alive), strict=True)) for one, source in texts
+    ]
     weights, norms = _weights(asked, groups, _frequencies(there, found), totals)
     # The rarest words first: what the kernel passes over are lists of low weight.
     order = np.argsort(-weights, kind="stable")
-    fields = np.array([key[0] for key in keys], np.uint32)[order]
+    fields = [field_of(keys[at]) for at in order]
     answers = []
-    for candidate, source, lists in zip(there, sources, found, strict=True):
+    for (candidate, source), lists in zip(texts, found, strict=True):
+        # The kernel knows fields by their place in `lengths`; a word of one that is not there is in
+        # no row.
+        places = {number: place for place, number in enumerate(source.fields)}
         mask = candidate.mask
         if asked.match is not Match.ANY:
             held = _holding(asked, groups, source, lists)
@@ -112,14 +121,25 @@ def best_matches(candidates: Sequence[Candidates], asked: Sought, k: int) -> Nea
             source.lengths,
             lists.starts[order],
             lists.stops[order],
-            fields,
+            np.array([places.get(number, 0) for number in fields], np.uint32),
             weights[order],
-            norms,
+            np.array([norms.get(number, (0.0, 0.0)) for number in source.fields], np.float32),
             k,
             mask,
         )
         answers.append((candidate.part.slots[rows], scores))
-    return merged(answers, k, [])
+    return replace(merged(answers, k, []), warnings=warnings)
+
+
+def _unknown_rows(asked: Sought, texts: Sequence[tuple[Candidates, TextSource]]) -> Iterator[str]:
+    """Yield a warning for each field whose words are not known of all rows yet."""
+    for number, field in asked.texts.items():
+        rows = sum(one.part.rows for one, source in texts if number not in source.fields)
+        if rows:
+            yield (
+                f"text field {field.path!r} was added and is being indexed: {rows} points are not "
+                "searched by it yet"
+            )
 
 
 def _frequencies(candidates: Sequence[Candidates], found: Sequence[Lists[np.uint32]]) -> list[int]:
@@ -140,17 +160,18 @@ def _weights(
     asked: Sought,
     groups: Counter[tuple[bytes, ...]],
     frequencies: list[int],
-    totals: Sequence[Sequence[Total]],
-) -> tuple[F32, F32]:
-    """Return the weight of each list, and the kernel's norms (fields, 2)."""
-    norms = np.zeros((len(asked.texts), 2), np.float32)
-    rows = [sum(part[number].rows for part in totals) for number in range(len(asked.texts))]
-    for number in asked.words:
-        text = asked.texts[number]
-        words = sum(part[number].words for part in totals)
+    totals: Sequence[Mapping[int, Total]],
+) -> tuple[F32, dict[int, tuple[float, float]]]:
+    """Return the weight of each list, and the kernel's two norms of each field, by number."""
+    norms: dict[int, tuple[float, float]] = {}
+    rows: dict[int, int] = {}
+    for number, text in asked.texts.items():
+        known = [part[number] for part in totals if number in part]
+        rows[number] = sum(total.rows for total in known)
+        words = sum(total.words for total in known)
         average = words / rows[number] if rows[number] else 1.0
         norms[number] = text.k1 * (1 - text.b), text.k1 * text.b / average
-    times = [(key[0], times) for group, times in groups.items() for key in group]
+    times = [(field_of(key), times) for group, times in groups.items() for key in group]
     weights = [
         many * (asked.texts[field].k1 + 1) * math.log1p((rows[field] - n + 0.5) / (n + 0.5))
         for (field, many), n in zip(times, frequencies, strict=True)

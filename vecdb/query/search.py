@@ -53,13 +53,15 @@ class Candidates:
 class Nearest:
     """The best candidates: slots, best first, and kernel scores.
 
-    efs: of the walks, one a part walked over; scanned: parts whose rows were all judged.
+    efs: of the walks, one a part walked over; scanned: parts whose rows were all judged. warnings:
+    of what could not be searched.
     """
 
     slots: list[int]
     scores: list[float]
     efs: list[int]
     scanned: int
+    warnings: tuple[str, ...] = ()
 
 
 def nearest(

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from vecdb.database import CollectionInfo
 from vecdb.errors import InvalidArgument, VecdbError
+from vecdb.opened import CollectionInfo
 from vecdb.rpc.pb import collections_pb2, common_pb2, points_pb2, search_pb2
 from vecdb.types import (
     F32,
@@ -171,6 +171,7 @@ def collection_message(info: CollectionInfo) -> collections_pb2.Collection:
         aliases=info.aliases,
         ttl_ms=info.ttl_ms,
     )
+    message.limits.points = info.points_max
     for space in info.schema.spaces:
         dense = message.spaces[space.name].dense
         dense.dim = space.dim

@@ -9,6 +9,7 @@ from vecdb.embed.client import Encoders
 from vecdb.errors import DimensionMismatch, InvalidArgument, SchemaMismatch
 from vecdb.rpc.convert import METRICS, text_field
 from vecdb.rpc.pb import collections_pb2 as pb
+from vecdb.storage.numbered import SchemaChange
 from vecdb.types import DEFAULT_TARGET_RECALL, Hnsw, ModelBinding, Schema, Space, SparseSpace
 from vecdb.write.prepare import unknown_space
 
@@ -19,13 +20,34 @@ TARGET_RECALL_BOUNDS = (0.5, 0.999)
 
 def schema_of(message: pb.Collection, encoders: Encoders) -> Schema:
     """Return the schema of a collection to create; models are looked up. Raises NoModel."""
-    named = sorted(message.spaces.items())
-    is_sparse = {name: one.WhichOneof("kind") == "sparse" for name, one in named}
-    return Schema(
-        tuple(_space(name, one, encoders) for name, one in named if not is_sparse[name]),
-        tuple(SparseSpace(name) for name, _ in named if is_sparse[name]),
-        tuple(map(text_field, message.text_fields)),
+    dense, sparse = _spaces(message.spaces, encoders, "collection.spaces")
+    return Schema(dense, sparse, tuple(map(text_field, message.text_fields)))
+
+
+def schema_change(message: pb.UpdateCollectionRequest, encoders: Encoders) -> SchemaChange:
+    """Return what an update drops and adds; models are looked up. Raises NoModel."""
+    dense, sparse = _spaces(message.add_spaces, encoders, "add_spaces")
+    return SchemaChange(
+        tuple(message.drop_spaces),
+        tuple(message.drop_text_fields),
+        dense,
+        sparse,
+        tuple(map(text_field, message.add_text_fields)),
     )
+
+
+def _spaces(
+    messages: Mapping[str, pb.Space], encoders: Encoders, field: str
+) -> tuple[tuple[Space, ...], tuple[SparseSpace, ...]]:
+    """Return the dense and the sparse spaces, by name."""
+    named = sorted(messages.items())
+    is_sparse = {name: one.WhichOneof("kind") == "sparse" for name, one in named}
+    dense = [
+        _space(name, one, encoders, f"{field}[{name!r}].dense")
+        for name, one in named
+        if not is_sparse[name]
+    ]
+    return tuple(dense), tuple(SparseSpace(name) for name, _ in named if is_sparse[name])
 
 
 def changed_schema(schema: Schema, messages: Mapping[str, pb.Space]) -> Schema:
@@ -75,15 +97,14 @@ def _changed(space: Space, dense: pb.Dense, field: str) -> Space:
 def _fixed(name: str, field: str, what: str, there: object, asked: object) -> SchemaMismatch:
     return SchemaMismatch(
         f"space {name!r}: {what} is {there or 'none'} and cannot be changed to {asked}",
-        hint="make a collection with the schema wanted, and move an alias to it",
+        hint="add a space as wanted, or drop this one and add it in the same call, empty",
         field=field,
         expected=there,
         got=asked,
     )
 
 
-def _space(name: str, message: pb.Space, encoders: Encoders) -> Space:
-    field = f"collection.spaces[{name!r}].dense"
+def _space(name: str, message: pb.Space, encoders: Encoders, field: str) -> Space:
     if message.WhichOneof("kind") != "dense":
         raise InvalidArgument(f"space {name!r}: expected dense or sparse", field=field)
     dense = message.dense

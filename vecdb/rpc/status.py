@@ -19,6 +19,7 @@ CODES: dict[type[VecdbError], grpc.StatusCode] = {
     errors.HorizonPassed: Code.OUT_OF_RANGE,
     errors.Overloaded: Code.RESOURCE_EXHAUSTED,
     errors.StorageFull: Code.RESOURCE_EXHAUSTED,
+    errors.CollectionFull: Code.RESOURCE_EXHAUSTED,
     errors.Unavailable: Code.UNAVAILABLE,
     errors.DeadlineExceeded: Code.DEADLINE_EXCEEDED,
     errors.Corrupt: Code.DATA_LOSS,

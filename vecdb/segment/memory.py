@@ -67,7 +67,7 @@ class _Buffers:
         self.sparse_vectors: list[Mapping[str, SparseVector]] = []
         # Postings are made when they are first asked for: most readers ask for neither.
         self.postings_lock = threading.Lock()  # guards adding to text and sparse
-        self.text = GrowingText(schema.text_fields)
+        self.text = GrowingText(schema.texts)
         self.sparse = {space.name: GrowingSparse() for space in schema.sparse_spaces}
 
 

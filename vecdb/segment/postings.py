@@ -4,7 +4,7 @@ Growing* collect them row by row, in memory: they are the tail's index, and what
 segment are made of, which `postings_arrays.py` reads. Both answer the same questions, those of
 TextSource and SparseSource, which `query/keyword.py` and `query/sparse.py` ask.
 
-A word of a field stands as one byte for the field, its place in the schema, then UTF-8.
+A word of a field stands as two bytes for the field, its number, then UTF-8.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ class TextSource(Protocol):
     """Rows that can be asked for the words of their texts."""
 
     rows: int
+    fields: tuple[int, ...]
+    """Numbers of the text fields that are known here: some of the schema's may not be yet."""
     lengths: U32
     """(fields, rows): words of each row."""
 
@@ -91,7 +93,8 @@ class _Occurrences(NamedTuple):
 class GrowingText:
     """The words of rows that are added in order. One thread adds; any may read what is there."""
 
-    def __init__(self, fields: Sequence[TextField]) -> None:
+    def __init__(self, fields: Mapping[int, TextField]) -> None:
+        """fields: by number."""
         self._fields = fields
         self._lists: dict[bytes, _Occurrences] = {}
         self._lengths = [array("I") for _ in fields]
@@ -99,7 +102,7 @@ class GrowingText:
 
     def add(self, payload: Json) -> None:
         """Take the parsed payload of the next row."""
-        for number, field in enumerate(self._fields):
+        for lengths, (number, field) in zip(self._lengths, self._fields.items(), strict=True):
             held: dict[str, list[int]] = {}
             at = words = 0
             for value in nodes_at(payload, field.path):
@@ -110,7 +113,7 @@ class GrowingText:
                     at += found.positions[-1] + VALUE_GAP
             for word, positions in held.items():
                 self._note(word_key(number, word), positions)
-            self._lengths[number].append(words)
+            lengths.append(words)
         self.rows += 1
 
     def _note(self, key: bytes, positions: list[int]) -> None:
@@ -124,7 +127,8 @@ class GrowingText:
 
     def read(self, rows: int) -> GrownText:
         """Return what the first rows hold."""
-        return GrownText(self._lists, [part[:rows] for part in self._lengths], rows)
+        lengths = [part[:rows] for part in self._lengths]
+        return GrownText(self._lists, tuple(self._fields), lengths, rows)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return a segment's arrays by name."""
@@ -146,8 +150,13 @@ class GrowingText:
 
 
 def word_key(field: int, word: str) -> bytes:
-    """Return a word of a field as postings know it. field: its place in the schema."""
-    return bytes([field]) + word.encode()
+    """Return a word of a field as postings know it. field: its number."""
+    return field.to_bytes(2, "big") + word.encode()
+
+
+def field_of(key: bytes) -> int:
+    """Return the number of the field that a word is of."""
+    return int.from_bytes(key[:2], "big")
 
 
 def word_hash(key: bytes) -> int:
@@ -159,9 +168,14 @@ class GrownText:
     """The first rows of a GrowingText."""
 
     def __init__(
-        self, lists: Mapping[bytes, _Occurrences], lengths: list[array[int]], rows: int
+        self,
+        lists: Mapping[bytes, _Occurrences],
+        fields: tuple[int, ...],
+        lengths: list[array[int]],
+        rows: int,
     ) -> None:
         self.rows = rows
+        self.fields = fields
         self.lengths: U32 = np.array(lengths, np.uint32).reshape(len(lengths), rows)
         self._lists = lists
 

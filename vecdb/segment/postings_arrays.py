@@ -31,7 +31,8 @@ class PostingsBuilder:
     """Collects the texts and sparse vectors of a segment's rows, in row order."""
 
     def __init__(self, schema: Schema) -> None:
-        self._text = GrowingText(schema.text_fields) if schema.text_fields else None
+        self._fields = tuple(schema.texts)
+        self._text = GrowingText(schema.texts) if schema.text_fields else None
         self._sparse = {space.name: GrowingSparse() for space in schema.sparse_spaces}
 
     def add(self, row: Row, payload: Json) -> None:
@@ -52,11 +53,14 @@ class PostingsBuilder:
         for array, content in arrays.items():
             save(array, content)
         totals = count_totals(arrays["text-lengths"], None)
-        return {"text": {"analyzer": ANALYZER, "totals": totals}}
+        return {"text": {"analyzer": ANALYZER, "fields": self._fields, "totals": totals}}
 
 
 class PostingsArrays:
-    """All postings of a segment. text: None where the schema has no text fields."""
+    """All postings of a segment, of those fields and spaces that it was built with.
+
+    text: None where it has no text fields. sparse: None for a space that no row has a vector in.
+    """
 
     def __init__(
         self, open: Open, schema: Schema, numbers: dict[str, int], manifest: dict[str, Any]
@@ -64,14 +68,16 @@ class PostingsArrays:
         """Open them. Raises KeyError, ValueError when they are not what the manifest says."""
         rows: int = manifest["rows"]
         self.text: TextArrays | None = None
-        if schema.text_fields:
+        if schema.text_fields and "text" in manifest:
             analyzer = manifest["text"]["analyzer"]
             if analyzer != ANALYZER:
                 raise ValueError(f"its texts were analyzed by {analyzer}, and this is {ANALYZER}")
-            totals = manifest["text"]["totals"]
-            self.text = TextArrays(open, len(schema.text_fields), rows, totals)
+            fields, totals = manifest["text"]["fields"], manifest["text"]["totals"]
+            self.text = TextArrays(open, tuple(fields), rows, totals)
         self.sparse = {
             space.name: SparseArrays(open, numbers[space.name], rows)
+            if f"sparse-{numbers[space.name]}-indices" in manifest["arrays"]
+            else None
             for space in schema.sparse_spaces
         }
 
@@ -79,15 +85,19 @@ class PostingsArrays:
 class TextArrays:
     """The words of a segment's rows, read in place."""
 
-    def __init__(self, open: Open, fields: int, rows: int, totals: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, open: Open, fields: tuple[int, ...], rows: int, totals: Sequence[Sequence[int]]
+    ) -> None:
+        """fields: their numbers, in the order of lengths and totals."""
         self.rows = rows
+        self.fields = fields
         self._hashes: U64 = open("text-hashes", "<u8", (-1,))
         self._words: NDArray[np.uint8] = open("text-words", "|u1", (-1,))
         self._ends: U64 = open("text-ends", "<u8", (3, len(self._hashes) + 1))
         self._rows: U32 = open("text-rows", "<u4", (-1,))
         self._counts: U32 = open("text-counts", "<u4", (len(self._rows),))
         self._positions: U32 = open("text-positions", "<u4", (-1,))
-        self.lengths: U32 = open("text-lengths", "<u4", (fields, rows))
+        self.lengths: U32 = open("text-lengths", "<u4", (len(fields), rows))
         self._totals = tuple(Total(*total) for total in totals)
         self._totals_of: tuple[Bitmap | None, tuple[Total, ...]] = (None, self._totals)
 

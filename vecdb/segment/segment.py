@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from vecdb import kernel
 from vecdb.errors import Corrupt, Unavailable
 from vecdb.segment.array_file import map_array, save_array
+from vecdb.segment.bitmaps import no_rows
 from vecdb.segment.fields import FieldSource, nodes, parse
 from vecdb.segment.fields_disk import FieldIndex, write_fields
 from vecdb.segment.fields_memory import CollectedFields
@@ -33,7 +34,8 @@ from vecdb.segment.graph import (
     measure_recall,
 )
 from vecdb.segment.memory import Row
-from vecdb.segment.postings_arrays import PostingsArrays, PostingsBuilder, SparseArrays, TextArrays
+from vecdb.segment.postings import GrowingSparse, GrowingText, SparseSource, TextSource
+from vecdb.segment.postings_arrays import PostingsArrays, PostingsBuilder
 from vecdb.segment.vectors import (
     KERNEL_METRIC,
     Answer,
@@ -82,6 +84,7 @@ class Segment:
                 self._manifest["unindexed"],
             )
             self._postings = PostingsArrays(self._open, schema, numbers, self._manifest)
+            self._check_lacking(schema, numbers)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise self._corrupt(f"does not hold together: {error!r}") from None
 
@@ -96,6 +99,9 @@ class Segment:
 
     def _open_space(self, space: Space, number: int) -> _SpaceArrays:
         name = f"rows-{number}"
+        if f"vectors-{number}" not in self._manifest["arrays"]:
+            # The space was added since, and a point that got a vector got another slot with it.
+            return _no_vectors(space.dim)
         rows: U32 | None = None
         count = self.rows
         if name in self._manifest["arrays"]:
@@ -111,6 +117,17 @@ class Segment:
             self._open_graph(number, count),
             self._recalls(number),
         )
+
+    def _check_lacking(self, schema: Schema, numbers: dict[str, int]) -> None:
+        """Raise Unavailable for a schema from before the drop of what it was made without."""
+        texts = set(schema.texts).difference(self.text().fields)
+        held, spaces = self._manifest["arrays"].keys(), list[int]()
+        for number in (numbers[space.name] for space in schema.all_spaces):
+            if not held & {f"vectors-{number}", f"sparse-{number}-ends"}:
+                spaces.append(number)
+        for lacking, following in ((spaces, "next_space"), (texts, "next_text")):
+            if lacking and min(lacking) < self._manifest["schema"][following]:
+                raise Unavailable("the schema has changed meanwhile", retry_after_s=0.01)
 
     def _open_graph(self, number: int, count: int) -> Graph | None:
         described = self._manifest["graphs"].get(str(number))
@@ -175,14 +192,13 @@ class Segment:
             if checksum != promised["crc32c"]:
                 raise self._corrupt(f"{name}.npy fails its checksum")
 
-    def text(self) -> TextArrays:
-        """Return the words of the text fields."""
-        assert self._postings.text is not None, "the collection has no text fields"
-        return self._postings.text
+    def text(self) -> TextSource:
+        """Return the words of the text fields, of those that it was built with."""
+        return self._postings.text or GrowingText({}).read(self.rows)
 
-    def sparse(self, space: str) -> SparseArrays:
+    def sparse(self, space: str) -> SparseSource:
         """Return the vectors of a sparse space."""
-        return self._postings.sparse[space]
+        return self._postings.sparse[space] or GrowingSparse().read(self.rows)
 
     def vectors(self, space: str) -> tuple[F32, U32 | None]:
         """Return the comparable vectors of a space, and the rows they belong to; None for all."""
@@ -201,13 +217,18 @@ class Segment:
     def having(self, space: str) -> Bitmap | None:
         """Return the rows that have a vector in a space; None for all."""
         if space in self._postings.sparse:
-            return self._postings.sparse[space].having()
+            arrays = self._postings.sparse[space]
+            return no_rows(self.rows) if arrays is None else arrays.having()
         rows = self._spaces[space].rows
         return None if rows is None else kernel.row_bits(rows, self.rows)
 
     def graph(self, space: str) -> Graph | None:
         """Return the graph over the vectors of a space, or None when there is none."""
         return self._spaces[space].graph
+
+    def recalls(self, space: str) -> list[tuple[int, float]]:
+        """Return the recall@10 that was measured of the graph of a space, by ascending ef."""
+        return self._spaces[space].recalls
 
     def search(
         self, space: Space, query: F32, k: int, effort: Effort, mask: Bitmap | None
@@ -243,6 +264,11 @@ class Segment:
             scores,
             0 if scanned else ef,
         )
+
+
+def _no_vectors(dim: int) -> _SpaceArrays:
+    none, bounds = np.empty((0, dim), np.float32), np.empty((0, 3), np.float32)
+    return _SpaceArrays(none, none.astype(np.uint8), bounds, np.empty(0, np.uint32), None, [])
 
 
 # What says that this process may not open one more file now, and nothing about the file.
@@ -357,10 +383,7 @@ def write_segment(
         if len(matrix) < len(rows.slots):
             save(f"rows-{number}", np.array(rows.members[space.name], "<u4"))
         if graphs is not None and len(matrix) >= ROWS_MIN:
-            base = graphs.base.graph(space.name) if graphs.base else None
-            graph = build_graph(
-                matrix, space.metric, space.hnsw, graphs.threads, base, graphs.progress
-            )
+            graph, recall = _grown(graphs, space, matrix, codes, bounds)
             save(f"links0-{number}", graph.links0)
             save(f"upper-rows-{number}", graph.upper_rows)
             save(f"upper-links-{number}", graph.upper_links)
@@ -369,9 +392,7 @@ def write_segment(
                 "upper_offsets": graph.upper_offsets.tolist(),
                 "m": space.hnsw.m,
                 "ef_construction": space.hnsw.ef_construction,
-                "recall": measure_recall(
-                    graph, codes, bounds, matrix, space.metric, graphs.threads
-                ),
+                "recall": recall,
             }
     index, directory, left_out = write_fields(rows.fields)
     save("fields", index)
@@ -389,6 +410,17 @@ def write_segment(
     _write_synced(folder / "manifest.json", content)
     sync_folder(folder)
     return Written(len(rows.slots), len(rows.dead), google_crc32c.value(content))
+
+
+def _grown(
+    graphs: GraphBuild, space: Space, matrix: F32, codes: NDArray[np.uint8], bounds: F32
+) -> tuple[Graph, list[tuple[int, float]]]:
+    """Return the graph over a space's vectors, and its recall by ef."""
+    base = graphs.base.graph(space.name) if graphs.base else None
+    if graphs.base and base and len(base.links0) == len(matrix):  # nothing to grow by
+        return base, graphs.base.recalls(space.name)
+    graph = build_graph(matrix, space.metric, space.hnsw, graphs.threads, base, graphs.progress)
+    return graph, measure_recall(graph, codes, bounds, matrix, space.metric, graphs.threads)
 
 
 def _matrix(cells: bytearray, space: Space) -> F32:

@@ -15,15 +15,16 @@ from vecdb.errors import AlreadyExists, Corrupt, FailedPrecondition, NotFound
 from vecdb.storage import codec
 from vecdb.storage.catalog_command import (
     CatalogCommand,
+    CloneCollection,
     CreateCollection,
     DropCollection,
     SetAliases,
     Truncate,
     UpdateCollection,
 )
-from vecdb.storage.codec import NumberedSchema
 from vecdb.storage.environment import Environment, MapFull, told_when_full
 from vecdb.storage.format import check_format
+from vecdb.storage.numbered import NumberedSchema
 
 _DATABASES = (b"meta", b"collections", b"aliases", b"dropped")
 _MAP_BYTES = 1 << 30
@@ -163,6 +164,8 @@ class Catalog:
         match command:
             case CreateCollection():
                 self._create(txn, command)
+            case CloneCollection():
+                self._clone(txn, command)
             case DropCollection(name, uuid):
                 self._drop(txn, self._there(txn, name, uuid))
             case UpdateCollection(name, uuid, schema, metadata, ttl_ms):
@@ -185,10 +188,7 @@ class Catalog:
         return entry
 
     def _create(self, txn: Any, command: CreateCollection) -> None:  # noqa: ANN401
-        if self._entry(txn, command.name) is not None:
-            raise AlreadyExists(f"collection {command.name!r} exists")
-        if (target := self._target(txn, command.name)) is not None:
-            raise AlreadyExists(f"{command.name!r} is an alias of collection {target!r}")
+        self._check_free(txn, command.name)
         schema = NumberedSchema.from_plain(json.loads(command.schema))
         entry = CatalogEntry(
             command.name,
@@ -199,6 +199,24 @@ class Catalog:
             ttl_ms=command.ttl_ms,
         )
         self._put_entry(txn, entry)
+
+    def _clone(self, txn: Any, command: CloneCollection) -> None:  # noqa: ANN401
+        self._check_free(txn, command.name)
+        source = self._there(txn, command.source, command.source_uuid)
+        entry = replace(
+            source,
+            name=command.name,
+            uuid=command.uuid,
+            created_at_ms=command.created_at_ms,
+            truncated_seq=0,
+        )
+        self._put_entry(txn, entry)
+
+    def _check_free(self, txn: Any, name: str) -> None:  # noqa: ANN401
+        if self._entry(txn, name) is not None:
+            raise AlreadyExists(f"collection {name!r} exists", collection=name)
+        if (target := self._target(txn, name)) is not None:
+            raise AlreadyExists(f"{name!r} is an alias of collection {target!r}", collection=name)
 
     def _drop(self, txn: Any, entry: CatalogEntry) -> None:  # noqa: ANN401
         names = [alias for alias, target in self._aliases(txn).items() if target == entry.name]

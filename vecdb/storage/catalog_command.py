@@ -37,6 +37,30 @@ class CreateCollection:
 
 
 @dataclass(frozen=True, slots=True)
+class CloneCollection:
+    """A collection to make of another, as it is at a seq of its log; uuids say which are meant."""
+
+    name: str
+    uuid: str
+    created_at_ms: int
+    source: str
+    source_uuid: str
+    source_seq: int
+
+    def encode(self) -> bytes:
+        """Return the command as it stands in the catalog's log."""
+        message = pb.CloneCollection(
+            name=self.name,
+            uuid=self.uuid,
+            created_at_ms=self.created_at_ms,
+            source=self.source,
+            source_uuid=self.source_uuid,
+            source_seq=self.source_seq,
+        )
+        return _encoded(pb.Command(clone_collection=message))
+
+
+@dataclass(frozen=True, slots=True)
 class DropCollection:
     """A collection to forget. uuid: which of those that had the name."""
 
@@ -100,7 +124,7 @@ class SetAliases:
 
 
 CatalogCommand: TypeAlias = (
-    CreateCollection | DropCollection | UpdateCollection | Truncate | SetAliases
+    CreateCollection | CloneCollection | DropCollection | UpdateCollection | Truncate | SetAliases
 )
 
 
@@ -115,6 +139,16 @@ def decode_catalog_command(encoded: bytes) -> CatalogCommand:
             made = command.create_collection
             return CreateCollection(
                 made.name, made.uuid, made.created_at_ms, made.schema, made.metadata, made.ttl_ms
+            )
+        case "clone_collection":
+            copy = command.clone_collection
+            return CloneCollection(
+                copy.name,
+                copy.uuid,
+                copy.created_at_ms,
+                copy.source,
+                copy.source_uuid,
+                copy.source_seq,
             )
         case "drop_collection":
             return DropCollection(command.drop_collection.name, command.drop_collection.uuid)

@@ -9,22 +9,13 @@ import hashlib
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import asdict, dataclass
+from typing import TypeAlias
 
 import google_crc32c
 import numpy as np
 
 from vecdb.errors import Corrupt
-from vecdb.types import (
-    Hnsw,
-    Metric,
-    ModelBinding,
-    Schema,
-    Space,
-    SparseSpace,
-    TextField,
-)
 
 FORMAT_VERSION = 1
 
@@ -236,7 +227,8 @@ class SegmentEntry:
     """A segment as the store lists it.
 
     rows: all that it holds, of which `dead` had ended when it was made. seal: crc32c of its
-    manifest.json. graph: whether it was made with graphs.
+    manifest.json. graph: whether it was made with graphs. texts: numbers of the text fields that it
+    was made with.
     """
 
     number: int
@@ -246,6 +238,7 @@ class SegmentEntry:
     seal: int
     dead: int = 0
     graph: bool = False
+    texts: tuple[int, ...] = ()
 
 
 def encode_segments(entries: Sequence[SegmentEntry]) -> bytes:
@@ -256,8 +249,10 @@ def encode_segments(entries: Sequence[SegmentEntry]) -> bytes:
 def decode_segments(value: bytes) -> tuple[SegmentEntry, ...]:
     """Return the entries of a value of meta/segments."""
     try:
-        return tuple(SegmentEntry(**entry) for entry in json.loads(value))
-    except (TypeError, ValueError) as error:
+        return tuple(
+            SegmentEntry(**{**entry, "texts": tuple(entry["texts"])}) for entry in json.loads(value)
+        )
+    except (KeyError, TypeError, ValueError) as error:
         raise Corrupt(f"meta/segments cannot be read: {error}") from None
 
 
@@ -309,80 +304,7 @@ class Change:
             raise Corrupt(f"record changes/{seq} cannot be read: {error}") from None
 
 
-# --- schema
-
-
-@dataclass(frozen=True, slots=True)
-class NumberedSchema:
-    """A schema and the number of each of its spaces, which records and files use."""
-
-    schema: Schema
-    numbers: dict[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, schema: Schema) -> NumberedSchema:
-        """Return a new schema's numbering."""
-        return cls(schema, {space.name: at for at, space in enumerate(schema.all_spaces)})
-
-    @property
-    def names(self) -> dict[int, str]:
-        """Space number to name."""
-        return {number: name for name, number in self.numbers.items()}
-
-    @property
-    def sparse_numbers(self) -> list[int]:
-        """The numbers of sparse spaces."""
-        return [self.numbers[space.name] for space in self.schema.sparse_spaces]
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return it as JSON's types."""
-        return {
-            "spaces": [
-                {
-                    "number": self.numbers[space.name],
-                    "name": space.name,
-                    "dim": space.dim,
-                    "metric": int(space.metric),
-                    "model": space.model
-                    and {"name": space.model.name, "fingerprint": space.model.fingerprint},
-                    "hnsw": asdict(space.hnsw),
-                    "target_recall": space.target_recall,
-                }
-                for space in self.schema.spaces
-            ],
-            "sparse_spaces": [
-                {"number": self.numbers[space.name], "name": space.name}
-                for space in self.schema.sparse_spaces
-            ],
-            "text_fields": [
-                {"path": text.path, "language": text.language, "k1": text.k1, "b": text.b}
-                for text in self.schema.text_fields
-            ],
-        }
-
-    @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> NumberedSchema:
-        """Return the schema that to_plain gave. Raises Corrupt."""
-        try:
-            spaces = tuple(
-                Space(
-                    name=item["name"],
-                    dim=item["dim"],
-                    metric=Metric(item["metric"]),
-                    model=ModelBinding(**item["model"]) if item["model"] else None,
-                    hnsw=Hnsw(**item["hnsw"]),
-                    target_recall=item["target_recall"],
-                )
-                for item in plain["spaces"]
-            )
-            sparse = tuple(SparseSpace(item["name"]) for item in plain["sparse_spaces"])
-            texts = tuple(TextField(**item) for item in plain["text_fields"])
-            named = (*plain["spaces"], *plain["sparse_spaces"])
-            return cls(
-                Schema(spaces, sparse, texts), {item["name"]: item["number"] for item in named}
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise Corrupt(f"a schema cannot be read: {error!r}") from None
+# --- numbers, hashes, JSON
 
 
 def next_chain(chain: bytes, seq: int, digest: bytes) -> bytes:

@@ -15,13 +15,13 @@ from vecdb.types import F32, PayloadEdits
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The vectors of a run in one space.
+    """The vectors of a run in one space, named by its number, which is never another's.
 
     rows: rows of the run that have one, ascending, or None for all. vectors: (rows, dim).
     texts: what the vectors were made from, one a row, or empty.
     """
 
-    space: str
+    space: int
     vectors: F32
     rows: tuple[int, ...] | None = None
     texts: tuple[str, ...] = ()
@@ -29,9 +29,9 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class SparseColumn:
-    """The vectors of a run in one sparse space. rows: as in Column. cells: one a row."""
+    """The vectors of a run in one sparse space. space, rows: as in Column. cells: one a row."""
 
-    space: str
+    space: int
     cells: tuple[bytes, ...]
     rows: tuple[int, ...] | None = None
 
@@ -68,7 +68,7 @@ class Deletes:
 class PatchedVector(NamedTuple):
     """A vector as records hold it, b"" to remove it, and the text that it was made from, or ""."""
 
-    space: str
+    space: int
     cell: bytes
     text: str = ""
 
@@ -77,15 +77,17 @@ class PatchedVector(NamedTuple):
 class Patches:
     """Changes of points, a row of `ids`, `edits` and `vectors` each.
 
-    payload_bytes_max: of what a patch may leave. read_bytes_max: of the records that the patches of
-    the command may read. Limits of the node that made the command, so that all decide alike.
-    expires_at_ms: of each, 0 for never, None to leave it; () where all are left.
+    spaces: numbers of those that there are; vectors of others, which were dropped, go with the
+    record. payload_bytes_max: of what a patch may leave. read_bytes_max: of the records that the
+    patches of the command may read. Limits of the node that made the command, so that all decide
+    alike. expires_at_ms: of each, 0 for never, None to leave it; () where all are left.
     """
 
     positions: tuple[int, ...]
     ids: tuple[str, ...]
     edits: tuple[PayloadEdits, ...]
     vectors: tuple[tuple[PatchedVector, ...], ...]
+    spaces: tuple[int, ...]
     payload_bytes_max: int
     read_bytes_max: int
     expected: Expected = ()
@@ -110,7 +112,8 @@ class WriteCommand:
 
     truncated: positions of operations and their spaces whose text was cut. atomic: the first
     operation that cannot be applied fails the command. proposed_at_ms: the time by which points
-    that have expired count as not there; 0 for none do.
+    that have expired count as not there; 0 for none do. points_max: how many points there may be,
+    as the command was made, or 0: a put beyond is refused.
     """
 
     runs: tuple[Run, ...]
@@ -120,6 +123,7 @@ class WriteCommand:
     request_digest: bytes = field(default=b"", repr=False)
     atomic: bool = False
     proposed_at_ms: int = 0
+    points_max: int = 0
 
     @property
     def operations(self) -> int:
@@ -133,6 +137,7 @@ class WriteCommand:
             request_digest=self.request_digest,
             atomic=self.atomic,
             proposed_at_ms=self.proposed_at_ms,
+            points_max=self.points_max,
             refused=[
                 pb.Refused(position=r.position, reason=r.reason, message=r.message)
                 for r in self.refused
@@ -170,6 +175,7 @@ class WriteCommand:
                 write.request_digest,
                 write.atomic,
                 write.proposed_at_ms,
+                write.points_max,
             )
         except Exception as error:  # protobuf's DecodeError has no public base of its own
             raise Corrupt(f"a command of the log cannot be read: {error}") from error
@@ -191,6 +197,7 @@ def _fill_puts(message: pb.Puts, run: Puts) -> None:
 
 
 def _fill_patches(message: pb.Patches, run: Patches) -> None:
+    message.spaces.extend(run.spaces)
     message.payload_bytes_max = run.payload_bytes_max
     message.read_bytes_max = run.read_bytes_max
     expiries = run.expires_at_ms or repeat(None, len(run.ids))
@@ -238,6 +245,7 @@ def _patches(positions: tuple[int, ...], run: pb.Patches, expected: Expected) ->
         tuple(
             tuple(PatchedVector(v.space, v.cell, v.text) for v in one.vectors) for one in patches
         ),
+        tuple(run.spaces),
         run.payload_bytes_max,
         run.read_bytes_max,
         expected,

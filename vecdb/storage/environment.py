@@ -186,6 +186,19 @@ class Environment:
                 self.gate.leave()
                 raise
 
+    def copy(self, txn: lmdb.Transaction, path: Path) -> None:
+        """Write what a read transaction sees into a new environment, without free pages. Durable.
+
+        Raises StorageFull.
+        """
+        path.mkdir(mode=0o700)
+        with told_when_full(path):
+            self.env.copy(str(path), compact=True, txn=txn)
+        data = path / "data.mdb"
+        data.chmod(0o600)
+        with data.open("rb") as file:
+            os.fsync(file.fileno())
+
     def used_bytes(self) -> int:
         """Return the bytes of the file that hold pages."""
         used: int = (self.env.info()["last_pgno"] + 1) * self.env.stat()["psize"]

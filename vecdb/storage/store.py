@@ -18,11 +18,12 @@ import lmdb
 from vecdb import kernel
 from vecdb.errors import Corrupt, Unavailable
 from vecdb.storage import codec
-from vecdb.storage.codec import Change, NumberedSchema, RecordView, SegmentEntry, State, slot_key
+from vecdb.storage.codec import Change, RecordView, SegmentEntry, State, slot_key
 from vecdb.storage.environment import Environment, told_when_full
 from vecdb.storage.expiries import DATABASE as EXPIRIES
 from vecdb.storage.expiries import Expiries
 from vecdb.storage.format import check_format
+from vecdb.storage.numbered import NumberedSchema
 from vecdb.types import F32, U32, Wanted
 
 log = logging.getLogger(__name__)
@@ -365,7 +366,7 @@ class WriteTxn(ReadTxn):
 
 
 class Store:
-    """The truth of one collection."""
+    """The truth of one collection. schema: of its making, until Collection.tune replaces it."""
 
     def __init__(self, path: Path, *, read_only: bool, map_bytes: int) -> None:
         self.path = path

@@ -7,11 +7,13 @@ everything before it changes anything, so that a VecdbError leaves the transacti
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
 from vecdb.errors import (
+    CollectionFull,
     Corrupt,
     FailedPrecondition,
     InvalidArgument,
@@ -22,7 +24,7 @@ from vecdb.errors import (
 )
 from vecdb.outcomes import ItemResult, WriteOutcome
 from vecdb.storage import codec
-from vecdb.storage.codec import Cell, Change, NumberedSchema, RecordView
+from vecdb.storage.codec import Cell, Change, RecordView
 from vecdb.storage.command import (
     Column,
     Deletes,
@@ -38,9 +40,7 @@ from vecdb.storage.store import ReadTxn, WriteTxn
 from vecdb.write.payload import edited
 
 
-def apply(
-    txn: WriteTxn, command: WriteCommand, digest: bytes, schema: NumberedSchema, keep: int
-) -> WriteOutcome:
+def apply(txn: WriteTxn, command: WriteCommand, digest: bytes, keep: int) -> WriteOutcome:
     """Return what became of each operation, once the command is applied to the transaction.
 
     digest: sha256 of the encoded command. keep: writes whose changes stay readable.
@@ -52,7 +52,7 @@ def apply(
     if stored is not None:
         return stored
     state = txn.state
-    decided = _Decided(txn, command, schema)
+    decided = _Decided(txn, command)
     seq, first_slot = decided.seq, state.next_slot
     ended, removed = decided.store()
     results = decided.results
@@ -99,11 +99,12 @@ class _Decided:
     for no reader to see.
     """
 
-    def __init__(self, txn: WriteTxn, command: WriteCommand, schema: NumberedSchema) -> None:
+    def __init__(self, txn: WriteTxn, command: WriteCommand) -> None:
         self._txn = txn
-        self._numbers = schema.numbers
         self._atomic = command.atomic
         self._read_bytes = 0
+        self._points = txn.state.points
+        self._points_max = command.points_max or math.inf
         names = [[name.encode() for name in run.ids] for run in command.runs]
         self._slots = txn.slots_of([name for run in names for name in run])
         self._now_ms = command.proposed_at_ms
@@ -155,10 +156,9 @@ class _Decided:
         return record is not None and record.has_expired(self._now_ms)
 
     def _put(self, run: Puts, ids: Sequence[bytes]) -> None:
-        numbers = self._numbers
         parts: list[_Cells | _SparseCells] = [
-            *(_Cells(column, numbers[column.space]) for column in run.columns),
-            *(_SparseCells(column, numbers[column.space]) for column in run.sparse_columns),
+            *(_Cells(column) for column in run.columns),
+            *(_SparseCells(column) for column in run.sparse_columns),
         ]
         fresh, replaced = ItemResult(version=self.seq), ItemResult(version=self.seq, found=True)
         results, made, payloads, there = self.results, self._made, run.payloads, self._there
@@ -166,11 +166,17 @@ class _Decided:
         for row, name, position in self._admitted(run, ids):
             cells = [cell for part in parts if (cell := part.cell(row)) is not None]
             was_there = self._is_there(name) if name in made else name in there
+            if not self._is_stored(name):
+                if self._points >= self._points_max:
+                    self._refuse(position, name, _full(self._points_max))
+                    continue
+                self._points += 1
             results[position] = replaced if was_there else fresh
             made[name] = payloads[row], cells, expiries[row]
 
     def _delete(self, run: Deletes, ids: Sequence[bytes]) -> None:
         for _, name, position in self._admitted(run, ids):
+            self._points -= self._is_stored(name)
             self.results[position] = ItemResult(found=self._is_there(name))
             self._made[name] = None
 
@@ -184,7 +190,7 @@ class _Decided:
                 continue
             if run.expires_at_ms and (changed := run.expires_at_ms[row]) is not None:
                 expiry = changed
-            self._made[name] = payload, _patched(cells, run.vectors[row], self._numbers), expiry
+            self._made[name] = payload, _patched(cells, run.vectors[row], run.spaces), expiry
             self.results[position] = ItemResult(version=self.seq, found=True)
 
     def _admitted(self, run: Run, ids: Sequence[bytes]) -> Iterator[tuple[int, bytes, int]]:
@@ -213,6 +219,10 @@ class _Decided:
             raise error.of_operation(position)
         version = self._version(name)
         self.results[position] = ItemResult(version, version > 0, error.reason, str(error))
+
+    def _is_stored(self, name: bytes) -> bool:
+        """Return whether a point counts, also one that has expired and was not removed yet."""
+        return self._made[name] is not None if name in self._made else name in self._slots
 
     def _is_there(self, name: bytes) -> bool:
         if name not in self._made:
@@ -262,6 +272,14 @@ class _Decided:
         return found
 
 
+def _full(points_max: float) -> CollectionFull:
+    return CollectionFull(
+        f"the collection holds as many points as its limits allow: {points_max:,.0f}",
+        hint="delete some, or allow more with Collections.Update",
+        field="put.id",
+    )
+
+
 def _mismatch(name: bytes, expected: int, actual: int) -> VersionMismatch:
     shown = name.decode()
     if not actual:
@@ -274,12 +292,11 @@ def _mismatch(name: bytes, expected: int, actual: int) -> VersionMismatch:
 
 
 def _patched(
-    cells: list[Cell], vectors: Sequence[PatchedVector], numbers: Mapping[str, int]
+    cells: list[Cell], vectors: Sequence[PatchedVector], spaces: Sequence[int]
 ) -> list[Cell]:
     """Return the vectors of a point, by space number, after some were replaced or removed."""
-    held = {cell[0]: cell for cell in cells}
-    for space, cell, text in vectors:
-        number = numbers[space]
+    held = {cell[0]: cell for cell in cells if cell[0] in spaces}
+    for number, cell, text in vectors:
         if cell:
             held[number] = number, cell, text.encode()
         else:
@@ -290,8 +307,8 @@ def _patched(
 class _Cells:
     """The vectors of a column as the bytes of each row."""
 
-    def __init__(self, column: Column, number: int) -> None:
-        self._number = number
+    def __init__(self, column: Column) -> None:
+        self._number = column.space
         self._bytes = memoryview(column.vectors.astype("<f4", copy=False).tobytes())
         self._width = 4 * column.vectors.shape[1]
         self._texts = column.texts
@@ -310,8 +327,8 @@ class _Cells:
 class _SparseCells:
     """The vectors of a sparse column by row."""
 
-    def __init__(self, column: SparseColumn, number: int) -> None:
-        self._number = number
+    def __init__(self, column: SparseColumn) -> None:
+        self._number = column.space
         rows = range(len(column.cells)) if column.rows is None else column.rows
         self._cells = {row: memoryview(cell) for row, cell in zip(rows, column.cells, strict=True)}
 

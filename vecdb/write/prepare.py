@@ -7,7 +7,7 @@ length, and short enough that float32 can hold every product of two of them.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -32,6 +32,7 @@ from vecdb.storage.command import (
     Run,
     WriteCommand,
 )
+from vecdb.storage.numbered import numbers_of
 from vecdb.storage.sparse import encode_sparse
 from vecdb.types import F32, Delete, Metric, Op, Patch, PayloadEdits, Put, Schema, Space
 from vecdb.write.expiry import expiry_of
@@ -89,7 +90,17 @@ def prepare(
         first = min(wrong)
         raise wrong[first].of_operation(first)
     return WriteCommand(
-        tuple(_runs(ops, wrong, matrices, limits, expiries, now_ms + ttl_ms if ttl_ms else 0)),
+        tuple(
+            _runs(
+                ops,
+                wrong,
+                matrices,
+                numbers_of(schema),
+                limits,
+                expiries,
+                now_ms + ttl_ms if ttl_ms else 0,
+            )
+        ),
         tuple(Refused(at, error.reason, str(error)) for at, error in sorted(wrong.items())),
         tuple((at, tuple(cut)) for at, cut in sorted((truncated or {}).items()) if at not in wrong),
         idempotency_key,
@@ -254,6 +265,7 @@ def _runs(
     ops: Sequence[Op],
     wrong: dict[int, VecdbError],
     matrices: dict[str, _Rows],
+    numbers: Mapping[str, int],
     limits: LimitsConfig,
     expiries: dict[int, int],
     otherwise: int,
@@ -271,8 +283,8 @@ def _runs(
         if kind is Put:
             puts: list[Put] = [ops[at] for at in positions]  # type: ignore[misc]
             payloads = tuple([put.payload for put in puts])
-            columns = tuple(_columns(puts, positions, matrices))
-            sparse = tuple(sparse_columns(puts))
+            columns = tuple(_columns(puts, positions, matrices, numbers))
+            sparse = tuple(sparse_columns(puts, numbers))
             expires: tuple[int, ...] = ()
             if expiries or otherwise:
                 expires = tuple([expiries.get(at, otherwise) for at in positions])
@@ -285,7 +297,8 @@ def _runs(
                 positions,
                 ids,
                 tuple([patch.edits for patch in patches]),
-                tuple([tuple(_patched_vectors(patch)) for patch in patches]),
+                tuple([tuple(_patched_vectors(patch, numbers)) for patch in patches]),
+                tuple(sorted(numbers.values())),
                 limits.payload_bytes,
                 limits.message_bytes,
                 expected,
@@ -295,18 +308,22 @@ def _runs(
             yield Deletes(positions, ids, expected)
 
 
-def _patched_vectors(patch: Patch) -> Iterator[PatchedVector]:
+def _patched_vectors(patch: Patch, numbers: Mapping[str, int]) -> Iterator[PatchedVector]:
     for space in sorted({*patch.vectors, *patch.sparse}):
         if space in patch.vectors:
-            yield PatchedVector(space, patch.vectors[space], patch.texts.get(space, ""))
+            text = patch.texts.get(space, "")
+            yield PatchedVector(numbers[space], patch.vectors[space], text)
         else:
-            yield PatchedVector(space, encode_sparse(patch.sparse[space]))
+            yield PatchedVector(numbers[space], encode_sparse(patch.sparse[space]))
     for space in sorted(set(patch.unset_vectors)):
-        yield PatchedVector(space, b"")
+        yield PatchedVector(numbers[space], b"")
 
 
 def _columns(
-    puts: list[Put], positions: tuple[int, ...], matrices: dict[str, _Rows]
+    puts: list[Put],
+    positions: tuple[int, ...],
+    matrices: dict[str, _Rows],
+    numbers: Mapping[str, int],
 ) -> Iterator[Column]:
     row_of = {at: row for row, at in enumerate(positions)}
     for space, (members, matrix) in matrices.items():
@@ -320,7 +337,7 @@ def _columns(
         vectors = matrix if len(chosen) == len(members) else matrix[[at for at, _ in chosen]]
         texts = tuple([puts[row].texts.get(space, "") for row in rows])
         yield Column(
-            space,
+            numbers[space],
             vectors,
             None if len(rows) == len(puts) else rows,
             texts if any(texts) else (),

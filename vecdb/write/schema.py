@@ -6,9 +6,16 @@ import re
 from collections.abc import Sequence
 
 from vecdb.config import LimitsConfig
-from vecdb.errors import DimensionMismatch, InvalidArgument, LimitExceeded, SchemaMismatch
+from vecdb.errors import (
+    AlreadyExists,
+    DimensionMismatch,
+    InvalidArgument,
+    LimitExceeded,
+    SchemaMismatch,
+)
 from vecdb.segment.analysis import LANGUAGES
 from vecdb.segment.fields import PATH_CHARACTERS_MAX
+from vecdb.storage.numbered import SchemaChange
 from vecdb.types import Schema, TextField
 from vecdb.write.payload import json_object
 
@@ -44,35 +51,72 @@ def check_metadata(metadata: bytes, limits: LimitsConfig, field: str) -> None:
         json_object(metadata, "the metadata", field)
 
 
-def check_schema(schema: Schema, limits: LimitsConfig) -> None:
-    """Raise InvalidArgument, LimitExceeded or DimensionMismatch unless a collection may have it."""
+def check_schema(
+    schema: Schema,
+    limits: LimitsConfig,
+    spaces: str = "collection.spaces",
+    text_fields: str = "collection.text_fields",
+) -> None:
+    """Raise InvalidArgument, LimitExceeded or DimensionMismatch unless a collection may have it.
+
+    spaces, text_fields: the fields of the request that name them.
+    """
     least = 0 if schema.text_fields else 1
     if not least <= len(schema.all_spaces) <= limits.spaces:
         raise LimitExceeded(
             f"a collection has {least} to {limits.spaces} spaces, got {len(schema.all_spaces)}",
-            field="collection.spaces",
+            field=spaces,
             hint="raise limits.spaces" if schema.all_spaces else "",
         )
-    _check_text_fields(schema.text_fields, limits)
+    _check_text_fields(schema.text_fields, limits, text_fields)
     for one in schema.all_spaces:
         if len(one.name.encode()) > 128 or "\0" in one.name:
             raise InvalidArgument(
                 f"space name {one.name!r}: at most 128 bytes without NUL",
-                field="collection.spaces",
+                field=spaces,
             )
     for space in schema.spaces:
         if not 1 <= space.dim <= limits.dim:
             wrong = DimensionMismatch if space.dim < 1 else LimitExceeded
             raise wrong(
                 f"space {space.name!r}: dim is 1 to {limits.dim}, got {space.dim}",
-                field=f"collection.spaces[{space.name!r}].dense.dim",
+                field=f"{spaces}[{space.name!r}].dense.dim",
                 hint="" if space.dim < 1 else "raise limits.dim",
             )
 
 
-def _check_text_fields(fields: Sequence[TextField], limits: LimitsConfig) -> None:
+def check_change(schema: Schema, change: SchemaChange) -> None:
+    """Raise InvalidArgument or AlreadyExists unless a schema can be changed so."""
+    spaces, paths = {one.name for one in schema.all_spaces}, {f.path for f in schema.text_fields}
+    _check_drops(spaces, change.drop_spaces, "space", "drop_spaces")
+    _check_drops(paths, change.drop_text_fields, "text field", "drop_text_fields")
+    added = [one.name for one in change.add_spaces] + [one.name for one in change.add_sparse_spaces]
+    for name in added:
+        if name in spaces.difference(change.drop_spaces):
+            raise _is_there(f"space {name!r}", f"add_spaces[{name!r}]")
+    for at, path in enumerate([one.path for one in change.add_text_fields]):
+        if path in paths.difference(change.drop_text_fields):
+            raise _is_there(f"text field {path!r}", f"add_text_fields[{at}]")
+
+
+def _check_drops(known: set[str], dropped: Sequence[str], what: str, field: str) -> None:
+    for at, name in enumerate(dropped):
+        if name not in known or name in dropped[:at]:
+            there = ", ".join(map(repr, sorted(known))) or "none"
+            why = "comes twice" if name in known else f"is not there: the collection has {there}"
+            raise InvalidArgument(f"{what} {name!r} {why}", field=f"{field}[{at}]")
+
+
+def _is_there(what: str, field: str) -> AlreadyExists:
+    return AlreadyExists(
+        f"{what} is there already",
+        field=field,
+        hint="drop it in the same call to begin anew",
+    )
+
+
+def _check_text_fields(fields: Sequence[TextField], limits: LimitsConfig, where: str) -> None:
     """Raise InvalidArgument or LimitExceeded unless a collection may have these text fields."""
-    where = "collection.text_fields"
     if len(fields) > limits.text_fields:
         raise LimitExceeded(
             f"a collection has up to {limits.text_fields} text fields, got {len(fields)}",

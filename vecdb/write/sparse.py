@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -56,11 +56,11 @@ def checked_sparse(
     return SparseVector(indices, values)
 
 
-def sparse_columns(puts: Sequence[Put]) -> Iterator[SparseColumn]:
-    """Yield the checked sparse vectors of a run of puts, by space."""
+def sparse_columns(puts: Sequence[Put], numbers: Mapping[str, int]) -> Iterator[SparseColumn]:
+    """Yield the checked sparse vectors of a run of puts, by space. numbers: of spaces, by name."""
     if not any(put.sparse for put in puts):
         return
     for space in sorted({name for put in puts for name in put.sparse}):
         rows = tuple([row for row, put in enumerate(puts) if space in put.sparse])
         cells = tuple([encode_sparse(puts[row].sparse[space]) for row in rows])
-        yield SparseColumn(space, cells, None if len(rows) == len(puts) else rows)
+        yield SparseColumn(numbers[space], cells, None if len(rows) == len(puts) else rows)

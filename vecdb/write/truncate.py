@@ -11,8 +11,9 @@ from pathlib import Path
 
 from vecdb.storage import codec
 from vecdb.storage.catalog_command import Truncate
-from vecdb.storage.codec import Change, NumberedSchema
+from vecdb.storage.codec import Change
 from vecdb.storage.environment import MapFull
+from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.store import ReadTxn, Store, WriteTxn
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from vecdb_client import InvalidArgument, Space, Truncated, Unavailable
+from vecdb_client import InvalidArgument, Space, SparseSpace, TextField, Truncated, Unavailable
 from vecdb_client.requests import aliases_request, update_request
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
@@ -36,6 +36,30 @@ def test_what_is_not_named_is_not_changed():
             update_request("c", wrong, {})
     with pytest.raises(InvalidArgument):
         update_request("c", None, {"": "x"})
+
+
+def test_what_comes_and_goes_is_named():
+    request = update_request(
+        "c",
+        None,
+        {},
+        add_spaces={"a": Space(dim=2, metric="dot"), "s": SparseSpace()},
+        drop_spaces=["b", ""],
+        add_text_fields=[TextField("title", "english")],
+        drop_text_fields="body",
+        points_max=7,
+    )
+    assert request.limits.points == 7
+    assert update_request("c", None, {}, points_max=0).HasField("limits")
+    assert not update_request("c", None, {}).HasField("limits")
+    assert request.add_spaces["a"].dense.dim == 2
+    assert request.add_spaces["s"].WhichOneof("kind") == "sparse"
+    assert list(request.drop_spaces) == ["b", ""]
+    assert [field.path for field in request.add_text_fields] == ["title"]
+    assert list(request.drop_text_fields) == ["body"]
+    assert not request.HasField("metadata")
+    with pytest.raises(InvalidArgument, match="TextField"):
+        update_request("c", None, {}, add_text_fields=["title"])  # type: ignore[list-item]
 
 
 def test_metadata_and_aliases_come_back(db, server):

@@ -253,7 +253,8 @@ bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float 
   if (record->version != 0) size += 1 + varint_size(record->version);
   for (const Cell& cell : record->cells) {
     const HitSpace* space = space_of(parts, cell.space);
-    if (space == nullptr || (space->sparse && cell.vector.size() % 8 != 0)) return false;
+    if (space == nullptr) continue;  // dropped since
+    if (space->sparse && cell.vector.size() % 8 != 0) return false;
     size += put_cell(parts, cell, *space, nullptr);
   }
   size += put_legs(legs, nullptr);
@@ -267,7 +268,10 @@ bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float 
     out.push_back(HIT_VERSION);
     put_varint(out, record->version);
   }
-  for (const Cell& cell : record->cells) put_cell(parts, cell, *space_of(parts, cell.space), &out);
+  for (const Cell& cell : record->cells) {
+    const HitSpace* space = space_of(parts, cell.space);
+    if (space != nullptr) put_cell(parts, cell, *space, &out);
+  }
   put_legs(legs, &out);
   if (record->expires_at_ms != 0) {
     out.push_back(HIT_EXPIRES_AT_MS);

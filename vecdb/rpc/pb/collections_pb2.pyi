@@ -55,7 +55,7 @@ class Space(_message.Message):
     def __init__(self, dense: _Optional[_Union[Dense, _Mapping]] = ..., sparse: _Optional[_Union[Sparse, _Mapping]] = ...) -> None: ...
 
 class Collection(_message.Message):
-    __slots__ = ("name", "spaces", "created_at_ms", "quarantined", "quarantine_reason", "text_fields", "metadata", "aliases", "ttl_ms")
+    __slots__ = ("name", "spaces", "created_at_ms", "quarantined", "quarantine_reason", "text_fields", "metadata", "aliases", "ttl_ms", "limits")
     class SpacesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +72,7 @@ class Collection(_message.Message):
     METADATA_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     TTL_MS_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
     name: str
     spaces: _containers.MessageMap[str, Space]
     created_at_ms: int
@@ -81,7 +82,14 @@ class Collection(_message.Message):
     metadata: bytes
     aliases: _containers.RepeatedScalarFieldContainer[str]
     ttl_ms: int
-    def __init__(self, name: _Optional[str] = ..., spaces: _Optional[_Mapping[str, Space]] = ..., created_at_ms: _Optional[int] = ..., quarantined: bool = ..., quarantine_reason: _Optional[str] = ..., text_fields: _Optional[_Iterable[_Union[TextField, _Mapping]]] = ..., metadata: _Optional[bytes] = ..., aliases: _Optional[_Iterable[str]] = ..., ttl_ms: _Optional[int] = ...) -> None: ...
+    limits: CollectionLimits
+    def __init__(self, name: _Optional[str] = ..., spaces: _Optional[_Mapping[str, Space]] = ..., created_at_ms: _Optional[int] = ..., quarantined: bool = ..., quarantine_reason: _Optional[str] = ..., text_fields: _Optional[_Iterable[_Union[TextField, _Mapping]]] = ..., metadata: _Optional[bytes] = ..., aliases: _Optional[_Iterable[str]] = ..., ttl_ms: _Optional[int] = ..., limits: _Optional[_Union[CollectionLimits, _Mapping]] = ...) -> None: ...
+
+class CollectionLimits(_message.Message):
+    __slots__ = ("points",)
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    points: int
+    def __init__(self, points: _Optional[int] = ...) -> None: ...
 
 class TextField(_message.Message):
     __slots__ = ("path", "language", "k1", "b")
@@ -136,8 +144,15 @@ class ListCollectionsResponse(_message.Message):
     def __init__(self, collections: _Optional[_Iterable[_Union[Collection, _Mapping]]] = ...) -> None: ...
 
 class UpdateCollectionRequest(_message.Message):
-    __slots__ = ("name", "metadata", "spaces", "ttl_ms")
+    __slots__ = ("name", "metadata", "spaces", "ttl_ms", "add_spaces", "drop_spaces", "add_text_fields", "drop_text_fields", "limits")
     class SpacesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Space
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Space, _Mapping]] = ...) -> None: ...
+    class AddSpacesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -148,11 +163,21 @@ class UpdateCollectionRequest(_message.Message):
     METADATA_FIELD_NUMBER: _ClassVar[int]
     SPACES_FIELD_NUMBER: _ClassVar[int]
     TTL_MS_FIELD_NUMBER: _ClassVar[int]
+    ADD_SPACES_FIELD_NUMBER: _ClassVar[int]
+    DROP_SPACES_FIELD_NUMBER: _ClassVar[int]
+    ADD_TEXT_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    DROP_TEXT_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
     name: str
     metadata: bytes
     spaces: _containers.MessageMap[str, Space]
     ttl_ms: int
-    def __init__(self, name: _Optional[str] = ..., metadata: _Optional[bytes] = ..., spaces: _Optional[_Mapping[str, Space]] = ..., ttl_ms: _Optional[int] = ...) -> None: ...
+    add_spaces: _containers.MessageMap[str, Space]
+    drop_spaces: _containers.RepeatedScalarFieldContainer[str]
+    add_text_fields: _containers.RepeatedCompositeFieldContainer[TextField]
+    drop_text_fields: _containers.RepeatedScalarFieldContainer[str]
+    limits: CollectionLimits
+    def __init__(self, name: _Optional[str] = ..., metadata: _Optional[bytes] = ..., spaces: _Optional[_Mapping[str, Space]] = ..., ttl_ms: _Optional[int] = ..., add_spaces: _Optional[_Mapping[str, Space]] = ..., drop_spaces: _Optional[_Iterable[str]] = ..., add_text_fields: _Optional[_Iterable[_Union[TextField, _Mapping]]] = ..., drop_text_fields: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[CollectionLimits, _Mapping]] = ...) -> None: ...
 
 class UpdateCollectionResponse(_message.Message):
     __slots__ = ("collection",)
@@ -173,6 +198,24 @@ class TruncateCollectionResponse(_message.Message):
     points: int
     commit_seq: int
     def __init__(self, points: _Optional[int] = ..., commit_seq: _Optional[int] = ...) -> None: ...
+
+class CloneCollectionRequest(_message.Message):
+    __slots__ = ("name", "new_name")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NEW_NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    new_name: str
+    def __init__(self, name: _Optional[str] = ..., new_name: _Optional[str] = ...) -> None: ...
+
+class CloneCollectionResponse(_message.Message):
+    __slots__ = ("collection", "points", "commit_seq")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    collection: Collection
+    points: int
+    commit_seq: int
+    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ..., points: _Optional[int] = ..., commit_seq: _Optional[int] = ...) -> None: ...
 
 class SetAliasesRequest(_message.Message):
     __slots__ = ("actions",)
@@ -247,7 +290,7 @@ class CollectionStatsRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class CollectionStatsResponse(_message.Message):
-    __slots__ = ("points", "applied_seq", "tail_points", "segments", "store_bytes", "map_bytes", "builds", "compacting", "upkeep_error")
+    __slots__ = ("points", "applied_seq", "tail_points", "segments", "store_bytes", "map_bytes", "builds", "compacting", "upkeep_error", "text_pending_points")
     POINTS_FIELD_NUMBER: _ClassVar[int]
     APPLIED_SEQ_FIELD_NUMBER: _ClassVar[int]
     TAIL_POINTS_FIELD_NUMBER: _ClassVar[int]
@@ -257,6 +300,7 @@ class CollectionStatsResponse(_message.Message):
     BUILDS_FIELD_NUMBER: _ClassVar[int]
     COMPACTING_FIELD_NUMBER: _ClassVar[int]
     UPKEEP_ERROR_FIELD_NUMBER: _ClassVar[int]
+    TEXT_PENDING_POINTS_FIELD_NUMBER: _ClassVar[int]
     points: int
     applied_seq: int
     tail_points: int
@@ -266,7 +310,8 @@ class CollectionStatsResponse(_message.Message):
     builds: _containers.RepeatedCompositeFieldContainer[BuildStats]
     compacting: bool
     upkeep_error: str
-    def __init__(self, points: _Optional[int] = ..., applied_seq: _Optional[int] = ..., tail_points: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[SegmentStats, _Mapping]]] = ..., store_bytes: _Optional[int] = ..., map_bytes: _Optional[int] = ..., builds: _Optional[_Iterable[_Union[BuildStats, _Mapping]]] = ..., compacting: bool = ..., upkeep_error: _Optional[str] = ...) -> None: ...
+    text_pending_points: int
+    def __init__(self, points: _Optional[int] = ..., applied_seq: _Optional[int] = ..., tail_points: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[SegmentStats, _Mapping]]] = ..., store_bytes: _Optional[int] = ..., map_bytes: _Optional[int] = ..., builds: _Optional[_Iterable[_Union[BuildStats, _Mapping]]] = ..., compacting: bool = ..., upkeep_error: _Optional[str] = ..., text_pending_points: _Optional[int] = ...) -> None: ...
 
 class BuildStats(_message.Message):
     __slots__ = ("number", "phase", "done", "total")

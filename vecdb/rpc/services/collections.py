@@ -9,7 +9,7 @@ from vecdb.database import Database
 from vecdb.embed.client import Encoders
 from vecdb.errors import InvalidArgument, LimitExceeded, NotFound
 from vecdb.rpc.convert import collection_message
-from vecdb.rpc.convert_schema import changed_schema, schema_of
+from vecdb.rpc.convert_schema import changed_schema, schema_change, schema_of
 from vecdb.rpc.pb import collections_pb2 as pb
 from vecdb.rpc.pb import collections_pb2_grpc
 from vecdb.write.prepare import check_batch
@@ -35,6 +35,7 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
             schema_of(request.collection, self._encoders),
             metadata=request.collection.metadata,
             ttl_ms=request.collection.ttl_ms,
+            points_max=request.collection.limits.points,
             if_not_exists=request.if_not_exists,
         )
         return pb.CreateCollectionResponse(collection=collection_message(info), created=created)
@@ -73,7 +74,9 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
             request.name,
             metadata=request.metadata if request.HasField("metadata") else None,
             ttl_ms=request.ttl_ms if request.HasField("ttl_ms") else None,
+            points_max=request.limits.points if request.HasField("limits") else None,
             change=lambda schema: changed_schema(schema, request.spaces),
+            alter=schema_change(request, self._encoders),
         )
         return pb.UpdateCollectionResponse(collection=collection_message(info))
 
@@ -83,6 +86,15 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
         """Remove all points of a collection."""
         done = self._database.truncate(request.name)
         return pb.TruncateCollectionResponse(points=done.points, commit_seq=done.seq)
+
+    def Clone(
+        self, request: pb.CloneCollectionRequest, context: grpc.ServicerContext
+    ) -> pb.CloneCollectionResponse:
+        """Copy a collection."""
+        info, copied = self._database.clone(request.name, request.new_name, context.is_active)
+        return pb.CloneCollectionResponse(
+            collection=collection_message(info), points=copied.points, commit_seq=copied.seq
+        )
 
     def SetAliases(
         self, request: pb.SetAliasesRequest, context: grpc.ServicerContext
@@ -144,6 +156,7 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
             ],
             compacting=stats.compacting,
             upkeep_error=stats.upkeep_error,
+            text_pending_points=stats.text_pending_points,
             store_bytes=stats.store_bytes,
             map_bytes=stats.map_bytes,
         )

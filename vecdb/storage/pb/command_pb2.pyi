@@ -7,20 +7,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Command(_message.Message):
-    __slots__ = ("write", "create_collection", "drop_collection", "update_collection", "set_aliases", "truncate")
+    __slots__ = ("write", "create_collection", "drop_collection", "update_collection", "set_aliases", "truncate", "clone_collection")
     WRITE_FIELD_NUMBER: _ClassVar[int]
     CREATE_COLLECTION_FIELD_NUMBER: _ClassVar[int]
     DROP_COLLECTION_FIELD_NUMBER: _ClassVar[int]
     UPDATE_COLLECTION_FIELD_NUMBER: _ClassVar[int]
     SET_ALIASES_FIELD_NUMBER: _ClassVar[int]
     TRUNCATE_FIELD_NUMBER: _ClassVar[int]
+    CLONE_COLLECTION_FIELD_NUMBER: _ClassVar[int]
     write: Write
     create_collection: CreateCollection
     drop_collection: DropCollection
     update_collection: UpdateCollection
     set_aliases: SetAliases
     truncate: Truncate
-    def __init__(self, write: _Optional[_Union[Write, _Mapping]] = ..., create_collection: _Optional[_Union[CreateCollection, _Mapping]] = ..., drop_collection: _Optional[_Union[DropCollection, _Mapping]] = ..., update_collection: _Optional[_Union[UpdateCollection, _Mapping]] = ..., set_aliases: _Optional[_Union[SetAliases, _Mapping]] = ..., truncate: _Optional[_Union[Truncate, _Mapping]] = ...) -> None: ...
+    clone_collection: CloneCollection
+    def __init__(self, write: _Optional[_Union[Write, _Mapping]] = ..., create_collection: _Optional[_Union[CreateCollection, _Mapping]] = ..., drop_collection: _Optional[_Union[DropCollection, _Mapping]] = ..., update_collection: _Optional[_Union[UpdateCollection, _Mapping]] = ..., set_aliases: _Optional[_Union[SetAliases, _Mapping]] = ..., truncate: _Optional[_Union[Truncate, _Mapping]] = ..., clone_collection: _Optional[_Union[CloneCollection, _Mapping]] = ...) -> None: ...
 
 class CreateCollection(_message.Message):
     __slots__ = ("name", "uuid", "created_at_ms", "schema", "metadata", "ttl_ms")
@@ -37,6 +39,22 @@ class CreateCollection(_message.Message):
     metadata: bytes
     ttl_ms: int
     def __init__(self, name: _Optional[str] = ..., uuid: _Optional[str] = ..., created_at_ms: _Optional[int] = ..., schema: _Optional[bytes] = ..., metadata: _Optional[bytes] = ..., ttl_ms: _Optional[int] = ...) -> None: ...
+
+class CloneCollection(_message.Message):
+    __slots__ = ("name", "uuid", "created_at_ms", "source", "source_uuid", "source_seq")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_UUID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_SEQ_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    uuid: str
+    created_at_ms: int
+    source: str
+    source_uuid: str
+    source_seq: int
+    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[str] = ..., created_at_ms: _Optional[int] = ..., source: _Optional[str] = ..., source_uuid: _Optional[str] = ..., source_seq: _Optional[int] = ...) -> None: ...
 
 class DropCollection(_message.Message):
     __slots__ = ("name", "uuid")
@@ -85,7 +103,7 @@ class Truncate(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uuid: _Optional[str] = ..., seq: _Optional[int] = ...) -> None: ...
 
 class Write(_message.Message):
-    __slots__ = ("runs", "refused", "truncated", "idempotency_key", "request_digest", "atomic", "proposed_at_ms")
+    __slots__ = ("runs", "refused", "truncated", "idempotency_key", "request_digest", "atomic", "proposed_at_ms", "points_max")
     RUNS_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     TRUNCATED_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +111,7 @@ class Write(_message.Message):
     REQUEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
     ATOMIC_FIELD_NUMBER: _ClassVar[int]
     PROPOSED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    POINTS_MAX_FIELD_NUMBER: _ClassVar[int]
     runs: _containers.RepeatedCompositeFieldContainer[Run]
     refused: _containers.RepeatedCompositeFieldContainer[Refused]
     truncated: _containers.RepeatedCompositeFieldContainer[Truncated]
@@ -100,7 +119,8 @@ class Write(_message.Message):
     request_digest: bytes
     atomic: bool
     proposed_at_ms: int
-    def __init__(self, runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., refused: _Optional[_Iterable[_Union[Refused, _Mapping]]] = ..., truncated: _Optional[_Iterable[_Union[Truncated, _Mapping]]] = ..., idempotency_key: _Optional[str] = ..., request_digest: _Optional[bytes] = ..., atomic: bool = ..., proposed_at_ms: _Optional[int] = ...) -> None: ...
+    points_max: int
+    def __init__(self, runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., refused: _Optional[_Iterable[_Union[Refused, _Mapping]]] = ..., truncated: _Optional[_Iterable[_Union[Truncated, _Mapping]]] = ..., idempotency_key: _Optional[str] = ..., request_digest: _Optional[bytes] = ..., atomic: bool = ..., proposed_at_ms: _Optional[int] = ..., points_max: _Optional[int] = ...) -> None: ...
 
 class Run(_message.Message):
     __slots__ = ("positions", "puts", "deletes", "patches", "expected")
@@ -144,21 +164,21 @@ class Column(_message.Message):
     ROWS_FIELD_NUMBER: _ClassVar[int]
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     TEXTS_FIELD_NUMBER: _ClassVar[int]
-    space: str
+    space: int
     rows: _containers.RepeatedScalarFieldContainer[int]
     vectors: bytes
     texts: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, space: _Optional[str] = ..., rows: _Optional[_Iterable[int]] = ..., vectors: _Optional[bytes] = ..., texts: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, space: _Optional[int] = ..., rows: _Optional[_Iterable[int]] = ..., vectors: _Optional[bytes] = ..., texts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SparseColumn(_message.Message):
     __slots__ = ("space", "rows", "cells")
     SPACE_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     CELLS_FIELD_NUMBER: _ClassVar[int]
-    space: str
+    space: int
     rows: _containers.RepeatedScalarFieldContainer[int]
     cells: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, space: _Optional[str] = ..., rows: _Optional[_Iterable[int]] = ..., cells: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    def __init__(self, space: _Optional[int] = ..., rows: _Optional[_Iterable[int]] = ..., cells: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Deletes(_message.Message):
     __slots__ = ("ids",)
@@ -167,14 +187,16 @@ class Deletes(_message.Message):
     def __init__(self, ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Patches(_message.Message):
-    __slots__ = ("patches", "payload_bytes_max", "read_bytes_max")
+    __slots__ = ("patches", "payload_bytes_max", "read_bytes_max", "spaces")
     PATCHES_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
     READ_BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
+    SPACES_FIELD_NUMBER: _ClassVar[int]
     patches: _containers.RepeatedCompositeFieldContainer[Patch]
     payload_bytes_max: int
     read_bytes_max: int
-    def __init__(self, patches: _Optional[_Iterable[_Union[Patch, _Mapping]]] = ..., payload_bytes_max: _Optional[int] = ..., read_bytes_max: _Optional[int] = ...) -> None: ...
+    spaces: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, patches: _Optional[_Iterable[_Union[Patch, _Mapping]]] = ..., payload_bytes_max: _Optional[int] = ..., read_bytes_max: _Optional[int] = ..., spaces: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Patch(_message.Message):
     __slots__ = ("id", "set", "unset", "append", "remove", "vectors", "expires_at_ms")
@@ -199,10 +221,10 @@ class PatchedVector(_message.Message):
     SPACE_FIELD_NUMBER: _ClassVar[int]
     CELL_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
-    space: str
+    space: int
     cell: bytes
     text: str
-    def __init__(self, space: _Optional[str] = ..., cell: _Optional[bytes] = ..., text: _Optional[str] = ...) -> None: ...
+    def __init__(self, space: _Optional[int] = ..., cell: _Optional[bytes] = ..., text: _Optional[str] = ...) -> None: ...
 
 class Truncated(_message.Message):
     __slots__ = ("position", "spaces")

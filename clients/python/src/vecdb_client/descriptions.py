@@ -18,6 +18,7 @@ class CollectionInfo:
 
     metadata: the JSON object that was given with it, {} for none. aliases: its other names. ttl_s:
     how long points are there that are put without an expiry of their own, math.inf for ever.
+    points_max: how many it may hold, None for any number.
     """
 
     name: str
@@ -29,6 +30,7 @@ class CollectionInfo:
     metadata: dict[str, Any] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     ttl_s: float = math.inf
+    points_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ class CollectionStats:
     """Sizes and state. tail_points: not yet in a segment, searched in memory.
 
     compacting: a compaction that was asked for is still to be done. upkeep_error: why the last
-    build or check of segments failed, or "".
+    build or check of segments failed, or "". text_pending_points: not found yet by the words of a
+    text field that was added.
     """
 
     points: int
@@ -84,6 +87,7 @@ class CollectionStats:
     builds: list[BuildStats]
     compacting: bool
     upkeep_error: str
+    text_pending_points: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,11 @@ TRUNCATE: Final = Method(
     collections_pb2.TruncateCollectionRequest,
     collections_pb2.TruncateCollectionResponse,
 )
+CLONE: Final = Method(
+    "Collections.Clone",
+    collections_pb2.CloneCollectionRequest,
+    collections_pb2.CloneCollectionResponse,
+)
 SET_ALIASES: Final = Method(
     "Collections.SetAliases", collections_pb2.SetAliasesRequest, collections_pb2.SetAliasesResponse
 )

@@ -64,6 +64,7 @@ def collection_info(message: collections_pb2.Collection) -> CollectionInfo:
         metadata=payload_of(message.metadata),
         aliases=tuple(message.aliases),
         ttl_s=message.ttl_ms / 1e3 or math.inf,
+        points_max=message.limits.points or None,
     )
 
 
@@ -106,6 +107,7 @@ def collection_stats(reply: collections_pb2.CollectionStatsResponse) -> Collecti
         builds=[BuildStats(b.number, b.phase, b.done, b.total) for b in reply.builds],
         compacting=reply.compacting,
         upkeep_error=reply.upkeep_error,
+        text_pending_points=reply.text_pending_points,
     )
 
 

@@ -49,6 +49,7 @@ def create_request(
     text_fields: Iterable[TextField],
     metadata: Payload | None,
     ttl_s: float | None,
+    points_max: int | None = None,
     if_not_exists: bool,
 ) -> collections_pb2.CreateCollectionRequest:
     """Return the request for a collection of one default space, or of the spaces given.
@@ -66,21 +67,25 @@ def create_request(
     request.collection.metadata = payload_bytes(metadata)
     if ttl_s is not None:
         request.collection.ttl_ms = milliseconds(ttl_s)
+    if points_max:
+        request.collection.limits.points = _count(points_max, "points_max")
     for space_name, space in spaces.items():
-        if isinstance(space, SparseSpace):
-            request.collection.spaces[space_name].sparse.SetInParent()
-        else:
-            request.collection.spaces[space_name].dense.CopyFrom(_dense(space_name, space))
-    for text in texts:
-        if not isinstance(text, TextField):
-            raise InvalidArgument(f"text_fields holds TextField(path=...), got {text!r}")
-        request.collection.text_fields.add(
-            path=checked_text(text.path, "a text field's path"),
-            language=text.language,
-            k1=text.k1,
-            b=text.b,
-        )
+        request.collection.spaces[space_name].CopyFrom(_space(space_name, space))
+    request.collection.text_fields.extend(map(_text_field, texts))
     return request
+
+
+def _space(name: str, space: Space | SparseSpace) -> collections_pb2.Space:
+    if isinstance(space, SparseSpace):
+        return collections_pb2.Space(sparse=collections_pb2.Sparse())
+    return collections_pb2.Space(dense=_dense(name, space))
+
+
+def _text_field(text: TextField) -> collections_pb2.TextField:
+    if not isinstance(text, TextField):
+        raise InvalidArgument(f"text_fields holds TextField(path=...), got {text!r}")
+    path = checked_text(text.path, "a text field's path")
+    return collections_pb2.TextField(path=path, language=text.language, k1=text.k1, b=text.b)
 
 
 def update_request(
@@ -88,9 +93,24 @@ def update_request(
     metadata: Payload | None,
     spaces: Mapping[str, Space],
     ttl_s: float | None = None,
+    *,
+    points_max: int | None = None,
+    add_spaces: Mapping[str, Space | SparseSpace] | None = None,
+    drop_spaces: Iterable[str] = (),
+    add_text_fields: Iterable[TextField] = (),
+    drop_text_fields: Iterable[str] = (),
 ) -> collections_pb2.UpdateCollectionRequest:
-    """Return the request to change a collection; None leaves its metadata, or its ttl, as it is."""
-    request = collections_pb2.UpdateCollectionRequest()
+    """Return the request to change a collection; None leaves what there is."""
+    request = collections_pb2.UpdateCollectionRequest(
+        drop_spaces=text_list(drop_spaces, "a space's name"),
+        add_text_fields=map(_text_field, add_text_fields),
+        drop_text_fields=text_list(drop_text_fields, "a text field's path"),
+    )
+    if points_max is not None:
+        request.limits.SetInParent()  # also where it is 0, which is no limit
+        request.limits.points = points_max and _count(points_max, "points_max")
+    for space_name, added in (add_spaces or {}).items():
+        request.add_spaces[space_name].CopyFrom(_space(space_name, added))
     request.name = checked_text(name, "a collection's name")
     if metadata is not None:
         request.metadata = payload_bytes(metadata)

@@ -59,6 +59,11 @@ class CollectionsStub(object):
                 request_serializer=vecdb_dot_v1_dot_collections__pb2.TruncateCollectionRequest.SerializeToString,
                 response_deserializer=vecdb_dot_v1_dot_collections__pb2.TruncateCollectionResponse.FromString,
                 _registered_method=True)
+        self.Clone = channel.unary_unary(
+                '/vecdb.v1.Collections/Clone',
+                request_serializer=vecdb_dot_v1_dot_collections__pb2.CloneCollectionRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_collections__pb2.CloneCollectionResponse.FromString,
+                _registered_method=True)
         self.Delete = channel.unary_unary(
                 '/vecdb.v1.Collections/Delete',
                 request_serializer=vecdb_dot_v1_dot_collections__pb2.DeleteCollectionRequest.SerializeToString,
@@ -115,7 +120,8 @@ class CollectionsServicer(object):
     def Update(self, request, context):
         """Changes what can be changed of a collection: all that is asked, or nothing. NOT_FOUND when there is
         none; FAILED_PRECONDITION (SCHEMA_MISMATCH) for what cannot be changed. In force for every call
-        that begins afterwards.
+        that begins afterwards; reads and writes go on meanwhile, and points stay as they are. Spaces and
+        text fields are dropped first, then added: one that is in both begins anew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,6 +132,18 @@ class CollectionsServicer(object):
         aliases stay; sequence numbers go on; stored results of idempotency keys are still replayed, and
         page tokens stay valid. A call that reads meanwhile sees all points or none. A write meanwhile
         comes before or after, or is UNAVAILABLE and can be sent again. NOT_FOUND when there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Clone(self, request, context):
+        """Makes a new collection with all that another holds at one moment: points with their versions,
+        schema, metadata, stored results of idempotency keys; no aliases. Reads and writes go on meanwhile.
+        Lasts as long as the disk takes to copy the store (segments are linked, not copied): give it a
+        deadline to match, since what is not done by then is given up. NOT_FOUND when there is no such
+        collection, ALREADY_EXISTS when the new name is taken, RESOURCE_EXHAUSTED when the disk has no
+        room for the copy.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -201,6 +219,11 @@ def add_CollectionsServicer_to_server(servicer, server):
                     servicer.Truncate,
                     request_deserializer=vecdb_dot_v1_dot_collections__pb2.TruncateCollectionRequest.FromString,
                     response_serializer=vecdb_dot_v1_dot_collections__pb2.TruncateCollectionResponse.SerializeToString,
+            ),
+            'Clone': grpc.unary_unary_rpc_method_handler(
+                    servicer.Clone,
+                    request_deserializer=vecdb_dot_v1_dot_collections__pb2.CloneCollectionRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_collections__pb2.CloneCollectionResponse.SerializeToString,
             ),
             'Delete': grpc.unary_unary_rpc_method_handler(
                     servicer.Delete,
@@ -363,6 +386,33 @@ class Collections(object):
             '/vecdb.v1.Collections/Truncate',
             vecdb_dot_v1_dot_collections__pb2.TruncateCollectionRequest.SerializeToString,
             vecdb_dot_v1_dot_collections__pb2.TruncateCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Clone(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Collections/Clone',
+            vecdb_dot_v1_dot_collections__pb2.CloneCollectionRequest.SerializeToString,
+            vecdb_dot_v1_dot_collections__pb2.CloneCollectionResponse.FromString,
             options,
             channel_credentials,
             insecure,
