@@ -52,11 +52,11 @@ types: $(VENV)/.dev
 layers: $(VENV)/.dev
 	$(VENV)/bin/lint-imports
 
-generate: ## Generate the protocol's Python code from proto/
+generate: ## Generate the protocol's Python code from proto/, and the async client
 	scripts/generate.sh
 
-generated: generate ## Fail when the committed code is not what proto/ gives
-	git diff --exit-code -- '*/pb/*'
+generated: generate ## Fail when the committed code is not what is generated
+	git diff --exit-code -- '*/pb/*' '*/aio/*'
 
 sanitize: $(VENV)/.dev ## Run the kernel's tests under ASan and UBSan
 	scripts/sanitize.sh $(PY)

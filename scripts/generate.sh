@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Generates every copy of the protocol's Python code from proto/. CI runs it and diffs.
+# Generates every copy of the protocol's Python code from proto/, and the client's async modules from the
+# sync ones. CI runs it and diffs.
 #
 # The tools live in a virtual environment of their own: this grpcio-tools writes code that protobuf
 # 6.33 and 7 both accept, but it could not be installed beside protobuf 7 itself.
@@ -33,3 +34,6 @@ generate vecdb/v1 vecdb/rpc/pb
 generate vecdb/v1 clients/python/src/vecdb_client/pb
 generate vecdb/log/v1 vecdb/storage/pb --no-grpc
 generate vecdb/worker/v1 vecdb/embed/pb
+
+# The client's async modules, from the sync ones.
+"$venv/bin/python" scripts/make_async.py

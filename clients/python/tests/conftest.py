@@ -16,6 +16,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2_grpc
 
+from clients.python.tests.blocking import BlockingClient
 from vecdb_client import Client, Retries
 from vecdb_client.pb import (
     collections_pb2,
@@ -379,9 +380,26 @@ def make_status():
     return status
 
 
+@pytest.fixture(params=["sync", "async"])
+def connect(request) -> Iterator[Callable[..., Client]]:
+    """Make a client: one that waits by threads, then one on an event loop, by the same calls."""
+    if request.param == "sync":
+        yield Client
+        return
+    made = []
+
+    def connect(*arguments, **named):
+        made.append(BlockingClient(*arguments, **named))
+        return made[-1]
+
+    yield connect
+    for client in made:
+        client.end()
+
+
 @pytest.fixture
-def db(server) -> Iterator[Client]:
-    with Client(server.address, timeout_s=10, retries=Retries(backoff_s=0.01)) as client:
+def db(server, connect) -> Iterator[Client]:
+    with connect(server.address, timeout_s=10, retries=Retries(backoff_s=0.01)) as client:
         yield client
 
 

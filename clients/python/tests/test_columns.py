@@ -112,7 +112,7 @@ def test_columns_of_spaces_texts_and_generators(books, server):
     [
         ({"ids": ["a", "b"], "vectors": np.zeros((3, 3), "f4")}, "ids has 2, vectors has 3"),
         ({"ids": ["a", "b"], "texts": ["x"]}, "differ in length"),
-        ({"ids": iter(["a", "b"]), "payloads": iter([{}])}, "differ in length"),
+        ({"ids": lambda: iter(["a", "b"]), "payloads": lambda: iter([{}])}, "differ in length"),
         ({"ids": "ab", "texts": ["x", "y"]}, "ids is a list"),
         ({"ids": ["a"], "vectors": [[1, 2, 3]], "texts": ["x"]}, "fills already"),
         ({"ids": ["a"], "vectors": 7}, r"\(n, dim\)"),
@@ -120,6 +120,7 @@ def test_columns_of_spaces_texts_and_generators(books, server):
     ],
 )
 def test_columns_that_do_not_fit(books, server, columns, why):
+    columns = {name: column() if callable(column) else column for name, column in columns.items()}
     with pytest.raises(InvalidArgument, match=why):
         books.upsert(**columns)
 

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
-from vecdb_client import Client
 from vecdb_client.pb import points_pb2, points_pb2_grpc
 
 
@@ -24,17 +23,17 @@ def listen(address):
     return rpc, port
 
 
-def test_unix_socket(tmp_path):
+def test_unix_socket(tmp_path, connect):
     address = f"unix:{tmp_path}/vecdb.sock"
     rpc, _ = listen(address)
-    with Client(address) as db:
+    with connect(address) as db:
         assert db.collection("c").count() == 7
     rpc.stop(0).wait()
 
 
-def test_outlasts_a_restart():
+def test_outlasts_a_restart(connect):
     rpc, port = listen("127.0.0.1:0")
-    with Client(f"127.0.0.1:{port}", timeout_s=10) as db:
+    with connect(f"127.0.0.1:{port}", timeout_s=10) as db:
         books = db.collection("books")
         assert books.count() == 7
         rpc.stop(0).wait()

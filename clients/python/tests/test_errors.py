@@ -12,7 +12,6 @@ import pytest
 from vecdb_client import (
     AlreadyExists,
     Cancelled,
-    Client,
     DataLoss,
     DeadlineExceeded,
     FailedPrecondition,
@@ -120,10 +119,10 @@ def test_reads_are_tried_again(books, server, make_fault):
     assert server.calls == ["Count"] * 4
 
 
-def test_attempts_are_bounded(server, make_fault):
+def test_attempts_are_bounded(server, make_fault, connect):
     server.faults = [make_fault(CODES.UNAVAILABLE)] * 10
     retries = Retries(attempts_max=3, backoff_s=0.001, backoff_max_s=0.001)
-    with Client(server.address, retries=retries) as db, pytest.raises(Unavailable):
+    with connect(server.address, retries=retries) as db, pytest.raises(Unavailable):
         db.collection("c").count()
     assert len(server.calls) == 3
 
@@ -207,8 +206,8 @@ def test_create_is_repeated_only_where_that_is_safe(db, server, make_fault):
         db.delete_collection("b")
 
 
-def test_closed_client(server):
-    db = Client(server.address)
+def test_closed_client(server, connect):
+    db = connect(server.address)
     books = db.collection("books")
     assert books.count() == 0
     db.close()
@@ -217,7 +216,7 @@ def test_closed_client(server):
         books.count()
 
 
-def test_closing_ends_calls_under_way(server):
+def test_closing_ends_calls_under_way(server, connect):
     entered, release = threading.Event(), threading.Event()
 
     def hold(request):
@@ -225,7 +224,7 @@ def test_closing_ends_calls_under_way(server):
         release.wait(10)
 
     server.during_write = hold
-    db = Client(server.address)
+    db = connect(server.address)
     caught = []
 
     def load():

@@ -14,7 +14,6 @@ from grpc_health.v1 import health_pb2
 
 import vecdb_client
 from vecdb_client import (
-    Client,
     DataLoss,
     DeadlineExceeded,
     F,
@@ -181,13 +180,13 @@ def test_models(db, server):
         db.embed("x", role="passage")
 
 
-def test_health(db, server):
+def test_health(db, server, connect):
     assert db.health() == "SERVING"
     server.health.set("vecdb.v1.Search", health_pb2.HealthCheckResponse.NOT_SERVING)
     assert db.health("vecdb.v1.Search") == "NOT_SERVING"
     with pytest.raises(NotFound):
         db.health("nobody")
-    with Client("127.0.0.1:1") as nobody, pytest.raises(Unavailable):
+    with connect("127.0.0.1:1") as nobody, pytest.raises(Unavailable):
         nobody.health()
 
 
@@ -202,7 +201,7 @@ def test_health_bytes_hold_against_the_original():
     assert check_reply(b"\x08\x63") == check_reply(b"what") == "UNKNOWN"
 
 
-def test_wait_ready(db, server):
+def test_wait_ready(db, server, connect):
     server.health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
     with pytest.raises(DeadlineExceeded, match="NOT_SERVING"):
         db.wait_ready(0.2)
@@ -211,22 +210,22 @@ def test_wait_ready(db, server):
     timer.start()
     db.wait_ready(5)
     timer.join()
-    with Client("127.0.0.1:1") as nobody, pytest.raises(DeadlineExceeded, match="no answer"):
+    with connect("127.0.0.1:1") as nobody, pytest.raises(DeadlineExceeded, match="no answer"):
         nobody.wait_ready(0.2)
-    closed = Client(server.address)
+    closed = connect(server.address)
     closed.close()
     with pytest.raises(FailedPrecondition, match="closed"):
         closed.wait_ready(5)
 
 
-def test_constructor_refuses():
+def test_constructor_refuses(connect):
     for arguments, why in [
         ({"address": "http://127.0.0.1:6363"}, "without a scheme"),
         ({"timeout_s": 0}, "timeout_s"),
         ({"message_bytes": 1}, "message_bytes"),
     ]:
         with pytest.raises(InvalidArgument, match=why):
-            Client(**arguments)
+            connect(**arguments)
 
 
 def test_version_and_exports():

@@ -13,6 +13,7 @@ import pytest
 from grpc_health.v1 import health, health_pb2_grpc
 
 from vecdb_client import Client, connections
+from vecdb_client.aio import connections as async_connections
 from vecdb_client.pb import points_pb2, points_pb2_grpc
 
 
@@ -63,6 +64,11 @@ def workers() -> Iterator[list[Worker]]:
         worker.stop()
 
 
+def tune(monkeypatch, name, value):
+    for module in (connections, async_connections):
+        monkeypatch.setattr(module, name, value)
+
+
 def count(db: Client, times: int = 1) -> None:
     for _ in range(times):
         assert db.collection("c").count() == 1
@@ -73,30 +79,30 @@ def reached(db: Client) -> Counter:
     return Counter(name for name, _ in filter(None, found))
 
 
-def test_each_worker_gets_one_connection_and_its_part(workers):
-    with Client(workers[0].address) as db:
+def test_each_worker_gets_one_connection_and_its_part(workers, connect):
+    with connect(workers[0].address) as db:
         count(db, 200)
         assert reached(db) == {"w0": 1, "w1": 1, "w2": 1}
     assert min(worker.calls for worker in workers) > 40
 
 
-def test_a_few_calls_open_one_connection(workers):
-    with Client(workers[0].address) as db:
+def test_a_few_calls_open_one_connection(workers, connect):
+    with connect(workers[0].address) as db:
         count(db, connections.CALLS_BEFORE_LOOK)
         assert len(db._transport._connections) == 1
     assert sum(worker.checks for worker in workers) == 0
 
 
-def test_a_server_of_one_process_gets_one_connection_and_is_asked_once():
+def test_a_server_of_one_process_gets_one_connection_and_is_asked_once(connect):
     worker = Worker("", "127.0.0.1:0", 1)
-    with Client(worker.address) as db:
+    with connect(worker.address) as db:
         count(db, 100)
         assert len(db._transport._connections) == 1
     assert worker.checks == 1
     worker.stop()
 
 
-def test_a_server_without_health_gets_one_connection():
+def test_a_server_without_health_gets_one_connection(connect):
     rpc = grpc.server(ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0)])
 
     class Points(points_pb2_grpc.PointsServicer):
@@ -106,26 +112,26 @@ def test_a_server_without_health_gets_one_connection():
     points_pb2_grpc.add_PointsServicer_to_server(Points(), rpc)
     port = rpc.add_insecure_port("127.0.0.1:0")
     rpc.start()
-    with Client(f"127.0.0.1:{port}") as db:
+    with connect(f"127.0.0.1:{port}") as db:
         count(db, 50)
         assert len(db._transport._connections) == 1
     rpc.stop(0).wait()
 
 
 @pytest.mark.parametrize("said", ["", "x", "-1", "0", "1", "100000"])
-def test_strange_words_about_workers_do_no_harm(said, monkeypatch):
-    monkeypatch.setattr(connections, "WORKERS_MAX", 4)
+def test_strange_words_about_workers_do_no_harm(said, monkeypatch, connect):
+    tune(monkeypatch, "WORKERS_MAX", 4)
     worker = Worker("w", "127.0.0.1:0", said)
-    with Client(worker.address) as db:
+    with connect(worker.address) as db:
         count(db, 60)
         assert len(db._transport._connections) == 1
     assert worker.checks <= 1 + connections.TRIES * connections.WORKERS_MAX
     worker.stop()
 
 
-def test_a_worker_that_ended_is_done_without_and_found_again(workers, monkeypatch):
-    monkeypatch.setattr(connections, "LOOK_EVERY_S", 0.2)
-    with Client(workers[0].address, timeout_s=20) as db:
+def test_a_worker_that_ended_is_done_without_and_found_again(workers, monkeypatch, connect):
+    tune(monkeypatch, "LOOK_EVERY_S", 0.2)
+    with connect(workers[0].address, timeout_s=20) as db:
         count(db, 100)
         gone = workers.pop()
         gone.stop()
@@ -138,9 +144,9 @@ def test_a_worker_that_ended_is_done_without_and_found_again(workers, monkeypatc
             count(db)
 
 
-def test_looking_for_workers_that_hang_takes_little_of_a_call_s_time(workers, monkeypatch):
-    monkeypatch.setattr(connections, "LOOK_EVERY_S", 0.0)
-    with Client(workers[0].address, timeout_s=20) as db:
+def test_looking_for_workers_that_hang_takes_little_of_a_call_s_time(workers, monkeypatch, connect):
+    tune(monkeypatch, "LOOK_EVERY_S", 0.0)
+    with connect(workers[0].address, timeout_s=20) as db:
         count(db, 60)
         for worker in workers:
             worker.answers.clear()
@@ -153,8 +159,8 @@ def test_looking_for_workers_that_hang_takes_little_of_a_call_s_time(workers, mo
         assert reached(db) == {"w0": 1, "w1": 1, "w2": 1}
 
 
-def test_calls_go_where_the_fewest_are_under_way(workers):
-    with Client(workers[0].address) as db:
+def test_calls_go_where_the_fewest_are_under_way(workers, connect):
+    with connect(workers[0].address) as db:
         count(db, 60)
         stuck = workers[1]
         stuck.hold.clear()
@@ -176,7 +182,7 @@ def test_calls_go_where_the_fewest_are_under_way(workers):
 
 
 def test_a_connection_that_is_let_go_finishes_its_calls(workers, monkeypatch):
-    monkeypatch.setattr(connections, "LOOK_EVERY_S", 0.0)
+    tune(monkeypatch, "LOOK_EVERY_S", 0.0)
     with Client(workers[0].address, timeout_s=20) as db:
         every = db._transport._connections
         # As after a restart: two connections have come to the same worker.
@@ -197,8 +203,11 @@ def test_a_connection_that_is_let_go_finishes_its_calls(workers, monkeypatch):
         outcome = []
         thread = threading.Thread(
             target=lambda: outcome.append(
-                twice.method("/vecdb.v1.Points/Count", points_pb2.CountResponse.FromString)(
-                    b"", timeout=20
+                twice.channel.call(
+                    "/vecdb.v1.Points/Count",
+                    points_pb2.CountResponse.FromString,
+                    b"",
+                    timeout_s=20,
                 )
             )
         )
@@ -212,8 +221,8 @@ def test_a_connection_that_is_let_go_finishes_its_calls(workers, monkeypatch):
         assert outcome[0].count == 1
 
 
-def test_closing_while_others_call(workers):
-    db = Client(workers[0].address)
+def test_closing_while_others_call(workers, connect):
+    db = connect(workers[0].address)
     errors: list[BaseException] = []
 
     def run():

@@ -8,7 +8,6 @@ import grpc
 import pytest
 
 from vecdb_client import (
-    Client,
     Delete,
     InvalidArgument,
     NotFound,
@@ -55,18 +54,18 @@ def test_batches_by_count(books, server):
     assert len({write.idempotency_key for write in server.writes}) == 3
 
 
-def test_batches_by_bytes(start):
+def test_batches_by_bytes(start, connect):
     server = start(message_bytes=100_000)
-    with Client(server.address, message_bytes=100_000) as db:
+    with connect(server.address, message_bytes=100_000) as db:
         report = db.collection("c").upsert(points(30, payload={"text": "é" * 10_000}))
     assert report.written == 30
     assert max(server.write_bytes) <= 100_000
     assert max(server.write_bytes) > 75_000  # no smaller than needed
 
 
-def test_item_over_the_cap_is_refused_alone(start):
+def test_item_over_the_cap_is_refused_alone(start, connect):
     server = start(message_bytes=100_000)
-    with Client(server.address, message_bytes=100_000) as db:
+    with connect(server.address, message_bytes=100_000) as db:
         big = {"id": "big", "vector": V, "payload": {"text": "x" * 200_000}}
         report = db.collection("c").upsert([*points(2), big, *points(1, 5)], on_error="collect")
     assert report.written == 3
@@ -74,9 +73,9 @@ def test_item_over_the_cap_is_refused_alone(start):
     assert (failure.index, failure.id, failure.reason) == (2, "big", "LIMIT_EXCEEDED")
 
 
-def test_smaller_cap_of_the_server_never_surfaces(start):
+def test_smaller_cap_of_the_server_never_surfaces(start, connect):
     server = start(message_bytes=70_000)
-    with Client(server.address) as db:
+    with connect(server.address) as db:
         report = db.collection("c").upsert(points(40, payload={"text": "x" * 10_000}))
     assert report.written == len(server.points) == 40
     assert max(server.write_bytes) <= 70_000
@@ -235,9 +234,9 @@ def test_error_of_the_callers_generator_surfaces(books, server):
     assert "20 items were written" in caught.value.__notes__[0] or server.applied <= 20
 
 
-def test_no_server_is_unavailable_within_the_deadline():
+def test_no_server_is_unavailable_within_the_deadline(connect):
     retries = Retries(attempts_max=3, backoff_s=0.01, backoff_max_s=0.02)
-    with Client("127.0.0.1:1", retries=retries) as db, pytest.raises(Unavailable) as caught:
+    with connect("127.0.0.1:1", retries=retries) as db, pytest.raises(Unavailable) as caught:
         db.collection("c").upsert(points(3))
     assert caught.value.report.settled == 0
 
@@ -320,9 +319,9 @@ def test_mixed_operations_keep_their_order(books, server):
     assert [len(write.ops) for write in server.writes] == [2, 2, 2]
 
 
-def test_patches_make_batches_by_bytes_and_texts(start):
+def test_patches_make_batches_by_bytes_and_texts(start, connect):
     server = start(message_bytes=100_000)
-    with Client(server.address, message_bytes=100_000) as db:
+    with connect(server.address, message_bytes=100_000) as db:
         books = db.collection("c")
         patches = [Patch(f"é{i}", {"t": "é" * 10_000}, ["x" * 100] * 9) for i in range(30)]
         assert len(books.write(patches, on_error="collect").failures) == 30

@@ -1,9 +1,12 @@
 """Python client of vecdb, a self-hosted vector database.
 
-Start at `Client`; `F` makes filters; `VecdbError` is the root of what can go wrong.
+Start at `Client`, or with asyncio at `AsyncClient`; `F` makes filters; `VecdbError` is the root of
+what can go wrong.
 """
 
 from vecdb_client.aggregates import Aggregates, FacetCount, Facets, NumberStats, TimeStats
+from vecdb_client.aio.client import AsyncClient
+from vecdb_client.aio.collection import AsyncCollection
 from vecdb_client.client import Client
 from vecdb_client.collection import Collection
 from vecdb_client.descriptions import (
@@ -71,6 +74,8 @@ __all__ = [
     "RETRIES",
     "Aggregates",
     "AlreadyExists",
+    "AsyncClient",
+    "AsyncCollection",
     "BuildStats",
     "Cancelled",
     "Changes",

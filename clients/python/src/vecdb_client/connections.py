@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import grpc
 
 from vecdb_client import health
-from vecdb_client.version import VERSION
+from vecdb_client.wire import Channel
 
 WORKER: Final = "vecdb-worker"
 WORKERS: Final = "vecdb-workers"
@@ -33,37 +33,14 @@ LOOK_S: Final = 1.0
 LOOK_SHARE: Final = 0.25
 """Most seconds of looking, and most of the time that the call has which finds that it is due."""
 
-_OPTIONS: Final = (
-    # Requests are split before they are sent, and replies are bounded by the server.
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    # Notice within 40 s a peer that vanished without a word, while calls are under way.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    # A restarted server is found again soon, not after gRPC's own second to two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    # Or all connections to one address would be the same.
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.primary_user_agent", f"vecdb-python/{VERSION}"),
-)
-
 
 class Connection:
     """A channel that is a connection of its own. calls, retired: guarded by Connections."""
 
     def __init__(self, address: str) -> None:
-        self.channel: Final = grpc.insecure_channel(address, options=_OPTIONS)
+        self.channel: Final = Channel(address)
         self.calls = 0
         self.retired = False
-        self._methods: dict[str, Callable[..., Any]] = {}  # setting a key is atomic
-
-    def method(self, path: str, read: Callable[[bytes], Any] | None = None) -> Callable[..., Any]:
-        """Return what calls a unary method with the bytes of a request."""
-        known = self._methods.get(path)
-        if known is None:
-            known = self._methods[path] = self.channel.unary_unary(path, response_deserializer=read)
-        return known
 
     def worker(self, within_s: float = LOOK_S) -> tuple[str, int] | None:
         """Return which worker answers here, of how many: "" and 1 for the only one.
@@ -72,15 +49,14 @@ class Connection:
         """
         if within_s <= 0:
             return None
-        check: Any = self.channel.unary_unary(health.CHECK)
         try:
-            _, call = check.with_call(b"", timeout=within_s)
+            trailers = self.channel.trailers(health.CHECK, b"", timeout_s=within_s)
         except grpc.RpcError as error:
             unheard = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
             return None if error.code() in (*unheard, grpc.StatusCode.CANCELLED) else ("", 1)
         except ValueError:  # closed meanwhile
             return None
-        said = {key: value for key, value in call.trailing_metadata() or ()}
+        said = dict(trailers)
         name, count = said.get(WORKER, ""), said.get(WORKERS, "1")
         if not isinstance(name, str) or not str(count).isdecimal() or not name:
             return "", 1
@@ -135,8 +111,8 @@ class Connections:
         with self._lock:
             self._closed = True
             opened = list(self._open)
-        for one in opened:
-            one.channel.close()
+        for connection in opened:
+            connection.channel.close()
 
     def _look_if_due(self, within_s: float) -> None:
         if self._made < CALLS_BEFORE_LOOK or time.monotonic() < self._look_at:
@@ -155,22 +131,23 @@ class Connections:
         before = list(self._open)
         kept: dict[object, Connection] = {}
         wanted = 0
-        for one in before:
-            found = one.worker(until - time.monotonic())
-            name, count = found if found else (one, 0)  # out of reach now: it may come back
-            kept.setdefault(name, one)
+        for connection in before:
+            found = connection.worker(until - time.monotonic())
+            # One that is out of reach now may come back.
+            name, count = found if found else (connection, 0)
+            kept.setdefault(name, connection)
             wanted = max(wanted, count)
         if wanted == 1:
             self._look_at = float("inf")  # until a call fails
         for _ in range(TRIES * wanted if wanted > 1 else 0):
             if len(kept) >= wanted or time.monotonic() >= until:
                 break
-            more = Connection(self._address)
-            found = more.worker(until - time.monotonic())
+            connection = Connection(self._address)
+            found = connection.worker(until - time.monotonic())
             if found and found[0] and found[0] not in kept:
-                kept[found[0]] = more
+                kept[found[0]] = connection
             else:
-                more.channel.close()
+                connection.channel.close()
         self._replace(before, list(kept.values()))
 
     def _replace(self, before: list[Connection], after: list[Connection]) -> None:
@@ -182,8 +159,8 @@ class Connections:
                 idle += after
             else:
                 self._open = after
-        for one in idle:
-            one.channel.close()
+        for connection in idle:
+            connection.channel.close()
 
 
 def _under_way(one: Connection) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from itertools import chain
 from typing import Final, TypeAlias
 
@@ -20,6 +19,7 @@ from vecdb_client.protocol import WRITE
 from vecdb_client.status import code_name, over_limit
 from vecdb_client.transport import Transport
 from vecdb_client.types import ItemFailure, TruncatedText, WriteReport
+from vecdb_client.wire import Flight, Flights, Recalled
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 """Called in the caller's thread with the items that have an answer, and the total or None."""
@@ -60,7 +60,7 @@ class _Ingest:
         self._progress = progress
         self._total = total
         self._timeout_s = timeout_s
-        self._in_flight: dict[Future[list[_Answer]], tuple[Batch, frozenset[str]]] = {}
+        self._in_flight: dict[Flight[list[_Answer]], tuple[Batch, frozenset[str]]] = {}
         self._unsettled: list[int] = []
         self._refused_bytes = sys.maxsize  # size of the smallest batch that was too large
         self._report = WriteReport()
@@ -88,7 +88,7 @@ class _Ingest:
         return self._report
 
     def _pipelined(self, batches: Iterator[Batch]) -> None:
-        with ThreadPoolExecutor(self._parallel, "vecdb-write") as pool:
+        with Flights[list[_Answer]](self._parallel) as flights:
             try:
                 for batch in batches:
                     ids = frozenset(batch.ids)
@@ -96,38 +96,36 @@ class _Ingest:
                     while len(self._in_flight) >= self._parallel or any(
                         not ids.isdisjoint(others) for _, others in self._in_flight.values()
                     ):
-                        self._settle_one()
-                    self._in_flight[pool.submit(self._send, batch)] = batch, ids
+                        self._settle_one(flights)
+                    self._in_flight[flights.start(self._send, batch)] = batch, ids
                     self._report.settled = batch.end
                 while self._in_flight:
-                    self._settle_one()
+                    self._settle_one(flights)
             finally:
-                self._drain()
+                self._drain(flights)
 
-    def _settle_one(self) -> None:
+    def _settle_one(self, flights: Flights[list[_Answer]]) -> None:
         """Wait for a batch and count its answers."""
-        done, _ = wait(self._in_flight, return_when=FIRST_COMPLETED)
-        future = done.pop()
-        batch, _ = self._in_flight.pop(future)
-        answers = future.result()
+        flight = flights.landed(self._in_flight)
+        batch, _ = self._in_flight.pop(flight)
+        answers = flight.result()
         self._unsettled.remove(batch.start)
         self._count(batch, answers)
 
-    def _drain(self) -> None:
+    def _drain(self, flights: Flights[list[_Answer]]) -> None:
         """Count what is still in flight when the write is being stopped, and send no more."""
         self._progress = None
-        for future in list(self._in_flight):
-            future.cancel()
+        flights.recall(self._in_flight)
         while self._in_flight:
             try:
-                self._settle_one()
-            except (VecdbError, CancelledError):
+                self._settle_one(flights)
+            except (VecdbError, Recalled):
                 continue  # the first error is on its way to the caller; settled shows the rest
 
     def _send(self, batch: Batch) -> list[_Answer]:
         """Return the answer to a batch; halves it where it is more than this server takes at once.
 
-        Runs in a thread of the pool.
+        Runs beside the caller.
         """
         if not batch.ids:
             return []

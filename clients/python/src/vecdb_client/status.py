@@ -50,10 +50,11 @@ def error_of(failure: grpc.RpcError, call: str) -> VecdbError:
 
     call: the method's name, such as ``Points.Write``.
     """
-    code = failure.code().name if isinstance(failure, grpc.Call) else "UNKNOWN"
-    text = (failure.details() or "") if isinstance(failure, grpc.Call) else str(failure)
-    trailers = failure.trailing_metadata() if isinstance(failure, grpc.Call) else None
-    return build_error(code, text, details_of(trailers or ()), call)
+    if not isinstance(failure, (grpc.Call, grpc.aio.AioRpcError)):
+        return build_error("UNKNOWN", str(failure), None, call)
+    code, text = failure.code().name, failure.details() or ""
+    details = details_of(failure.trailing_metadata() or ())
+    return build_error(code, text, details, call)
 
 
 def details_of(trailers: Iterable[tuple[str, str | bytes]]) -> pb.Status | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import grpc
 
@@ -14,8 +13,7 @@ from vecdb_client.errors import FailedPrecondition, InvalidArgument, VecdbError
 from vecdb_client.protocol import Method, Reply, Request
 from vecdb_client.retry import Retries
 from vecdb_client.status import error_of
-
-Answer = TypeVar("Answer")
+from vecdb_client.wire import Closed
 
 _TIMEOUT_MAX_S: Final = 1e8  # three years: gRPC takes infinity for a moment long past
 
@@ -31,7 +29,7 @@ class Transport:
         self.timeout_s: Final = _checked_timeout(timeout_s)
         self._retries = retries
         self._connections = Connections(self.address)
-        self._closed = threading.Event()
+        self._closed = Closed()
 
     def call(
         self,
@@ -47,23 +45,19 @@ class Transport:
         once does. Raises VecdbError.
         """
         body = request if isinstance(request, bytes) else request.SerializeToString()
-
-        def once(connection: Connection, timeout: float) -> Reply:
-            invoke: Callable[..., Reply] = connection.method(method.path, method.reply.FromString)
-            return invoke(body, timeout=timeout)
-
-        return self._attempts(method.name, once, timeout_s, retry)
+        reply: Reply = self._attempts(
+            method.name, method.path, method.reply.FromString, body, timeout_s, retry, None
+        )
+        return reply
 
     def call_raw(
         self, path: str, request: bytes, *, timeout_s: float, wait_for_ready: bool = False
     ) -> bytes:
         """Return the reply's bytes of one attempt at a call outside the protocol."""
-
-        def once(connection: Connection, timeout: float) -> bytes:
-            invoke: Callable[..., bytes] = connection.method(path)
-            return invoke(request, timeout=timeout, wait_for_ready=wait_for_ready)
-
-        return self._attempts(path.strip("/"), once, timeout_s, retry=False)
+        reply: bytes = self._attempts(
+            path.strip("/"), path, None, request, timeout_s, False, wait_for_ready
+        )
+        return reply
 
     def stream(self, method: Method[Request, Reply], request: Request) -> Iterator[Reply]:
         """Yield the replies of a call that streams: one attempt, without a deadline.
@@ -73,19 +67,14 @@ class Transport:
         self._check_open()
         with self._connections.one(self.timeout_s) as connection:
             try:
-                invoke: Any = connection.channel.unary_stream(
-                    method.path, response_deserializer=method.reply.FromString
+                yield from connection.channel.stream(
+                    method.path, method.reply.FromString, request.SerializeToString()
                 )
-                call = invoke(request.SerializeToString())
-            except ValueError:
-                self._check_open()
-                raise
-            try:
-                yield from call
             except grpc.RpcError as failure:
                 raise error_of(failure, method.name) from failure
-            finally:
-                call.cancel()
+            except ValueError:
+                self._check_open()  # gRPC's word for a channel that was closed meanwhile
+                raise
 
     def pause_s(self, error: VecdbError, attempt: int, since: float) -> float | None:
         """Return the seconds to wait before a stream is opened again; None where it is not to be.
@@ -112,10 +101,13 @@ class Transport:
     def _attempts(
         self,
         name: str,
-        once: Callable[[Connection, float], Answer],
+        path: str,
+        read: Callable[[bytes], Any] | None,
+        request: bytes,
         timeout_s: float | None,
         retry: bool,
-    ) -> Answer:
+        wait_for_ready: bool | None,
+    ) -> Any:  # noqa: ANN401 - what `read` makes of the reply, its bytes without one
         limit = self.timeout_s if timeout_s is None else _checked_timeout(timeout_s)
         deadline = time.monotonic() + limit
         attempt = 1
@@ -125,7 +117,13 @@ class Transport:
             try:
                 remaining = deadline - time.monotonic()
                 with self._connections.one(remaining, avoid=failed) as failed:
-                    return once(failed, deadline - time.monotonic())
+                    return failed.channel.call(
+                        path,
+                        read,
+                        request,
+                        timeout_s=deadline - time.monotonic(),
+                        wait_for_ready=wait_for_ready,
+                    )
             except grpc.RpcError as failure:
                 error = error_of(failure, name)
                 if error.code == "UNAVAILABLE":

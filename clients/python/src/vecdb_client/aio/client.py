@@ -1,0 +1,307 @@
+# Made from client.py by scripts/make_async.py. Do not edit.
+"""The client: a connection to a server, its collections, its models, its health."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Final, Self
+
+from vecdb_client import health, replies, requests
+from vecdb_client.aio.collection import AsyncCollection
+from vecdb_client.descriptions import CollectionInfo, Embeddings, ModelInfo, Truncated
+from vecdb_client.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unavailable,
+    VecdbError,
+)
+from vecdb_client.health import Health
+from vecdb_client.payloads import Payload
+from vecdb_client.pb import models_pb2
+from vecdb_client.protocol import (
+    CREATE,
+    DELETE_COLLECTION,
+    EMBED,
+    LIST_ALIASES,
+    LIST_COLLECTIONS,
+    LIST_MODELS,
+    SET_ALIASES,
+    TRUNCATE,
+    UPDATE_COLLECTION,
+)
+from vecdb_client.retry import RETRIES, Retries
+from vecdb_client.status import over_limit
+from vecdb_client.aio.transport import Transport
+from vecdb_client.types import Metric, Role, Space, SparseSpace, TextField
+
+MESSAGE_BYTES_DEFAULT: Final = 64 << 20
+MESSAGE_BYTES_MIN: Final = 64 << 10
+TEXTS_PER_EMBED: Final = 128
+TEXT_CHARACTERS_PER_EMBED: Final = 1 << 20
+_HEALTH_EVERY_S: Final = 0.05
+
+
+class AsyncClient:
+    """The way to one server. Tasks of one event loop may share it; a context manager.
+
+    One connection, or one to each worker of a server that has several: see connections.py.
+
+    address: ``host:port`` or ``unix:/path``. Nothing is sent until the first call.
+    timeout_s: the deadline of calls that name none, retries included.
+    retries: how calls that are safe to repeat are tried again; NO_RETRIES for never.
+    message_bytes: the largest request to send; the server's `limits.message_bytes`, or less.
+    """
+
+    def __init__(
+        self,
+        address: str = "127.0.0.1:6363",
+        *,
+        timeout_s: float = 30.0,
+        retries: Retries = RETRIES,
+        message_bytes: int = MESSAGE_BYTES_DEFAULT,
+    ) -> None:
+        if message_bytes < MESSAGE_BYTES_MIN:
+            raise InvalidArgument(f"message_bytes is at least {MESSAGE_BYTES_MIN:,}")
+        self._message_bytes = message_bytes
+        self._transport = Transport(address, timeout_s=timeout_s, retries=retries)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self._transport.address!r})"
+
+    async def close(self) -> None:
+        """Close the connection. Calls under way raise Cancelled; closing twice is fine."""
+        await self._transport.close()
+
+    async def health(self, service: str = "", *, timeout_s: float | None = None) -> Health:
+        """Return what the server's health service says, such as SERVING or NOT_SERVING.
+
+        service: a full name such as ``vecdb.v1.Search``; "" for the server. Asks once.
+        Raises Unavailable when nobody answers, NotFound for a service that is not known.
+        """
+        limit = self._transport.timeout_s if timeout_s is None else timeout_s
+        request = health.check_request(service)
+        return health.check_reply(await self._transport.call_raw(health.CHECK, request, timeout_s=limit))
+
+    async def wait_ready(self, timeout_s: float = 30.0, *, service: str = "") -> None:
+        """Return when the server is SERVING. Raises DeadlineExceeded that says what it was last."""
+        deadline = time.monotonic() + timeout_s
+        request = health.check_request(service)
+        last: object = "no answer"
+        while (remaining := deadline - time.monotonic()) > 0:
+            try:
+                state = health.check_reply(
+                    await self._transport.call_raw(
+                        health.CHECK, request, timeout_s=remaining, wait_for_ready=True
+                    )
+                )
+                if state == "SERVING":
+                    return
+                last = state
+            except (Unavailable, NotFound) as error:  # NotFound: not registered yet
+                last = error
+            except DeadlineExceeded:
+                break
+            await self._transport.wait(min(_HEALTH_EVERY_S, max(0.0, deadline - time.monotonic())))
+        raise DeadlineExceeded(
+            f"{self._transport.address} is not ready after {timeout_s:g} s: {last}"
+        )
+
+    def collection(self, name: str) -> AsyncCollection:
+        """Return a handle to a collection. Calls nobody; `info()` tells whether it is there."""
+        return AsyncCollection(self._transport, name, self._message_bytes)
+
+    async def create_collection(
+        self,
+        name: str,
+        *,
+        dim: int | None = None,
+        metric: Metric | None = None,
+        model: str | None = None,
+        spaces: Mapping[str, Space | SparseSpace] | None = None,
+        text_fields: Iterable[TextField] = (),
+        metadata: Payload | None = None,
+        ttl_s: float | None = None,
+        if_not_exists: bool = False,
+        timeout_s: float | None = None,
+    ) -> AsyncCollection:
+        """Return a handle to a new collection.
+
+        dim, metric: of the default space; None takes the model's own, cosine without a model.
+        model: a name of list_models(), which then encodes the texts of writes and searches.
+        spaces: several spaces by name, in place of these three.
+        text_fields: payload paths whose words search(keyword=...) finds; with them alone, the
+        collection has no space.
+        metadata: a JSON object of your own, which info() gives back.
+        ttl_s: seconds that points are there which are put without an expiry of their own.
+        if_not_exists: an existing collection of the same schema is as good.
+
+        Raises AlreadyExists, FailedPrecondition (SCHEMA_MISMATCH, NO_MODEL), InvalidArgument. With
+        if_not_exists it is tried again after UNAVAILABLE; without, the outcome would be unclear.
+        """
+        request = requests.create_request(
+            name,
+            dim=dim,
+            metric=metric,
+            model=model,
+            spaces=spaces,
+            text_fields=text_fields,
+            metadata=metadata,
+            ttl_s=ttl_s,
+            if_not_exists=if_not_exists,
+        )
+        await self._transport.call(CREATE, request, timeout_s=timeout_s, retry=if_not_exists)
+        return self.collection(name)
+
+    async def list_collections(
+        self, *, with_metadata: bool = True, timeout_s: float | None = None
+    ) -> list[CollectionInfo]:
+        """Return all collections, by name.
+
+        Raises InvalidArgument (LIMIT_EXCEEDED) where their metadata does not fit a message.
+        """
+        request = LIST_COLLECTIONS.request(without_metadata=not with_metadata)
+        reply = await self._transport.call(LIST_COLLECTIONS, request, timeout_s=timeout_s)
+        return [replies.collection_info(message) for message in reply.collections]
+
+    async def update_collection(
+        self,
+        name: str,
+        *,
+        metadata: Payload | None = None,
+        spaces: Mapping[str, Space] | None = None,
+        ttl_s: float | None = None,
+        timeout_s: float | None = None,
+    ) -> CollectionInfo:
+        """Return a collection's description once it was changed: all that is asked, or nothing.
+
+        metadata: in place of all there is; {} for none, None leaves it. spaces: by name, such as
+        ``{"": Space(target_recall=0.99)}``; what is None stays, and target_recall is all that can
+        be changed. ttl_s: of points that are put from now on; math.inf for ever, None leaves it.
+        Raises NotFound, InvalidArgument, FailedPrecondition (SCHEMA_MISMATCH). Is not
+        tried again after UNAVAILABLE.
+        """
+        request = requests.update_request(name, metadata, spaces or {}, ttl_s)
+        reply = await self._transport.call(UPDATE_COLLECTION, request, timeout_s=timeout_s, retry=False)
+        return replies.collection_info(reply.collection)
+
+    async def truncate_collection(self, name: str, *, timeout_s: float | None = None) -> Truncated:
+        """Return how many points a collection had: they are removed, all at once.
+
+        Schema, metadata and aliases stay. Raises NotFound. Is not tried again after UNAVAILABLE:
+        others may have written since.
+        """
+        request = TRUNCATE.request(name=requests.checked_text(name, "a collection's name"))
+        reply = await self._transport.call(TRUNCATE, request, timeout_s=timeout_s, retry=False)
+        return Truncated(reply.points, reply.commit_seq)
+
+    async def set_aliases(
+        self, aliases: Mapping[str, str | None], *, timeout_s: float | None = None
+    ) -> None:
+        """Have aliases stand for collections, created or moved; None deletes one. All, or none.
+
+        Calls that begin afterwards see all of it. An alias is as good as the name of its
+        collection, but for delete_collection. Raises NotFound, AlreadyExists for the name of a
+        collection. Is not tried again after UNAVAILABLE: others may have moved them since.
+        """
+        request = requests.aliases_request(aliases)
+        await self._transport.call(SET_ALIASES, request, timeout_s=timeout_s, retry=False)
+
+    async def list_aliases(
+        self, collection: str = "", *, timeout_s: float | None = None
+    ) -> dict[str, str]:
+        """Return aliases and the collections that they stand for: all, or those of one."""
+        named = requests.checked_text(collection, "a collection's name")
+        request = LIST_ALIASES.request(collection=named)
+        reply = await self._transport.call(LIST_ALIASES, request, timeout_s=timeout_s)
+        return {one.alias: one.collection for one in reply.aliases}
+
+    async def delete_collection(
+        self, name: str, *, if_exists: bool = False, timeout_s: float | None = None
+    ) -> bool:
+        """Return whether there was one: deletes a collection and everything in it.
+
+        Raises FailedPrecondition for an alias, and for a collection that has some: they are moved
+        or deleted first. Raises NotFound, unless if_exists; with it the call is also tried again
+        after UNAVAILABLE, and False may then mean that an earlier attempt did it.
+        """
+        requests.checked_text(name, "a collection's name")
+        request = DELETE_COLLECTION.request(name=name, if_exists=if_exists)
+        return (await self._transport.call(
+            DELETE_COLLECTION, request, timeout_s=timeout_s, retry=if_exists
+        )).deleted
+
+    async def list_models(self, *, timeout_s: float | None = None) -> list[ModelInfo]:
+        """Return the models that the operator configured, ready or not."""
+        reply = await self._transport.call(LIST_MODELS, LIST_MODELS.request(), timeout_s=timeout_s)
+        return [replies.model_info(message) for message in reply.models]
+
+    async def embed(
+        self,
+        texts: str | Iterable[str],
+        *,
+        model: str = "",
+        role: Role = "document",
+        timeout_s: float | None = None,
+    ) -> Embeddings:
+        """Return one embedding per text, in their order.
+
+        model: "" for the server's default. role: which of the model's prompts to use. Any number of
+        texts: they are sent in parts, each with a deadline of its own. Raises FailedPrecondition
+        (NO_MODEL; MODEL_MISMATCH when the model changed between two parts), Overloaded.
+        """
+        parts: list[models_pb2.EmbedResponse] = []
+        for part in _parts(requests.text_list(texts, "a text")):
+            parts += await self._embed(part, model, role, timeout_s)
+        if len({part.fingerprint for part in parts}) > 1:
+            raise FailedPrecondition(
+                "the server changed the model while the texts were encoded; embed them again",
+                reason="MODEL_MISMATCH",
+                call=EMBED.name,
+            )
+        return Embeddings(
+            model=parts[0].model if parts else model,
+            fingerprint=parts[0].fingerprint if parts else "",
+            embeddings=tuple(replies.embedding(one) for part in parts for one in part.embeddings),
+        )
+
+    async def _embed(
+        self, texts: list[str], model: str, role: Role, timeout_s: float | None
+    ) -> list[models_pb2.EmbedResponse]:
+        request = requests.embed_request(texts, model, role)
+        try:
+            return [await self._transport.call(EMBED, request, timeout_s=timeout_s)]
+        except VecdbError as error:
+            if len(texts) == 1 or not over_limit(error):
+                raise
+            halves = texts[: len(texts) // 2], texts[len(texts) // 2 :]
+            return [part for half in halves for part in await self._embed(half, model, role, timeout_s)]
+
+
+def _parts(texts: list[str]) -> Iterable[list[str]]:
+    """Yield the texts in parts that one call can take in its time."""
+    part: list[str] = []
+    characters = 0
+    for text in texts:
+        over = characters + len(text) > TEXT_CHARACTERS_PER_EMBED
+        if part and (over or len(part) == TEXTS_PER_EMBED):
+            yield part
+            part, characters = [], 0
+        part.append(text)
+        characters += len(text)
+    if part:
+        yield part

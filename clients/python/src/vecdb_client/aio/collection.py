@@ -1,0 +1,148 @@
+# Made from collection.py by scripts/make_async.py. Do not edit.
+"""One collection: what is written to it and read from it. A handle; making one calls nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from vecdb_client import replies, requests
+from vecdb_client.descriptions import CollectionInfo, CollectionStats, RecallReport
+from vecdb_client.filters import Filter
+from vecdb_client.legs import Fusion, Leg, asked_legs
+from vecdb_client.protocol import (
+    COMPACT,
+    ESTIMATE_RECALL,
+    GET_COLLECTION,
+    QUERY,
+    STATS,
+)
+from vecdb_client.aio.reads import PointReads
+from vecdb_client.aio.transport import Transport
+from vecdb_client.types import Match, PointId, SearchResult
+from vecdb_client.vectors import Numbers, SparseLike
+from vecdb_client.aio.writes import Writes
+
+COMPACT_POLL_S: Final = 0.1
+
+
+class AsyncCollection(PointReads, Writes):
+    """A collection of points, by name. Tasks of one event loop may share it. Made by AsyncClient."""
+
+    def __init__(self, transport: Transport, name: str, message_bytes: int) -> None:
+        self.name = requests.checked_text(name, "a collection's name")
+        self._transport = transport
+        self._message_bytes = message_bytes
+
+    def __repr__(self) -> str:
+        return f"AsyncCollection({self.name!r} at {self._transport.address!r})"
+
+    async def info(self, *, timeout_s: float | None = None) -> CollectionInfo:
+        """Return the collection's description. Raises NotFound."""
+        request = GET_COLLECTION.request(name=self.name)
+        reply = await self._transport.call(GET_COLLECTION, request, timeout_s=timeout_s)
+        return replies.collection_info(reply.collection)
+
+    async def stats(self, *, timeout_s: float | None = None) -> CollectionStats:
+        """Return the collection's sizes and state. Raises NotFound, DataLoss."""
+        request = STATS.request(name=self.name)
+        return replies.collection_stats(await self._transport.call(STATS, request, timeout_s=timeout_s))
+
+    async def estimate_recall(
+        self,
+        *,
+        space: str = "",
+        k: int = 10,
+        samples: int = 100,
+        efs: Iterable[int] = (),
+        timeout_s: float | None = None,
+    ) -> RecallReport:
+        """Return how many of the true neighbours searches find, now and with each ef given.
+
+        Some queries are searched twice, as always and exactly: those asked lately, and where they
+        are too few stored vectors mixed with one another. Raises NotFound, InvalidArgument.
+        """
+        request = ESTIMATE_RECALL.request(
+            collection=self.name, space=space, k=k, samples=samples, efs=efs
+        )
+        reply = await self._transport.call(ESTIMATE_RECALL, request, timeout_s=timeout_s)
+        return replies.recall_report(reply)
+
+    async def compact(self, *, wait: bool = True, timeout_s: float | None = None) -> None:
+        """Merge everything into as few segments as can be, and give back deleted points' space.
+
+        wait: return once it is done; stats() then says how far it is meanwhile. Raises NotFound.
+        """
+        request = COMPACT.request(name=self.name)
+        await self._transport.call(COMPACT, request, timeout_s=timeout_s)
+        while wait:
+            stats = await self.stats(timeout_s=timeout_s)
+            if not stats.compacting:
+                return
+            await self._transport.wait(COMPACT_POLL_S)
+
+    async def search(
+        self,
+        query: Numbers | str | PointId | None = None,
+        *,
+        keyword: str | None = None,
+        match: Match = "any",
+        fields: Iterable[str] = (),
+        sparse: SparseLike | None = None,
+        k: int = 10,
+        space: str = "",
+        filter: Filter | None = None,
+        with_vectors: bool = False,
+        with_texts: bool = False,
+        with_payload: bool = True,
+        min_commit_seq: int = 0,
+        ef: int | None = None,
+        exact: bool = False,
+        hybrid: bool = False,
+        legs: Sequence[Leg] | None = None,
+        fusion: Fusion | None = None,
+        offset: int = 0,
+        min_score: float | None = None,
+        timeout_s: float | None = None,
+    ) -> SearchResult:
+        """Return the k points nearest to the query, best first: all that match, when fewer do.
+
+        query: numbers (dim,), a text that the space's model encodes, or the PointId of a stored
+        point. Or, in its place: sparse, a vector for a sparse space, which finds the points that
+        share an index with it; or keyword, a text whose words are searched in the text fields, any,
+        all, or as a phrase by match, in the fields of these paths or, without, in all.
+        min_commit_seq: answer from a state at least this new, a write report's commit_seq.
+        ef: points that a walk over a graph keeps in sight; None for what the space's target_recall
+        needs. exact: judge every point instead, which finds the true neighbours.
+        hybrid: search by vector and by words, and fuse both: the query is a text for both, or
+        numbers and `keyword` the words. legs: in place of all that, any number of Near and Keyword,
+        each with k, weight and filter of its own. fusion: of several legs, Rrf() where not given.
+        offset: hits to skip. min_score: only hits of at least this score, the fused one of several.
+        Raises NotFound, InvalidArgument (DIMENSION_MISMATCH, BAD_FILTER ...), FailedPrecondition
+        (NO_MODEL).
+        """
+        request = requests.query_request(
+            self.name,
+            asked_legs(
+                query,
+                keyword=keyword,
+                match=match,
+                fields=fields,
+                sparse=sparse,
+                space=space,
+                ef=ef,
+                exact=exact,
+                hybrid=hybrid,
+                legs=legs,
+            ),
+            k=k,
+            filter=filter,
+            with_vectors=with_vectors,
+            with_texts=with_texts,
+            with_payload=with_payload,
+            min_commit_seq=min_commit_seq,
+            fusion=fusion,
+            offset=offset,
+            min_score=min_score,
+        )
+        return replies.search_result(await self._transport.call(QUERY, request, timeout_s=timeout_s))

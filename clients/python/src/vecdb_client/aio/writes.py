@@ -1,0 +1,252 @@
+# Made from writes.py by scripts/make_async.py. Do not edit.
+"""What is written to a collection: points, changes, deletes, in any number."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, overload
+
+from vecdb_client.aio import ingest
+from vecdb_client.batches import BATCH_POINTS_DEFAULT, batches
+from vecdb_client.errors import InvalidArgument, WriteFailed
+from vecdb_client.expiry import expiry_of
+from vecdb_client.operations import (
+    Op,
+    checked_version,
+    column_ops,
+    delete_ops,
+    point_ops,
+    write_ops,
+)
+from vecdb_client.payloads import Payload
+from vecdb_client.aio.transport import Transport
+from vecdb_client.types import Delete, OnError, Patch, Point, WriteReport
+from vecdb_client.vectors import SupportsArray, VectorLike
+
+PARALLEL_DEFAULT: Final = 2
+KEY_BYTES_MAX: Final = 200
+
+
+class Writes:
+    """The half of AsyncCollection that writes."""
+
+    name: str
+    _transport: Transport
+    _message_bytes: int
+
+    @overload
+    async def upsert(
+        self,
+        points: Iterable[Point | Mapping[str, Any]],
+        *,
+        if_version: int | None = ...,
+        ttl_s: float | None = ...,
+        batch_size: int = ...,
+        parallel: int = ...,
+        progress: ingest.Progress | None = ...,
+        on_error: OnError = ...,
+        idempotency_key: str = ...,
+        timeout_s: float | None = ...,
+    ) -> WriteReport: ...
+    @overload
+    async def upsert(
+        self,
+        *,
+        ids: Iterable[str],
+        vectors: Iterable[VectorLike]
+        | SupportsArray
+        | Mapping[str, Iterable[VectorLike] | SupportsArray]
+        | None = ...,
+        texts: Iterable[str] | None = ...,
+        payloads: Iterable[Payload | None] | None = ...,
+        if_version: int | None = ...,
+        ttl_s: float | None = ...,
+        batch_size: int = ...,
+        parallel: int = ...,
+        progress: ingest.Progress | None = ...,
+        on_error: OnError = ...,
+        idempotency_key: str = ...,
+        timeout_s: float | None = ...,
+    ) -> WriteReport: ...
+    async def upsert(
+        self,
+        points: Iterable[Point | Mapping[str, Any]] | None = None,
+        *,
+        ids: Iterable[str] | None = None,
+        vectors: object = None,
+        texts: Iterable[str] | None = None,
+        payloads: Iterable[Payload | None] | None = None,
+        if_version: int | None = None,
+        ttl_s: float | None = None,
+        batch_size: int = BATCH_POINTS_DEFAULT,
+        parallel: int = PARALLEL_DEFAULT,
+        progress: ingest.Progress | None = None,
+        on_error: OnError = "raise",
+        idempotency_key: str = "",
+        timeout_s: float | None = None,
+    ) -> WriteReport:
+        """Return what was written: points stored, each replacing the one of its id.
+
+        points: dicts or Points, from any iterable; a generator is never held as a whole. Or
+        columns: ids (n), vectors (n, dim) or a mapping of space names to such, texts (n) for the
+        default space, payloads (n).
+        if_version: store a point only while the one of its id has this version, 0 for no such
+        point: an insert; else it fails with VERSION_MISMATCH. A point's own comes first.
+        ttl_s: seconds that the points are there, math.inf for ever, None for as long as the
+        collection says. A point's own ttl_s or expires_at comes first.
+        batch_size: points of one request, fewer where bytes or texts say so. parallel: requests in
+        flight. timeout_s: of each request. idempotency_key: "" makes one up; give your own, of at
+        most 200 bytes, to run the very same write again after a crash without applying twice.
+
+        Of an id that comes twice the last one stays. A point that cannot be stored does not sink
+        the others: all are tried, then WriteFailed is raised, or with on_error="collect" the
+        failures are only reported. A call that fails as a whole raises its own error at once
+        (NotFound, Unavailable after the retries ...), with the `report` so far.
+        """
+        ops: Iterator[Op]
+        source: object
+        checked_version(if_version)
+        expiry = expiry_of(ttl_s, None)
+        if points is not None:
+            if not (ids is None and vectors is None and texts is None and payloads is None):
+                raise InvalidArgument("give either points, or ids with vectors, texts, payloads")
+            ops, source = point_ops(points, if_version, expiry), points
+        elif ids is not None:
+            ops, source = column_ops(ids, vectors, texts, payloads, if_version, expiry), ids
+        else:
+            raise InvalidArgument("upsert takes points, or ids with vectors, texts and payloads")
+        return await self._write(
+            ops, source, batch_size, parallel, progress, on_error, idempotency_key, timeout_s
+        )
+
+    async def delete(
+        self,
+        ids: str | Iterable[str],
+        *,
+        if_version: int | None = None,
+        batch_size: int = BATCH_POINTS_DEFAULT,
+        parallel: int = PARALLEL_DEFAULT,
+        progress: ingest.Progress | None = None,
+        on_error: OnError = "raise",
+        idempotency_key: str = "",
+        timeout_s: float | None = None,
+    ) -> WriteReport:
+        """Return what was deleted; `found` counts the points that were there.
+
+        To delete what is not there is no error. Options and errors are those of upsert.
+        """
+        listed = [ids] if isinstance(ids, str) else ids
+        return await self._write(
+            delete_ops(listed, checked_version(if_version)),
+            listed,
+            batch_size,
+            parallel,
+            progress,
+            on_error,
+            idempotency_key,
+            timeout_s,
+        )
+
+    async def patch(
+        self,
+        id: str,
+        *,
+        set: Payload | None = None,
+        unset: str | Sequence[str] = (),
+        append: Payload | None = None,
+        remove: Payload | None = None,
+        vector: VectorLike | None = None,
+        text: str | None = None,
+        vectors: Mapping[str, VectorLike | None] | None = None,
+        if_version: int | None = None,
+        ttl_s: float | None = None,
+        expires_at: datetime | None = None,
+        on_error: OnError = "raise",
+        idempotency_key: str = "",
+        timeout_s: float | None = None,
+    ) -> WriteReport:
+        """Change parts of a stored point and leave the rest as it is; `Patch` says what each does.
+
+        The point's new version is the report's commit_seq. Raises WriteFailed with the reason
+        POINT_NOT_FOUND, VERSION_MISMATCH (the failure has the actual `version`), PATH_CLASH ...
+        Many patches, in batches, are write's.
+        """
+        patch = Patch(
+            id,
+            set,
+            unset,
+            append,
+            remove,
+            vector,
+            text,
+            vectors,
+            if_version,
+            ttl_s,
+            expires_at,
+        )
+        return await self.write(
+            [patch], on_error=on_error, idempotency_key=idempotency_key, timeout_s=timeout_s
+        )
+
+    async def write(
+        self,
+        operations: Iterable[Point | Mapping[str, Any] | Patch | Delete],
+        *,
+        batch_size: int = BATCH_POINTS_DEFAULT,
+        parallel: int = PARALLEL_DEFAULT,
+        progress: ingest.Progress | None = None,
+        on_error: OnError = "raise",
+        idempotency_key: str = "",
+        timeout_s: float | None = None,
+    ) -> WriteReport:
+        """Return what was written: points stored, and `Patch` and `Delete` objects, mixed.
+
+        Operations on one id are applied in their order. Options and errors are those of upsert.
+        """
+        return await self._write(
+            write_ops(operations),
+            operations,
+            batch_size,
+            parallel,
+            progress,
+            on_error,
+            idempotency_key,
+            timeout_s,
+        )
+
+    async def _write(
+        self,
+        ops: Iterator[Op],
+        source: object,
+        batch_size: int,
+        parallel: int,
+        progress: ingest.Progress | None,
+        on_error: OnError,
+        idempotency_key: str,
+        timeout_s: float | None,
+    ) -> WriteReport:
+        if on_error not in ("raise", "collect"):
+            raise InvalidArgument(f'on_error is "raise" or "collect", got {on_error!r}')
+        if batch_size < 1 or parallel < 1:
+            raise InvalidArgument("batch_size and parallel are at least 1")
+        if len(idempotency_key.encode()) > KEY_BYTES_MAX:
+            raise InvalidArgument(f"idempotency_key is at most {KEY_BYTES_MAX} bytes")
+        report = await ingest.write(
+            self._transport,
+            batches(
+                ops,
+                collection=self.name,
+                key=idempotency_key or uuid.uuid4().hex,
+                points_max=batch_size,
+                message_bytes=self._message_bytes,
+            ),
+            parallel=parallel,
+            progress=progress,
+            total=len(source) if hasattr(source, "__len__") else None,
+            timeout_s=timeout_s,
+        )
+        if report.failures and on_error == "raise":
+            raise WriteFailed(report)
+        return report
