@@ -17,7 +17,7 @@ def examples(readme: str) -> list[str]:
 def run(code: str, server: LiveServer) -> None:
     code = code.replace('Client("127.0.0.1:6363"', f'Client("{server.address}"')
     code = code.replace("Client()", f'Client("{server.address}")')
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, "README.md", "exec", dont_inherit=True), {})
 
 
 def test_the_first_example(text_server: LiveServer, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,7 +48,7 @@ def test_numpy_values():
         ({"a": {"b": [0, float("nan")]}}, r"a\.b\[1\] is nan"),
         ({"a": float("-inf")}, "a is -inf"),
         ({"a": np.array([1, np.nan])}, r"a\[1\] is nan"),
-        ({"when": datetime.date(2020, 1, 1)}, "date is not JSON"),
+        ({"when": datetime.datetime(2020, 1, 1)}, "has no time zone"),
         ({"a": {1, 2}}, "set is not JSON"),
         ({"a": b"raw"}, "bytes is not JSON"),
         ({"a": "\ud800"}, "surrogates"),

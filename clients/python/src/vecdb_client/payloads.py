@@ -5,19 +5,37 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from datetime import date, datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vecdb_client.errors import InvalidArgument
+from vecdb_client.typed_payloads import fields_of
 
-Payload: TypeAlias = Mapping[str, Any] | str | bytes
-"""A JSON object. Text and bytes are JSON already: they are stored, and come back, as they are."""
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Payload: TypeAlias = "Mapping[str, Any] | str | bytes | DataclassInstance"
+"""A JSON object, or a dataclass whose fields are one. Text and bytes are JSON already: they are
+stored, and come back, as they are."""
 
 
 def _other(value: object) -> object:
-    """Return plain numbers and lists of numpy's; what else json does not know is an error."""
-    plain = getattr(value, "tolist", None)
+    """Return what json does not know as something that it does. Raises TypeError for the rest."""
+    plain = getattr(value, "tolist", None)  # numpy's numbers and arrays
     if plain is not None:
         return plain()
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise TypeError(f"the time {value} has no time zone: give it one")
+        return value.isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Enum):
+        return value.value
+    given = fields_of(value)
+    if given is not None:
+        return given
     raise TypeError(f"a {type(value).__name__} is not JSON")
 
 
@@ -28,7 +46,7 @@ _decode = json.JSONDecoder().decode
 
 
 def payload_bytes(payload: Payload | None) -> bytes:
-    """Return the payload as JSON in UTF-8; b"" for None.
+    """Return the payload as JSON in UTF-8; b"" for None. Times become RFC 3339, enums their values.
 
     Raises InvalidArgument (BAD_PAYLOAD) that names the field for NaN, infinity and what JSON has no
     form for. Text and bytes pass through: the server checks them.
@@ -41,9 +59,10 @@ def payload_bytes(payload: Payload | None) -> bytes:
         if isinstance(payload, str):
             return payload.encode()
         if not isinstance(payload, dict):
-            if not isinstance(payload, Mapping):
+            given = payload if isinstance(payload, Mapping) else fields_of(payload)
+            if given is None:
                 raise TypeError(f"a {type(payload).__name__} is no JSON object")
-            payload = dict(payload)
+            payload = dict(given)
         return _encode(payload).encode()
     except (TypeError, ValueError, RecursionError) as error:
         why = next(_odd_numbers(payload, "", 0), None) or str(error)
@@ -72,3 +91,5 @@ def _odd_numbers(value: object, path: str, depth: int) -> Iterator[str]:
             yield from _odd_numbers(inner, f"{path}[{i}]", depth + 1)
     elif hasattr(value, "tolist"):
         yield from _odd_numbers(value.tolist(), path, depth + 1)
+    elif (given := fields_of(value)) is not None:
+        yield from _odd_numbers(given, path, depth + 1)

@@ -6,16 +6,18 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 from vecdb_client.expiry import moment
 from vecdb_client.payloads import Payload, payload_of
+from vecdb_client.typed_payloads import object_of
 from vecdb_client.vectors import Sparse, VectorLike, floats_of
 
 Metric: TypeAlias = Literal["cosine", "dot", "euclid"]
 Role: TypeAlias = Literal["document", "query"]
 Match: TypeAlias = Literal["any", "all", "phrase"]
 OnError: TypeAlias = Literal["raise", "collect"]
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,8 @@ class Point:
     vector: numbers (dim,), a text that the space's model encodes, or a sparse vector, for the
     default space.
     text: the same as a vector that is a text. vectors: by space name, for other spaces too.
-    payload: a JSON object as dict, text or bytes. if_version: store it only while the point has
-    this version, 0 for no point; else it fails with VERSION_MISMATCH.
+    payload: a JSON object as dict, dataclass, text or bytes. if_version: store it only while the
+    point has this version, 0 for no point; else it fails with VERSION_MISMATCH.
     ttl_s: seconds that it is there, math.inf for ever. expires_at: or until when, with a timezone.
     Without either it is there for as long as its collection says.
     """
@@ -170,6 +172,15 @@ class StoredPoint:
         if self._payload is None:
             self._payload = payload_of(self.payload_bytes)
         return self._payload
+
+    def payload_as(self, kind: type[Kind]) -> Kind:
+        """Return the payload as an object of a dataclass; fields that it does not name are left.
+
+        A field may be of a type of JSON, datetime, date, an enum, Literal, another dataclass, or a
+        list, tuple, dict or union of these; types are checked. Raises InvalidArgument
+        (PAYLOAD_MISMATCH) that names the field.
+        """
+        return object_of(self.payload, kind, repr(self.id))
 
     @property
     def vectors(self) -> dict[str, array[float]]:

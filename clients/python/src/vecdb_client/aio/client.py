@@ -23,6 +23,7 @@ from vecdb_client.health import Health
 from vecdb_client.payloads import Payload
 from vecdb_client.pb import models_pb2
 from vecdb_client.protocol import (
+    CLONE,
     CREATE,
     DELETE_COLLECTION,
     EMBED,
@@ -136,6 +137,7 @@ class AsyncClient:
         text_fields: Iterable[TextField] = (),
         metadata: Payload | None = None,
         ttl_s: float | None = None,
+        points_max: int | None = None,
         if_not_exists: bool = False,
         timeout_s: float | None = None,
     ) -> AsyncCollection:
@@ -148,6 +150,7 @@ class AsyncClient:
         collection has no space.
         metadata: a JSON object of your own, which info() gives back.
         ttl_s: seconds that points are there which are put without an expiry of their own.
+        points_max: a put of one more point is refused (COLLECTION_FULL); None for no limit.
         if_not_exists: an existing collection of the same schema is as good.
 
         Raises AlreadyExists, FailedPrecondition (SCHEMA_MISMATCH, NO_MODEL), InvalidArgument. With
@@ -162,6 +165,7 @@ class AsyncClient:
             text_fields=text_fields,
             metadata=metadata,
             ttl_s=ttl_s,
+            points_max=points_max,
             if_not_exists=if_not_exists,
         )
         await self._transport.call(CREATE, request, timeout_s=timeout_s, retry=if_not_exists)
@@ -183,19 +187,41 @@ class AsyncClient:
         name: str,
         *,
         metadata: Payload | None = None,
+        points_max: int | None = None,
         spaces: Mapping[str, Space] | None = None,
         ttl_s: float | None = None,
+        add_spaces: Mapping[str, Space | SparseSpace] | None = None,
+        drop_spaces: Iterable[str] = (),
+        add_text_fields: Iterable[TextField] = (),
+        drop_text_fields: Iterable[str] = (),
         timeout_s: float | None = None,
     ) -> CollectionInfo:
         """Return a collection's description once it was changed: all that is asked, or nothing.
 
-        metadata: in place of all there is; {} for none, None leaves it. spaces: by name, such as
+        metadata: in place of all there is; {} for none, None leaves it. points_max: likewise, 0 for
+        no limit. spaces: by name, such as
         ``{"": Space(target_recall=0.99)}``; what is None stays, and target_recall is all that can
         be changed. ttl_s: of points that are put from now on; math.inf for ever, None leaves it.
-        Raises NotFound, InvalidArgument, FailedPrecondition (SCHEMA_MISMATCH). Is not
-        tried again after UNAVAILABLE.
+
+        drop_spaces, drop_text_fields: by name and by path; gone for every call that begins
+        afterwards. add_spaces: empty at first, filled by upserts and patches. add_text_fields:
+        indexed in the background; until ``stats().text_pending_points`` is 0, searches by their
+        words say that they are not complete. What is in both is dropped, and begins anew.
+
+        Raises NotFound, AlreadyExists for what is there, InvalidArgument, FailedPrecondition
+        (SCHEMA_MISMATCH, NO_MODEL). Is not tried again after UNAVAILABLE.
         """
-        request = requests.update_request(name, metadata, spaces or {}, ttl_s)
+        request = requests.update_request(
+            name,
+            metadata,
+            spaces or {},
+            ttl_s,
+            points_max=points_max,
+            add_spaces=add_spaces,
+            drop_spaces=drop_spaces,
+            add_text_fields=add_text_fields,
+            drop_text_fields=drop_text_fields,
+        )
         reply = await self._transport.call(UPDATE_COLLECTION, request, timeout_s=timeout_s, retry=False)
         return replies.collection_info(reply.collection)
 
@@ -208,6 +234,22 @@ class AsyncClient:
         request = TRUNCATE.request(name=requests.checked_text(name, "a collection's name"))
         reply = await self._transport.call(TRUNCATE, request, timeout_s=timeout_s, retry=False)
         return Truncated(reply.points, reply.commit_seq)
+
+    async def clone_collection(
+        self, name: str, new_name: str, *, timeout_s: float | None = None
+    ) -> AsyncCollection:
+        """Return a handle to a new collection with all that another holds now, but its aliases.
+
+        Others may write meanwhile. timeout_s: of the copy, which takes as long as the disk does;
+        what is not done by then is given up. Raises NotFound, AlreadyExists, and ResourceExhausted
+        where the disk has no room. Is not tried again after UNAVAILABLE: it may have been done.
+        """
+        request = CLONE.request(
+            name=requests.checked_text(name, "a collection's name"),
+            new_name=requests.checked_text(new_name, "a collection's name"),
+        )
+        await self._transport.call(CLONE, request, timeout_s=timeout_s, retry=False)
+        return self.collection(new_name)
 
     async def set_aliases(
         self, aliases: Mapping[str, str | None], *, timeout_s: float | None = None
