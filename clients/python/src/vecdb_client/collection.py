@@ -16,7 +16,7 @@ from vecdb_client.protocol import (
     QUERY,
     STATS,
 )
-from vecdb_client.reads import PointReads
+from vecdb_client.table_reads import TableReads
 from vecdb_client.transport import Transport
 from vecdb_client.types import Match, PointId, SearchResult
 from vecdb_client.vectors import Numbers, SparseLike
@@ -25,7 +25,7 @@ from vecdb_client.writes import Writes
 COMPACT_POLL_S: Final = 0.1
 
 
-class Collection(PointReads, Writes):
+class Collection(TableReads, Writes):
     """A collection of points, by name. Threads may share it. Made by Client."""
 
     def __init__(self, transport: Transport, name: str, message_bytes: int) -> None:

@@ -15,6 +15,7 @@ from vecdb_client.payloads import Payload, payload_bytes
 from vecdb_client.pb import common_pb2
 from vecdb_client.pb import points_pb2 as pb
 from vecdb_client.requests import checked_text, text_list
+from vecdb_client.tables import Table, is_table, table_points
 from vecdb_client.types import Delete, Patch, Point
 from vecdb_client.vectors import Numbers, Sparse, VectorLike, f32_bytes, matrix_rows, sparse_of
 
@@ -167,7 +168,7 @@ def write_ops(items: Iterable[Point | Mapping[str, Any] | Patch | Delete]) -> It
 
 
 def point_ops(
-    points: Iterable[Point | Mapping[str, Any]],
+    points: Iterable[Point | Mapping[str, Any]] | Table,
     if_version: int | None = None,
     expiry: Expiry | None = None,
 ) -> Iterator[Op]:
@@ -175,12 +176,14 @@ def point_ops(
 
     if_version and expiry: of those without one.
     """
+    if is_table(points):
+        points = table_points(cast(Table, points))
     if isinstance(points, (Mapping, Point, str)):
         raise InvalidArgument(
             f"points is a list or another iterable of points, got one {type(points).__name__}: "
             "put it into a list"
         )
-    for point in points:
+    for point in cast(Iterable[Point | Mapping[str, Any]], points):
         try:
             yield _put(point, if_version, expiry)
         except InvalidArgument as error:

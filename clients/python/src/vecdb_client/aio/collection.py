@@ -17,7 +17,7 @@ from vecdb_client.protocol import (
     QUERY,
     STATS,
 )
-from vecdb_client.aio.reads import PointReads
+from vecdb_client.aio.table_reads import TableReads
 from vecdb_client.aio.transport import Transport
 from vecdb_client.types import Match, PointId, SearchResult
 from vecdb_client.vectors import Numbers, SparseLike
@@ -26,7 +26,7 @@ from vecdb_client.aio.writes import Writes
 COMPACT_POLL_S: Final = 0.1
 
 
-class AsyncCollection(PointReads, Writes):
+class AsyncCollection(TableReads, Writes):
     """A collection of points, by name. Tasks of one event loop may share it. Made by AsyncClient."""
 
     def __init__(self, transport: Transport, name: str, message_bytes: int) -> None:

@@ -21,6 +21,7 @@ from vecdb_client.operations import (
     write_ops,
 )
 from vecdb_client.payloads import Payload
+from vecdb_client.tables import Table
 from vecdb_client.aio.transport import Transport
 from vecdb_client.types import Delete, OnError, Patch, Point, WriteReport
 from vecdb_client.vectors import SupportsArray, VectorLike
@@ -39,7 +40,7 @@ class Writes:
     @overload
     async def upsert(
         self,
-        points: Iterable[Point | Mapping[str, Any]],
+        points: Iterable[Point | Mapping[str, Any]] | Table,
         *,
         if_version: int | None = ...,
         ttl_s: float | None = ...,
@@ -72,7 +73,7 @@ class Writes:
     ) -> WriteReport: ...
     async def upsert(
         self,
-        points: Iterable[Point | Mapping[str, Any]] | None = None,
+        points: Iterable[Point | Mapping[str, Any]] | Table | None = None,
         *,
         ids: Iterable[str] | None = None,
         vectors: object = None,
@@ -89,7 +90,8 @@ class Writes:
     ) -> WriteReport:
         """Return what was written: points stored, each replacing the one of its id.
 
-        points: dicts or Points, from any iterable; a generator is never held as a whole. Or
+        points: dicts or Points, from any iterable; a generator is never held as a whole. Or a table
+        of Arrow, pandas or Polars, whose columns tables.py describes (needs pyarrow). Or
         columns: ids (n), vectors (n, dim) or a mapping of space names to such, texts (n) for the
         default space, payloads (n).
         if_version: store a point only while the one of its id has this version, 0 for no such
