@@ -6,9 +6,10 @@ calls that becomes async itself, up to the public methods. So a method that is w
 client is there for the async one after the next run of scripts/generate.sh. Text is edited in
 place, at the positions that `ast` gives, so that comments, docstrings and layout stay.
 
-The convention that it rests on: whether a call waits is told by the class of what it is called on:
-`self`, an object just made, or a variable or attribute that is named after its class (transport,
-self._transport). What is forgotten all the same, mypy finds: a coroutine is not what was wanted.
+Whether a call waits is told by the class of what it is called on: `self`, a variable that was made
+by its class or is annotated with it, or one, or an attribute, that is named after its class
+(self._transport). A function that is handed on waits where the parameter has its name. What is
+forgotten all the same, mypy finds: a coroutine is not what was wanted.
 
     make_async.py [--check]     --check: change nothing, fail where something would change
 """
@@ -20,6 +21,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 PACKAGE = "vecdb_client"
@@ -62,6 +64,41 @@ class Module:
                 parent = self.parents[node]
                 yield (parent.name if isinstance(parent, ast.ClassDef) else "", node.name), node
 
+    @cached_property
+    def names(self) -> set[str]:
+        """Return the functions and classes that it defines, and what it imports."""
+        found = {name for (_, name), _ in self.functions()}
+        for node in ast.walk(self.tree):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                found |= {alias.asname or alias.name for alias in node.names}
+            elif isinstance(node, ast.ClassDef):
+                found.add(node.name)
+        return found
+
+    def function_of(self, node: ast.AST) -> ast.AST:
+        """Return the function around a node, or the module."""
+        while not isinstance(node, (Function, ast.Module)):
+            node = self.parents[node]
+        return node
+
+    def class_of_variable(self, variable: ast.Name) -> str:
+        """Return the class that a variable was made by, or is annotated with; "" if neither."""
+        function = self.function_of(variable)
+        for node in own(function):
+            target, value = getattr(node, "target", None), getattr(node, "value", None)
+            if isinstance(node, ast.Assign) and len(node.targets) == 1:
+                target = node.targets[0]
+            elif isinstance(node, ast.withitem):
+                target, value = node.optional_vars, node.context_expr
+            if isinstance(node, ast.arg) and node.arg == variable.id:
+                return name_of(node.annotation)
+            if isinstance(target, ast.Name) and target.id == variable.id:
+                made = name_of(value.func) if isinstance(value, ast.Call) else ""
+                found = made or name_of(getattr(node, "annotation", None))
+                if found:
+                    return found
+        return ""
+
     def class_of(self, node: ast.AST) -> str:
         """Return the class around a node, or ""."""
         while not isinstance(node, (ast.ClassDef, ast.Module)):
@@ -77,6 +114,13 @@ class Module:
                 if root == PACKAGE:
                     found |= {name.partition(".")[0]} if name else {a.name for a in node.names}
         return found
+
+
+def name_of(node: ast.AST | None) -> str:
+    """Return the name in an expression such as Name, Name[...] or "Name", or ""."""
+    if isinstance(node, ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def own(function: ast.AST) -> Iterator[ast.AST]:
@@ -121,14 +165,15 @@ class Waiting:
         """Return how a call waits, None for what is none or does not wait."""
         if not isinstance(node, ast.Call):
             return None
-        called = node.func.value if isinstance(node.func, ast.Subscript) else node.func
-        if isinstance(called, ast.Name):
-            return self.kinds.get(("", called.id))
+        bare = name_of(node.func)
+        if bare:
+            return self.kinds.get(("", bare)) if self._sees(module, node, bare) else None
+        called = node.func
         if not isinstance(called, ast.Attribute):
             return None
         on = called.value
-        if isinstance(on, ast.Call) and isinstance(on.func, ast.Name):
-            return self.kinds.get((on.func.id, called.attr))
+        if isinstance(on, ast.Call):
+            return self.kinds.get((name_of(on.func), called.attr))
         name = on.id if isinstance(on, ast.Name) else getattr(on, "attr", "")
         if name == "self":
             key = module.class_of(node), called.attr
@@ -138,8 +183,9 @@ class Waiting:
             )
         if isinstance(on, ast.Name) and name in self.modules and ("", called.attr) in self.kinds:
             return self.kinds["", called.attr]
-        owner = "".join(word.capitalize() for word in name.strip("_").split("_"))
-        return self.kinds.get((owner, called.attr))
+        made = module.class_of_variable(on) if isinstance(on, ast.Name) else ""
+        named = "".join(word.capitalize() for word in name.strip("_").split("_"))
+        return self.kinds.get((made, called.attr)) or self.kinds.get((named, called.attr))
 
     def awaits(self, module: Module, function: ast.AST) -> bool:
         """Return whether a function has to be `async def`."""
@@ -161,8 +207,19 @@ class Waiting:
         return ITERATED if yields else AWAITED
 
     @staticmethod
+    def _sees(module: Module, node: ast.AST, name: str) -> bool:
+        function = module.function_of(node)
+        given = arguments(function.args) if isinstance(function, Function) else []
+        return name in module.names or any(one.arg == name for one in given)
+
+    @staticmethod
     def _defines(module: Module, owner: str, name: str) -> bool:
         return any(key == (owner, name) for key, _ in module.functions())
+
+
+def arguments(given: ast.arguments) -> list[ast.arg]:
+    """Return all arguments of a function."""
+    return [one for one in ast.walk(given) if isinstance(one, ast.arg)]
 
 
 def context_decorator(function: Function) -> ast.expr | None:
@@ -226,9 +283,9 @@ def converted(module: Module, waiting: Waiting) -> str:
     for key, function in module.functions():
         edit_function(edits, function, waiting, waiting.kinds.get(key))
     text = edits.result()
-    if "AsyncIterator" in text:
+    for name in ("AsyncIterator", "Awaitable"):
         there = "from collections.abc import "
-        text = text.replace(there, f"{there}AsyncIterator, ")
+        text = text.replace(there, f"{there}{name}, " if f"{name}[" in text else there)
     for name, new in RENAMED.items():
         text = re.sub(rf"(?<![\w.]){name}\b", new, text)
     for words, new in WORDS.items():
@@ -309,6 +366,13 @@ def edit_function(edits: Edits, function: Function, waiting: Waiting, kind: str 
     overload = kind == AWAITED and edits.module.class_of(function)  # waits as the one it is of
     if waiting.awaits(edits.module, function) or overload or function.name in PROTOCOL:
         edits.replace(start, start + len(f"def {function.name}"), f"async def {name}")
+    for one in arguments(function.args):
+        called = one.annotation
+        handed = waiting.kinds.get(("", one.arg)) == AWAITED and name_of(called) == "Callable"
+        if handed and isinstance(called, ast.Subscript) and isinstance(called.slice, ast.Tuple):
+            gives = called.slice.elts[-1]
+            edits.replace(edits.start(gives), edits.start(gives), "Awaitable[")
+            edits.replace(edits.end(gives), edits.end(gives), "]")
     if kind not in (ITERATED, ENTERED):
         return
     if decorator := context_decorator(function):

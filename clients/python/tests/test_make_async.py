@@ -97,6 +97,36 @@ async def use(client):
     )
 
 
+def test_classes_of_variables_and_functions_that_are_handed_on():
+    source = """from collections.abc import Callable
+from vecdb_client.wire import Channel
+
+class Parts:
+    def run(self, part: Callable[[int], bytes]) -> bytes:
+        return part(1)
+
+    def every(self) -> None:
+        def part(n: int) -> bytes:
+            return self._channel.call(n)
+
+        self.run(part)
+
+def use(line: Channel) -> None:
+    work = Parts()
+    work.every()
+    line.call(1)
+    other = dict()
+    other.call(1)
+"""
+    text = made(source)
+    assert "async def run(self, part: Callable[[int], Awaitable[bytes]]) -> bytes:" in text
+    assert "return await part(1)" in text
+    assert "async def part(n: int) -> bytes:" in text
+    assert "    await work.every()\n    await line.call(1)\n" in text
+    assert "    other.call(1)\n" in text
+    assert text.startswith("from collections.abc import Awaitable, Callable\n")
+
+
 def test_modules_that_do_not_wait_are_left_where_they_are():
     source = """from vecdb_client import a, b, c
 from vecdb_client.b import do
@@ -127,6 +157,6 @@ def run():
     ],
 )
 def test_what_it_cannot_write_is_refused(line, why):
-    source = f"from vecdb_client.wire import Channel\n\ndef run(channel):\n    {line}\n"
+    source = f"from vecdb_client.wire import Channel, Flights\n\ndef run(channel):\n    {line}\n"
     with pytest.raises(SystemExit, match=why):
         make_async.made({"async_wire": WIRE, "wire": "", "a": source})
