@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import grpc
@@ -377,3 +378,23 @@ def test_threads_share_a_client(books, server):
     for thread in threads:
         thread.join()
     assert len(server.points) == 600
+
+
+def test_a_bar_on_stderr(books, capsys):
+    pytest.importorskip("rich")
+    books.upsert(points(30), batch_size=10, progress=True)
+    books.delete((f"p{i}" for i in range(20)), batch_size=10, progress=True)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "books" in told.err
+    assert "30/30" in told.err
+    assert "20/?" in told.err
+    books.write(points(1), progress=False)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_rich_the_way_out_is_named(books, server, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rich", None)
+    with pytest.raises(ImportError, match=r"pip install 'vecdb-client\[progress\]'"):
+        books.upsert(points(1), progress=True)
+    assert not server.calls

@@ -8,21 +8,19 @@ Repeats: each batch has an idempotency key, so the transport may send it again a
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from typing import Final, TypeAlias
 
 from vecdb_client.batches import Batch
 from vecdb_client.errors import Internal, VecdbError
 from vecdb_client.pb import points_pb2 as pb
+from vecdb_client.progress import Progress
 from vecdb_client.protocol import WRITE
 from vecdb_client.status import code_name, over_limit
 from vecdb_client.transport import Transport
 from vecdb_client.types import ItemFailure, TruncatedText, WriteReport
 from vecdb_client.wire import Flight, Flights, Recalled
-
-Progress: TypeAlias = Callable[[int, int | None], None]
-"""Called in the caller's thread with the items that have an answer, and the total or None."""
 
 TRUNCATED_NAMED_MAX: Final = 10_000
 

@@ -21,6 +21,7 @@ from vecdb_client.operations import (
     write_ops,
 )
 from vecdb_client.payloads import Payload
+from vecdb_client.progress import Progress, shown
 from vecdb_client.tables import Table
 from vecdb_client.aio.transport import Transport
 from vecdb_client.types import Delete, OnError, Patch, Point, WriteReport
@@ -46,7 +47,7 @@ class Writes:
         ttl_s: float | None = ...,
         batch_size: int = ...,
         parallel: int = ...,
-        progress: ingest.Progress | None = ...,
+        progress: Progress | bool | None = ...,
         on_error: OnError = ...,
         idempotency_key: str = ...,
         timeout_s: float | None = ...,
@@ -66,7 +67,7 @@ class Writes:
         ttl_s: float | None = ...,
         batch_size: int = ...,
         parallel: int = ...,
-        progress: ingest.Progress | None = ...,
+        progress: Progress | bool | None = ...,
         on_error: OnError = ...,
         idempotency_key: str = ...,
         timeout_s: float | None = ...,
@@ -83,7 +84,7 @@ class Writes:
         ttl_s: float | None = None,
         batch_size: int = BATCH_POINTS_DEFAULT,
         parallel: int = PARALLEL_DEFAULT,
-        progress: ingest.Progress | None = None,
+        progress: Progress | bool | None = None,
         on_error: OnError = "raise",
         idempotency_key: str = "",
         timeout_s: float | None = None,
@@ -101,6 +102,8 @@ class Writes:
         batch_size: points of one request, fewer where bytes or texts say so. parallel: requests in
         flight. timeout_s: of each request. idempotency_key: "" makes one up; give your own, of at
         most 200 bytes, to run the very same write again after a crash without applying twice.
+        progress: is called with the points that have an answer, and the total or None; True shows a
+        bar on stderr (needs rich).
 
         Of an id that comes twice the last one stays. A point that cannot be stored does not sink
         the others: all are tried, then WriteFailed is raised, or with on_error="collect" the
@@ -130,7 +133,7 @@ class Writes:
         if_version: int | None = None,
         batch_size: int = BATCH_POINTS_DEFAULT,
         parallel: int = PARALLEL_DEFAULT,
-        progress: ingest.Progress | None = None,
+        progress: Progress | bool | None = None,
         on_error: OnError = "raise",
         idempotency_key: str = "",
         timeout_s: float | None = None,
@@ -198,7 +201,7 @@ class Writes:
         *,
         batch_size: int = BATCH_POINTS_DEFAULT,
         parallel: int = PARALLEL_DEFAULT,
-        progress: ingest.Progress | None = None,
+        progress: Progress | bool | None = None,
         on_error: OnError = "raise",
         idempotency_key: str = "",
         timeout_s: float | None = None,
@@ -224,7 +227,7 @@ class Writes:
         source: object,
         batch_size: int,
         parallel: int,
-        progress: ingest.Progress | None,
+        progress: Progress | bool | None,
         on_error: OnError,
         idempotency_key: str,
         timeout_s: float | None,
@@ -235,20 +238,21 @@ class Writes:
             raise InvalidArgument("batch_size and parallel are at least 1")
         if len(idempotency_key.encode()) > KEY_BYTES_MAX:
             raise InvalidArgument(f"idempotency_key is at most {KEY_BYTES_MAX} bytes")
-        report = await ingest.write(
-            self._transport,
-            batches(
-                ops,
-                collection=self.name,
-                key=idempotency_key or uuid.uuid4().hex,
-                points_max=batch_size,
-                message_bytes=self._message_bytes,
-            ),
-            parallel=parallel,
-            progress=progress,
-            total=len(source) if hasattr(source, "__len__") else None,
-            timeout_s=timeout_s,
-        )
+        with shown(progress, self.name) as told:
+            report = await ingest.write(
+                self._transport,
+                batches(
+                    ops,
+                    collection=self.name,
+                    key=idempotency_key or uuid.uuid4().hex,
+                    points_max=batch_size,
+                    message_bytes=self._message_bytes,
+                ),
+                parallel=parallel,
+                progress=told,
+                total=len(source) if hasattr(source, "__len__") else None,
+                timeout_s=timeout_s,
+            )
         if report.failures and on_error == "raise":
             raise WriteFailed(report)
         return report
