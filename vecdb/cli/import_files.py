@@ -14,6 +14,7 @@ import typer
 from rich.text import Text
 
 from vecdb.cli.client_commands import DEFAULT_ADDRESS, Address, connect
+from vecdb.cli.foreign_rows import foreign_reader
 from vecdb.cli.resume import keep, load
 from vecdb.cli.row_files import Row, Rows, row_reader
 from vecdb.cli.screen import err, out, progress_bar
@@ -53,6 +54,10 @@ def import_file(
         str | None, typer.Option(help="Model of a new collection; the default model with --text.")
     ] = None,
     metric: Annotated[str | None, typer.Option(help="Metric of a new collection.")] = None,
+    origin: Annotated[
+        str | None,
+        typer.Option("--from", help="What wrote the file: qdrant, chroma or pgvector."),
+    ] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="From the first row, whatever was done before.")
     ] = False,
@@ -65,8 +70,12 @@ def import_file(
     Parquet likewise: other columns are the payload, numbers where they read as such. The rows of an
     .npy array (n, dim) are vectors; NAME.jsonl beside NAME.npy has a line with id and payload for
     each. Points of ids that exist are replaced. What `vecdb export` wrote comes back as it was.
+
+    --from qdrant: the JSON replies of scroll, one after the other. --from chroma: the JSON of get()
+    with embeddings, documents and metadatas. --from pgvector: COPY ... WITH (FORMAT csv, HEADER),
+    the vector in the column `embedding`. Their metric is not in there: give --metric.
     """
-    rows = row_reader(file)
+    rows = foreign_reader(file, origin) if origin else row_reader(file)
     stat = file.stat()
     state = _State(collection, stat.st_size, stat.st_mtime_ns)
     if not restart:

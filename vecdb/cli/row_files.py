@@ -53,7 +53,7 @@ def row_reader(file: Path) -> Rows:
     if suffix in JSON_LINES:
         return Rows(_json_lines(file))
     if suffix in (".csv", ".tsv"):
-        return Rows(_csv_rows(file, "\t" if suffix == ".tsv" else ","))
+        return Rows(csv_rows(file, "\t" if suffix == ".tsv" else ","))
     if suffix == ".parquet":
         return Rows(_parquet_rows(file))
     if suffix == ".npy":
@@ -81,7 +81,8 @@ def _json_lines(file: Path) -> Iterator[Row]:
         yield row
 
 
-def _csv_rows(file: Path, delimiter: str) -> Iterator[Row]:
+def csv_rows(file: Path, delimiter: str) -> Iterator[Row]:
+    """Yield the rows of a table with a header: numbers and arrays where they read as such."""
     csv.field_size_limit(CELL_CHARACTERS_MAX)
     reader = csv.DictReader((line for _, line in _text_lines(file)), delimiter=delimiter)
     try:
