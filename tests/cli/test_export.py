@@ -172,6 +172,17 @@ def test_killed_half_way_it_goes_on(
     assert lines == whole.with_suffix(".jsonl").read_bytes()
 
 
+def test_slices_together_are_the_whole(source: Collection, run: Run, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole.jsonl", [tmp_path / f"{i}.jsonl" for i in range(3)]
+    assert run("export", "source", whole)[0] == 0
+    for i, part in enumerate(parts):
+        assert run("export", "source", part, "--slice", f"{i}/3")[0] == 0
+    lines = [part.read_text().splitlines() for part in parts]
+    assert min(map(len, lines)) > 500
+    together = sorted(line for part in lines for line in part)
+    assert together == sorted(whole.read_text().splitlines())
+
+
 def test_what_cannot_be_exported_is_said(source: Collection, run: Run, tmp_path: Path) -> None:
     file = tmp_path / "points.jsonl"
     for words, expected in (
@@ -179,6 +190,8 @@ def test_what_cannot_be_exported_is_said(source: Collection, run: Run, tmp_path:
         (("source", tmp_path / "points.xlsx"), "expected .jsonl"),
         (("source", tmp_path / "points.npy", "--space", "words"), "expected one of"),
         (("source", file, "--where", "n"), "--where"),
+        (("source", file, "--slice", "4/4"), "expected I/N"),
+        (("source", file, "--slice", "1"), "expected I/N"),
     ):
         status, said = run("export", *words)
         assert (status, expected in said) == (1, True), said
@@ -188,8 +201,16 @@ def test_what_cannot_be_exported_is_said(source: Collection, run: Run, tmp_path:
     assert (status, "--restart" in said) == (1, True), said
     assert file.read_text() == "mine"
     state = file.with_name(file.name + ".vecdb-export")
-    kept = {"collection": "source", "where": [], "points": 9, "sizes": [999_999], "token": "x"}
-    for text in (json.dumps(kept), json.dumps({**kept, "collection": "other"}), "{", "[]"):
+    kept = {
+        "collection": "source",
+        "where": [],
+        "part": "0/1",
+        "points": 9,
+        "sizes": [999_999],
+        "token": "x",
+    }
+    others = ({"collection": "other"}, {"part": "0/2"})
+    for text in (json.dumps(kept), *(json.dumps({**kept, **other}) for other in others), "{", "[]"):
         state.write_text(text)
         status, said = run("export", "source", file)
         assert (status, "--restart" in said) == (1, True), said

@@ -30,11 +30,13 @@ LITTLE_F32 = np.dtype("<f4")
 class _State:
     """How far an export came: kept beside the file until it is complete.
 
-    sizes: bytes of the files it writes that are good. token: of the next page.
+    part: of how many, as --slice says it. sizes: bytes of the files it writes that are good. token:
+    of the next page.
     """
 
     collection: str
     where: list[str]
+    part: str
     points: int
     sizes: list[int]
     token: str
@@ -47,6 +49,10 @@ def export_file(
     ],
     where: Where = None,
     space: Annotated[str, typer.Option(help="Whose vectors an .npy file gets.")] = "",
+    part: Annotated[
+        str,
+        typer.Option("--slice", metavar="I/N", help="The I-th of N parts, from 0 on: 0/4 to 3/4."),
+    ] = "0/1",
     restart: Annotated[
         bool, typer.Option("--restart", help="From the first point, whatever is in the file.")
     ] = False,
@@ -60,9 +66,12 @@ def export_file(
     vectors of one space, shape (n, dim), and NAME.jsonl beside it a line with the rest for each;
     points without a vector are left out.
     A Parquet file cannot be gone on with: it is begun again.
+    Most of the time goes into writing numbers: where there are many points, run several commands
+    side by side, each with a --slice and a file of its own. Together they hold every point once.
     """
     conditions = where or []
-    state = _State(collection, conditions, 0, [], "")
+    slice = _slice(part)
+    state = _State(collection, conditions, part, 0, [], "")
     if file.exists() and not restart:
         state = _resumed(file, state)
         err.print(f"going on after point {state.points:,} ({_state_path(file).name})")
@@ -70,10 +79,10 @@ def export_file(
         source = client.collection(collection)
         filter = parse_where(conditions)
         spaces = source.info().spaces
-        total = source.count(filter)
+        total = source.count(filter) // slice[1]  # about as many: slices are made by chance
         sink = _sink(file, spaces, space, state)
         started = time.perf_counter()
-        damaged = _run(file, source, filter, sink, state, total)
+        damaged = _run(file, source, filter, slice, sink, state, total)
     took = time.perf_counter() - started
     _state_path(file).unlink(missing_ok=True)
     err.print(f"{state.points:,} points exported in {took:.1f} s")
@@ -89,6 +98,7 @@ def _run(
     file: Path,
     source: Collection,
     filter: ClientFilter | None,
+    slice: tuple[int, int],
     sink: _Sink,
     state: _State,
     total: int,
@@ -100,7 +110,11 @@ def _run(
         started, before = time.perf_counter(), state.points
         while True:
             page: Page = source.page(
-                filter, page_size=PAGE_POINTS, page_token=state.token, with_vectors=True
+                filter,
+                slice=slice if slice[1] > 1 else None,
+                page_size=PAGE_POINTS,
+                page_token=state.token,
+                with_vectors=True,
             )
             state.points += sink.write(page.points)
             damaged += page.damaged
@@ -110,6 +124,7 @@ def _run(
             rate = (state.points - before) / (time.perf_counter() - started)
             progress.update(task, completed=state.points, rate=f"{rate:,.0f} points/s")
             if not state.token:
+                progress.update(task, total=state.points)
                 return damaged
 
 
@@ -339,6 +354,14 @@ def _synced(file: BinaryIO) -> int:
     return file.tell()
 
 
+def _slice(text: str) -> tuple[int, int]:
+    """Return which part, of how many."""
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise InvalidArgument(f"--slice {text}: expected I/N, the I-th of N parts from 0 on: 0/4")
+    return int(index), int(count)
+
+
 def _state_path(file: Path) -> Path:
     return file.with_name(file.name + ".vecdb-export")
 
@@ -347,9 +370,11 @@ def _resumed(file: Path, fresh: _State) -> _State:
     saved = load(_state_path(file), _State)
     if saved is None:
         raise InvalidArgument(f"{file} exists", hint="use --restart to replace it")
-    if (saved.collection, saved.where) != (fresh.collection, fresh.where):
+    asked = (fresh.collection, fresh.where, fresh.part)
+    if (saved.collection, saved.where, saved.part) != asked:
         raise InvalidArgument(
-            f"{_state_path(file).name} is of another export: {saved.collection} {saved.where}",
+            f"{_state_path(file).name} is of another export: {saved.collection} {saved.where} "
+            f"{saved.part}",
             hint="use --restart to export from the first point",
         )
     return saved
