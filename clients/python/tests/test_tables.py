@@ -189,6 +189,7 @@ def test_batches_come_out(full, server):
     assert table.schema.field("vector").type == arrow.list_(arrow.float32(), 3)
     assert table["id"].to_pylist() == sorted([*IDS, "bare", "s"])
     assert json.loads(table["payload"][1].as_py()) == {"n": 0, "a": {"b": "x0"}, "id": 7}
+    assert table["payload"][10:].to_pylist() == ['{"n":9,"a":{"b":"x9"},"id":7}', "{}"]
     assert table["vector"].null_count == 2
     assert table["vector"][1].as_py() == VECTORS[0].tolist()
     assert table["vectors.s"][11].as_py() == {"indices": [3, 9], "values": [0.5, 1.0]}

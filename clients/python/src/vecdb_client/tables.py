@@ -169,7 +169,7 @@ def record_batch(points: Sequence[StoredPoint], schema: pyarrow.Schema) -> pyarr
         if column.name == "id":
             values = arrow.array([point.id for point in points], column.type)
         elif column.name == "payload":
-            values = arrow.array([str(point.payload_bytes, "utf-8") for point in points])
+            values = arrow.array([str(point.payload_bytes or b"{}", "utf-8") for point in points])
         elif column.name == "vector" or column.name.startswith(NAMED):
             values = _vectors(points, column, arrow)
         else:
