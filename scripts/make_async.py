@@ -17,6 +17,7 @@ forgotten all the same, mypy finds: a coroutine is not what was wanted.
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -117,7 +118,7 @@ class Module:
 
 
 def name_of(node: ast.AST | None) -> str:
-    """Return the name in an expression such as Name, Name[...] or "Name", or ""."""
+    """Return the name in an expression such as Name or Name[...], or ""."""
     if isinstance(node, ast.Subscript):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""
@@ -177,23 +178,29 @@ class Waiting:
         name = on.id if isinstance(on, ast.Name) else getattr(on, "attr", "")
         if name == "self":
             key = module.class_of(node), called.attr
-            inherited = [kind for (owner, of), kind in self.kinds.items() if owner and of == key[1]]
-            return self.kinds.get(key) or (
-                None if self._defines(module, *key) else next(iter(inherited), None)
-            )
+            if self._defines(module, *key):
+                return self.kinds.get(key)
+            # Of a base, or of a class that this one is a part of: whichever has such a method.
+            others = (kind for (owner, of), kind in self.kinds.items() if owner and of == key[1])
+            return next(others, None)
         if isinstance(on, ast.Name) and name in self.modules and ("", called.attr) in self.kinds:
             return self.kinds["", called.attr]
         made = module.class_of_variable(on) if isinstance(on, ast.Name) else ""
         named = "".join(word.capitalize() for word in name.strip("_").split("_"))
         return self.kinds.get((made, called.attr)) or self.kinds.get((named, called.attr))
 
+    @property
+    def iterators(self) -> set[str]:
+        """The names of what gives an iterator that waits."""
+        return {name for (_, name), kind in self.kinds.items() if kind == ITERATED}
+
     def awaits(self, module: Module, function: ast.AST) -> bool:
         """Return whether a function has to be `async def`."""
         for node in own(function):
             kind = self.of_call(module, node)
             parent = module.parents.get(node)
-            returned = kind == ITERATED and isinstance(parent, ast.Return)
-            if kind and not returned:
+            handed_on = kind == ITERATED and isinstance(parent, (ast.Return, ast.Call))
+            if kind and not handed_on:
                 return True
         return False
 
@@ -236,10 +243,9 @@ class Edits:
 
     def __init__(self, module: Module) -> None:
         self.module = module
-        self.lines = module.text.encode().splitlines(keepends=True)
-        self.starts = [0]
-        for line in self.lines:
-            self.starts.append(self.starts[-1] + len(line))
+        self.data = module.text.encode()
+        lengths = (len(line) for line in self.data.splitlines(keepends=True))
+        self.starts = [0, *itertools.accumulate(lengths)]
         self.changes: list[tuple[int, int, int, str]] = []
 
     def start(self, node: ast.expr | ast.stmt) -> int:
@@ -258,16 +264,16 @@ class Edits:
 
     def source(self, node: ast.expr | ast.stmt) -> str:
         """Return a node's text, as it was."""
-        return self.module.text.encode()[self.start(node) : self.end(node)].decode()
+        return self.data[self.start(node) : self.end(node)].decode()
 
     def result(self) -> str:
         """Return the text with all changes."""
-        data, at, parts = self.module.text.encode(), 0, []
+        at, parts = 0, []
         for start, end, _, text in sorted(self.changes):
             assert start >= at, f"{self.module.name}: changes overlap at byte {start}"
-            parts += [data[at:start], text.encode()]
+            parts += [self.data[at:start], text.encode()]
             at = end
-        return b"".join([*parts, data[at:]]).decode()
+        return b"".join([*parts, self.data[at:]]).decode()
 
 
 def converted(module: Module, waiting: Waiting) -> str:
@@ -336,7 +342,7 @@ def edit_call(edits: Edits, node: ast.Call, waiting: Waiting) -> None:
             at = edits.start(parent if isinstance(parent, ast.For) else parent.target)
             at -= 0 if isinstance(parent, ast.For) else len("for ")
             edits.replace(at, at, "async ")
-        elif not isinstance(parent, (ast.Return, ast.YieldFrom)):
+        elif not isinstance(parent, (ast.Return, ast.YieldFrom)) and not handed_on(module, parent):
             raise SystemExit(
                 f"{where}: an iterator that waits is for `for`, `yield from`, `return`"
             )
@@ -345,6 +351,12 @@ def edit_call(edits: Edits, node: ast.Call, waiting: Waiting) -> None:
         if not (isinstance(parent, ast.withitem) and isinstance(statement, ast.With)):
             raise SystemExit(f"{where}: is for `with`")
         edits.replace(edits.start(statement), edits.start(statement), "async ")
+
+
+def handed_on(module: Module, parent: ast.AST) -> bool:
+    """Return whether what an iterator is given to is a function of ours, not a built-in one."""
+    bare = name_of(parent.func) if isinstance(parent, ast.Call) else ""
+    return isinstance(parent, ast.Call) and (not bare or bare in module.names)
 
 
 def edit_yield_from(edits: Edits, node: ast.Expr, value: ast.expr, waiting: Waiting) -> None:
@@ -373,6 +385,10 @@ def edit_function(edits: Edits, function: Function, waiting: Waiting, kind: str 
             gives = called.slice.elts[-1]
             edits.replace(edits.start(gives), edits.start(gives), "Awaitable[")
             edits.replace(edits.end(gives), edits.end(gives), "]")
+        if one.annotation is not None and one.arg in waiting.iterators:
+            for part in ast.walk(one.annotation):
+                if isinstance(part, ast.Name) and part.id == "Iterator":
+                    edits.replace(edits.start(part), edits.start(part), "Async")
     if kind not in (ITERATED, ENTERED):
         return
     if decorator := context_decorator(function):

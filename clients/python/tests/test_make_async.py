@@ -127,6 +127,28 @@ def use(line: Channel) -> None:
     assert text.startswith("from collections.abc import Awaitable, Callable\n")
 
 
+def test_iterators_that_are_handed_on():
+    text = made("""from collections.abc import Iterator
+from vecdb_client.wire import Channel
+
+class Sender:
+    def requests(self) -> Iterator[int]:
+        for one in self._channel.stream(1):
+            yield one
+
+def send(channel, requests: Iterator[int] | None) -> Iterator[int]:
+    for one in channel.stream(requests):
+        yield one
+
+def run(channel) -> Iterator[int]:
+    sender = Sender()
+    return send(channel, sender.requests())
+""")
+    assert "async def send(channel, requests: AsyncIterator[int] | None) -> AsyncItera" in text
+    assert "def run(channel) -> AsyncIterator[int]:" in text
+    assert "async def run" not in text
+
+
 def test_modules_that_do_not_wait_are_left_where_they_are():
     source = """from vecdb_client import a, b, c
 from vecdb_client.b import do
