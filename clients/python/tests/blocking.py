@@ -46,11 +46,13 @@ class Blocking:
     """Any object of the async client: calls wait, iterators iterate, objects are wrapped."""
 
     def __init__(self, of, loop: Loop):
-        self._of = of
-        self._loop = loop
+        vars(self).update(_of=of, _loop=loop)
 
     def __getattr__(self, name):
         return self._wrapped(getattr(self._of, name))
+
+    def __setattr__(self, name, value):
+        setattr(self._of, name, value)
 
     def __repr__(self):
         return repr(self._of)
