@@ -103,6 +103,16 @@ def test_columns_of_every_kind(books, server):
     assert server.points["a"].payload == b'{"n": 1}'
 
 
+def test_when_points_expire(books, server, db):
+    db.create_collection("books", dim=3)
+    moment = datetime(2044, 5, 1, tzinfo=UTC)
+    when = arrow.array([moment, None], arrow.timestamp("ms", "UTC"))
+    books.upsert(arrow.table({"id": ["a", "b"], "expires_at": when, "ttl_s": [None, 60.0]}))
+    assert server.points["a"].expires_at_ms == int(moment.timestamp() * 1000)
+    assert server.points["b"].ttl_ms == 60_000
+    assert books.to_arrow()["expires_at"].to_pylist() == [moment, None]
+
+
 def test_frames_go_in(books, server):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"id": IDS, "vector": list(VECTORS), "n": range(10)})
@@ -185,7 +195,7 @@ def test_batches_come_out(full, server):
     assert [batch.num_rows for batch in batches] == [5, 5, 2]
     assert [batch.num_rows for batch in full.to_batches(page_size=6)] == [6, 6]
     table = full.to_arrow(page_size=5)
-    assert table.schema.names == ["id", "payload", "vector", "vectors.b", "vectors.s"]
+    assert table.schema.names == ["id", "payload", "expires_at", "vector", "vectors.b", "vectors.s"]
     assert table.schema.field("vector").type == arrow.list_(arrow.float32(), 3)
     assert table["id"].to_pylist() == sorted([*IDS, "bare", "s"])
     assert json.loads(table["payload"][1].as_py()) == {"n": 0, "a": {"b": "x0"}, "id": 7}
@@ -214,7 +224,7 @@ def test_what_comes_out_goes_in(full, server):
 def test_fields_are_columns(full, server):
     fields = {"n": arrow.int32(), "a.b": "string", "nobody": "float64"}
     table = full.to_arrow(fields=fields, with_vectors=False)
-    assert table.schema.names == ["id", *fields]
+    assert table.schema.names == ["id", *fields, "expires_at"]
     assert table.schema.field("n").type == arrow.int32()
     assert table["n"].to_pylist() == [None, *range(10), None]
     assert table["a.b"][1].as_py() == "x0"
@@ -236,21 +246,30 @@ def test_times_are_columns(books, db, server):
 
 def test_an_empty_collection_has_columns(books, db):
     db.create_collection("books", dim=3)
-    assert books.to_arrow().schema.names == ["id", "payload", "vector"]
+    assert books.to_arrow().schema.names == ["id", "payload", "expires_at", "vector"]
     assert len(books.to_arrow()) == 0
     pytest.importorskip("pandas")
-    assert list(books.to_pandas()) == ["id", "vector"]
+    assert list(books.to_pandas()) == ["id", "expires_at", "vector"]
 
 
 def test_frames_come_out(full):
     pytest.importorskip("pandas")
     frame = full.to_pandas()
-    assert list(frame) == ["id", "n", "a", "payload.id", "vector", "vectors.b", "vectors.s"]
+    assert list(frame) == [
+        "id",
+        "n",
+        "a",
+        "payload.id",
+        "expires_at",
+        "vector",
+        "vectors.b",
+        "vectors.s",
+    ]
     assert frame.n.tolist()[1:11] == list(range(10))
     assert np.array_equal(np.stack(frame.vector[1:11]), VECTORS)
     assert frame.vector[0] is None
     typed = full.to_pandas(fields={"n": "int64"}, with_vectors=False)
-    assert list(typed) == ["id", "n"]
+    assert list(typed) == ["id", "n", "expires_at"]
 
 
 def test_lists_are_asked_for_as_listed(full, server):

@@ -2,8 +2,9 @@
 
 Any table goes in that has Arrow's PyCapsule interface: those of pyarrow, pandas (from 2.2) and
 Polars, and readers that stream. Columns: `id`; `vector` for the default space and `vectors.NAME`
-for others, as lists, or structs of indices and values; `text`; `if_version`; `payload`, as JSON or
-struct, or else all other columns are the payload, without their nulls. `vecdb export` writes such.
+for others, as lists, or structs of indices and values; `text`, `if_version`, `ttl_s`, `expires_at`
+as of Point; `payload`, as JSON or struct, or else all other columns are the payload, without their
+nulls. `vecdb export` writes such.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 NAMED: Final = "vectors."
 _ROWS: Final = 1_000
 """Rows that are made Python's at a time."""
-_KEYS: Final = ("id", "text", "if_version")
+_KEYS: Final = ("id", "text", "if_version", "ttl_s", "expires_at")
 
 
 class ArrowStream(Protocol):
@@ -148,9 +149,10 @@ def batch_schema(
     if fields is None:
         columns.append(("payload", arrow.string()))
     for path, kind in (fields or {}).items():
-        if path == "id" or path == "vector" or path.startswith(NAMED):
+        if path in ("id", "expires_at", "vector") or path.startswith(NAMED):
             raise InvalidArgument(f"fields: {path!r} is the name of another column")
         columns.append((path, arrow.type_for_alias(kind) if isinstance(kind, str) else kind))
+    columns.append(("expires_at", arrow.timestamp("ms", "UTC")))
     for name, space in sorted(spaces.items()) if with_vectors else ():
         if isinstance(space, SparseSpace):
             parts = [("indices", arrow.uint32()), ("values", arrow.float32())]
@@ -170,6 +172,8 @@ def record_batch(points: Sequence[StoredPoint], schema: pyarrow.Schema) -> pyarr
             values = arrow.array([point.id for point in points], column.type)
         elif column.name == "payload":
             values = arrow.array([str(point.payload_bytes or b"{}", "utf-8") for point in points])
+        elif column.name == "expires_at":
+            values = arrow.array([point.expires_at for point in points], column.type)
         elif column.name == "vector" or column.name.startswith(NAMED):
             values = _vectors(points, column, arrow)
         else:

@@ -37,8 +37,8 @@ class TableReads(PointReads):
         """Yield points as Arrow record batches of one schema, a page each; needs pyarrow.
 
         Columns: id; payload, as JSON text, or in its place `fields`, payload paths and the types of
-        their columns, null where a point has none; vector, and vectors.NAME for named spaces. So
-        upsert takes them back. filter, order_by, slice, timeout_s: as of list().
+        their columns, null where a point has none; expires_at; vector, and vectors.NAME for named
+        spaces. So upsert takes them back. filter, order_by, slice, timeout_s: as of list().
         Raises InvalidArgument (PAYLOAD_MISMATCH) for a value that its column cannot hold.
         """
         reply = await self._transport.call(
