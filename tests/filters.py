@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 from hypothesis import strategies as st
@@ -184,11 +185,27 @@ NESTED = nested()
 NESTED_TWICE = nested(twice=True)
 
 
-def filters(ids: list[str], spaces: list[str]) -> st.SearchStrategy:
-    """Return filters of every kind over points of some ids, one of them unknown, and spaces."""
+WORDS = st.one_of(
+    st.sampled_from(
+        ["a", "A a", "x", "é", "2024", "02 29", "2024-02-29", "true", "1 a", "-", "ab"]
+    ),
+    STRINGS.filter(bool),
+)
+
+
+def matches_text(paths: Sequence[str]) -> st.SearchStrategy:
+    return st.builds(vt.MatchesText, st.sampled_from(paths), WORDS, st.sampled_from(vt.Match))
+
+
+def filters(ids: list[str], spaces: list[str], texts: Sequence[str] = ()) -> st.SearchStrategy:
+    """Return filters of every kind over points of some ids, one of them unknown, and spaces.
+
+    texts: paths of text fields.
+    """
     of_points = st.one_of(
         st.builds(vt.HasId, st.lists(st.sampled_from([*ids, "?"]), min_size=1).map(tuple)),
         st.builds(vt.HasSpace, st.sampled_from(spaces)),
+        *([matches_text(texts)] if texts else []),
     )
     return combined(st.one_of(CONDITIONS, CONDITIONS, NESTED, NESTED_TWICE, of_points), 5)
 
@@ -227,6 +244,7 @@ _OF_FIELD = {
     vt.In: lambda field, made: field.isin(made.values),
     vt.ContainsAll: lambda field, made: field.contains_all(made.values),
     vt.Prefix: lambda field, made: field.prefix(made.prefix),
+    vt.MatchesText: lambda field, made: field.matches(made.text, made.match.name.lower()),
     vt.Exists: lambda field, made: field.exists(),
     vt.IsNull: lambda field, made: field.is_null(),
     vt.GeoRadius: lambda field, made: field.near(made.lat, made.lon, made.metres),

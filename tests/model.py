@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from vecdb.segment.analysis import analyze
 from vecdb.types import (
     And,
     ContainsAll,
@@ -26,6 +27,8 @@ from vecdb.types import (
     HasSpace,
     In,
     IsNull,
+    Match,
+    MatchesText,
     MinShould,
     Nested,
     Not,
@@ -38,6 +41,8 @@ from vecdb.types import (
 from vecdb_client import Delete, Patch, Point
 
 Payload = dict[str, Any]
+TEXT_FIELDS = {"a": "", "b": "english"}
+"""Those of the collections whose filters are held against this, and their languages."""
 
 
 @dataclass
@@ -101,6 +106,23 @@ class ModelCollection:
             for name, stored in self.points.items()
             if filter is None or holds(filter, stored.payload, name, frozenset({""}))
         }
+
+    def recommend(
+        self, positive: list[str], negative: list[str], filter: Filter | None
+    ) -> list[tuple[float, str]]:
+        """Return all matching points but the examples by the best score, best first."""
+
+        def best(one: Stored, names: list[str]) -> float:
+            scores = [self.score(one.vector, self.points[name].vector) for name in names]
+            return max(scores, default=-math.inf)
+
+        found = []
+        for name, one in self.matching(filter).items():
+            if name not in {*positive, *negative}:
+                good, bad = best(one, positive), best(one, negative)
+                score = (1 + (x := max(good, bad)) / (1 + abs(x))) / 2
+                found.append((score if good > bad else -score, name))
+        return sorted(found, reverse=True)
 
     def search(self, query: list[float], filter: Filter | None) -> list[tuple[float, str]]:
         """Return all matching points, best first."""
@@ -192,10 +214,29 @@ def holds(filter: Filter, payload: Any, name: str, spaces: frozenset[str]) -> bo
         case HasSpace(space):
             return space in spaces
     nodes = [node for path, node in held(payload) if path == filter.path]
+    if isinstance(filter, MatchesText):
+        return matches_text(filter, [node for node in nodes if isinstance(node, str)])
     if isinstance(filter, Nested):
         objects = [node for node in nodes if isinstance(node, dict)]
         return any([holds(filter.filter, each, "", frozenset()) for each in objects])
     return matches(filter, nodes)
+
+
+def matches_text(filter: MatchesText, texts: list[str]) -> bool:
+    """Whether texts hold words, cut as the server cuts them; one of them has all of a phrase."""
+    asked = analyze(filter.text, TEXT_FIELDS.get(filter.path, ""))
+    there = [analyze(text, TEXT_FIELDS.get(filter.path, "")) for text in texts]
+    words = {word for one in there for word in one.words}
+    if filter.match is Match.ANY:
+        return not words.isdisjoint(asked.words)
+    if filter.match is Match.ALL or not asked.words:
+        return bool(asked.words) and words.issuperset(asked.words)
+    phrase = set(zip(asked.words, asked.positions, strict=True))
+    return any(
+        phrase <= {(word, at - first) for word, at in zip(*one, strict=True)}
+        for one in there
+        for first in range(-max(asked.positions), max(one.positions, default=0) + 1)
+    )
 
 
 def held(node: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:

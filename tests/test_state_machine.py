@@ -27,9 +27,23 @@ from hypothesis.stateful import (
 from tests import read_model
 from tests.filters import OBJECTS, filters, to_client
 from tests.live import LiveServer
-from tests.model import ModelCollection
+from tests.model import TEXT_FIELDS, ModelCollection
 from vecdb.types import Equals, Filter, Not, Range
-from vecdb_client import Client, Collection, Delete, Patch, Point, PointId, Space, TextField
+from vecdb_client import (
+    Boost,
+    Client,
+    Collection,
+    Delete,
+    Mmr,
+    OrderBy,
+    Patch,
+    Point,
+    PointId,
+    Prefer,
+    Recommend,
+    Space,
+    TextField,
+)
 from vecdb_client import Filter as ClientFilter
 
 DIM = 5
@@ -46,7 +60,10 @@ SIMPLE = st.dictionaries(
 PAYLOADS = st.one_of(SIMPLE, SIMPLE, OBJECTS)
 NUMBERED = st.builds(Range, st.sampled_from(["a", "b"]), gte=st.integers(-3, 0), lte=st.just(1.5))
 EQUAL = st.builds(Equals, st.sampled_from(["a", "b", "c"]), SCALARS)
-FILTERS = st.one_of(st.none(), EQUAL, NUMBERED, st.builds(Not, EQUAL), filters(NAMES, [""]))
+FILTERS = st.one_of(
+    st.none(), EQUAL, NUMBERED, st.builds(Not, EQUAL), filters(NAMES, [""], list(TEXT_FIELDS))
+)
+FEW = st.integers(1, 20)
 POINTS = st.lists(st.tuples(IDS, VECTORS, PAYLOADS), min_size=1, max_size=30)
 
 PATHS = st.sampled_from(["a", "b", "c", "a.b", "c.d"])
@@ -98,7 +115,8 @@ class ServerMachine(RuleBasedStateMachine):
 
     @initialize()
     def create(self) -> None:
-        self.client.create_collection(self.name, dim=DIM, metric=self.metric)
+        fields = [TextField(path, language) for path, language in TEXT_FIELDS.items()]
+        self.client.create_collection(self.name, dim=DIM, metric=self.metric, text_fields=fields)
 
     @rule(points=POINTS)
     def upsert(self, points: list[tuple[str, list[float], dict]]) -> None:
@@ -151,10 +169,10 @@ class ServerMachine(RuleBasedStateMachine):
         if self.more:
             space = {"more": Space(dim=2, metric="dot")}
             self.client.update_collection(
-                self.name, add_spaces=space, add_text_fields=[TextField("a")]
+                self.name, add_spaces=space, add_text_fields=[TextField("c")]
             )
         else:
-            self.client.update_collection(self.name, drop_spaces=["more"], drop_text_fields=["a"])
+            self.client.update_collection(self.name, drop_spaces=["more"], drop_text_fields=["c"])
 
     @precondition(lambda self: self.model.points and self.more)
     @rule(data=st.data())
@@ -204,6 +222,45 @@ class ServerMachine(RuleBasedStateMachine):
             assert hit.score == pytest.approx(score, abs=tolerance)
             assert hit.score == pytest.approx(scores[hit.id], abs=tolerance)
             assert hit.payload == self.model.points[hit.id].payload
+
+    @rule(query=VECTORS, filter=FILTERS, by=FILTERS, weight=st.sampled_from([50.0, -1.0]), k=FEW)
+    def boost(self, query: list[float], filter: Filter, by: Filter, weight: float, k: int) -> None:
+        if by is None:
+            return
+        preferred = self.model.matching(by)
+        expected = {
+            name: score + weight * (name in preferred)
+            for score, name in self.model.search(query, filter)
+        }
+        boost = Boost([Prefer(wired(by), weight)], candidates=100)  # more than there are points
+        result = self.collection.search(query, k=k, filter=wired(filter), boost=boost)
+        tolerance = 1e-5 * (50 + max(map(abs, expected.values()), default=0))
+        best = sorted(expected.values(), reverse=True)[:k]
+        assert [hit.score for hit in result] == pytest.approx(best, abs=tolerance)
+        for hit in result:
+            assert hit.score == pytest.approx(expected[hit.id], abs=tolerance)
+        one_by_one = self.collection.search(query, k=k, filter=wired(filter), mmr=Mmr(1.0))
+        plain = self.collection.search(query, k=k, filter=wired(filter))
+        assert [hit.id for hit in one_by_one] == [hit.id for hit in plain]
+
+    @precondition(lambda self: self.model.points)
+    @rule(data=st.data(), filter=FILTERS, k=FEW, path=st.sampled_from(["a", "b"]))
+    def other_legs(self, data: st.DataObject, filter: Filter | None, k: int, path: str) -> None:
+        names = st.sampled_from(sorted(self.model.points))
+        positive = data.draw(st.lists(names, min_size=1, max_size=2))
+        negative = data.draw(st.lists(names, max_size=2))
+        leg = Recommend(map(PointId, positive), map(PointId, negative), "best_score")
+        found = self.collection.search(legs=[leg], k=k, filter=wired(filter))
+        expected = self.model.recommend(positive, negative, filter)
+        assert len(found) == min(k, len(expected))
+        # The very sign may be up to rounding where a positive and a negative are as near.
+        sizes = {name: abs(score) for score, name in expected}
+        assert all(hit.score**2 == pytest.approx(sizes[hit.id] ** 2, abs=1e-4) for hit in found)
+        leg = OrderBy(path)
+        listed = self.collection.list(wired(filter), order_by=path)
+        assert [
+            hit.id for hit in self.collection.search(legs=[leg], k=100, filter=wired(filter))
+        ] == [point.id for point in listed]
 
     @rule(filter=FILTERS, size=st.integers(1, 7))
     def list_pages(self, filter: Filter | None, size: int) -> None:

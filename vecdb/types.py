@@ -335,6 +335,23 @@ class HasSpace:
     space: str
 
 
+class Match(IntEnum):
+    """Which of some words a text must hold. PHRASE: all, side by side, in one field."""
+
+    ANY = 1
+    ALL = 2
+    PHRASE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class MatchesText:
+    """A text field of the collection that holds the words of a text."""
+
+    path: str
+    text: str
+    match: Match
+
+
 @dataclass(frozen=True, slots=True)
 class And:
     """All of them."""
@@ -369,7 +386,9 @@ ValueCondition: TypeAlias = (
     Equals | In | ContainsAll | Range | Prefix | Exists | IsNull | ValuesCount | GeoShape
 )
 """What a payload can be asked at a path."""
-Filter: TypeAlias = And | Or | MinShould | Not | Nested | HasId | HasSpace | ValueCondition
+PointCondition: TypeAlias = HasId | HasSpace | MatchesText
+"""What a point as a whole can be asked, and no object inside its payload."""
+Filter: TypeAlias = And | Or | MinShould | Not | Nested | PointCondition | ValueCondition
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,14 +417,6 @@ class SparseQuery:
     filter: Filter | None = None
 
 
-class Match(IntEnum):
-    """Which of a query's words a text must hold. PHRASE: all, side by side, in one field."""
-
-    ANY = 1
-    ALL = 2
-    PHRASE = 3
-
-
 @dataclass(frozen=True, slots=True)
 class KeywordQuery:
     """The k points whose texts fit the words of a text best, by BM25.
@@ -418,9 +429,6 @@ class KeywordQuery:
     fields: tuple[str, ...] = ()
     match: Match = Match.ANY
     filter: Filter | None = None
-
-
-AnyQuery: TypeAlias = Query | SparseQuery | KeywordQuery
 
 
 class Wanted(NamedTuple):

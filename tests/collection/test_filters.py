@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.filters import OBJECTS, filters
-from tests.model import holds
+from tests.model import TEXT_FIELDS, holds
 from vecdb.collection.collection import Collection
 from vecdb.collection.paging import Listing
 from vecdb.collection.snapshot import Snapshot
@@ -38,12 +38,16 @@ from vecdb.types import (
     Query,
     Schema,
     Space,
+    TextField,
     Wanted,
 )
 from vecdb.write.prepare import prepare
 
 LIMITS = LimitsConfig()
-SCHEMA = Schema((Space("", 3, Metric.EUCLID), Space("other", 2, Metric.DOT)))
+SCHEMA = Schema(
+    (Space("", 3, Metric.EUCLID), Space("other", 2, Metric.DOT)),
+    text_fields=tuple(TextField(path, language) for path, language in TEXT_FIELDS.items()),
+)
 IDS = [f"p{n}" for n in range(24)]
 SPACES = ["", "other"]
 MIB = 1 << 20
@@ -117,7 +121,7 @@ def agree(snapshot: Snapshot, filter: Filter, stored: Stored) -> None:
 @settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(batches(), min_size=1, max_size=6),
-    st.lists(filters(IDS, SPACES), min_size=1, max_size=6),
+    st.lists(filters(IDS, SPACES, list(TEXT_FIELDS)), min_size=1, max_size=6),
     st.booleans(),
 )
 def test_a_collection_agrees_with_the_model(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.query.test_fusion import FUSIONS, reference
 from vecdb.collection import search
 from vecdb.collection.collection import Collection
-from vecdb.collection.search import Asked
+from vecdb.collection.search import AnyQuery, Asked
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.errors import DeadlineExceeded, InvalidArgument
@@ -24,7 +24,6 @@ from vecdb.rpc.pb.search_pb2 import Hit, QueryResponse
 from vecdb.storage.codec import slot_key, to_json
 from vecdb.types import (
     And,
-    AnyQuery,
     Delete,
     Equals,
     Exists,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.filters import PAYLOADS, filters, to_client
-from tests.model import holds
+from tests.model import TEXT_FIELDS, holds
 from vecdb.config import LimitsConfig
 from vecdb.errors import BadFilter, LimitExceeded
 from vecdb.query.filter_check import check_filter
@@ -21,7 +21,7 @@ from vecdb.types import Filter, In, Not, ValuesCount
 LIMITS = LimitsConfig(filter_nodes=20, filter_depth=6)
 
 
-@given(filters(["p1"], [""]), st.lists(PAYLOADS, max_size=4))
+@given(filters(["p1"], [""], list(TEXT_FIELDS)), st.lists(PAYLOADS, max_size=4))
 def test_what_the_client_sends_is_what_was_meant(filter: Filter, payloads: list[bytes]) -> None:
     message = pb.Filter.FromString(to_client(filter).message.SerializeToString())
     arrived = filter_of(message)

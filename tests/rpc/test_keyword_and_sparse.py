@@ -30,7 +30,7 @@ SETTINGS = {
     "limits.text_fields": FIELDS_MAX,
     "limits.text_bytes": 200,
 }
-ANY, PHRASE = search_pb2.KEYWORD_MODE_ANY, search_pb2.KEYWORD_MODE_PHRASE
+ANY, PHRASE = common_pb2.KEYWORD_MODE_ANY, common_pb2.KEYWORD_MODE_PHRASE
 
 
 def sparse(indices: list[int], values: list[float]) -> common_pb2.Vector:

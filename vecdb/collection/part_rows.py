@@ -9,11 +9,13 @@ import numpy as np
 
 from vecdb import kernel
 from vecdb.errors import Corrupt, DeadlineExceeded
-from vecdb.query.search import Part
+from vecdb.query.keyword import Sought, holding, sought
+from vecdb.query.search import Part, rows_of
 from vecdb.segment.bitmaps import all_rows
-from vecdb.segment.fields import FieldSource, Json, parse
+from vecdb.segment.fields import FieldSource, Json, NotIndexed, parse
+from vecdb.segment.postings import GrowingText
 from vecdb.storage.store import ReadTxn
-from vecdb.types import Bitmap
+from vecdb.types import Bitmap, KeywordQuery, MatchesText
 
 
 class PartRows:
@@ -29,15 +31,31 @@ class PartRows:
     def of_ids(self, ids: Sequence[str]) -> Bitmap:
         """Return the rows of those points."""
         slots = np.array(list(self._txn.slots_of([name.encode() for name in ids]).values()), "<u8")
-        rows = np.searchsorted(self._part.slots, slots).astype(np.uint32)
-        known = rows < self.rows
-        known[known] = self._part.slots[rows[known]] == slots[known]
-        return kernel.row_bits(rows[known], self.rows)
+        return kernel.row_bits(rows_of(self._part, slots), self.rows)
 
     def having(self, space: str) -> Bitmap:
         """Return the rows that have a vector in a space."""
         having = self._part.having(space)
         return all_rows(self.rows) if having is None else having
+
+    def holding_words(self, condition: MatchesText) -> Bitmap:
+        """Return the rows whose text field holds the words. Raises NotIndexed."""
+        source, asked = self._part.text(), self._sought(condition)
+        if not asked.words.keys() <= set(source.fields):  # a field that was added since
+            raise NotIndexed
+        return holding(asked, source)
+
+    def words_in(self, condition: MatchesText, payloads: Sequence[Json]) -> Bitmap:
+        """Return which of some payloads hold the words in the text field."""
+        asked = self._sought(condition)
+        texts = GrowingText({number: asked.texts[number] for number in asked.words})
+        for payload in payloads:
+            texts.add(payload)
+        return holding(asked, texts.read(len(payloads)))
+
+    def _sought(self, condition: MatchesText) -> Sought:
+        words = KeywordQuery(condition.text, 1, (condition.path,), condition.match)
+        return sought(words, self._txn.schema)
 
     def payloads(self, rows: Sequence[int]) -> list[Json]:
         """Return the parsed payloads of some rows. Raises DeadlineExceeded.

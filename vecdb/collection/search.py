@@ -10,16 +10,22 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from vecdb import kernel
+from vecdb.collection.part_rows import PartRows
+from vecdb.collection.reorder import CandidatesOf, Reorder
 from vecdb.errors import Corrupt, DeadlineExceeded, LimitExceeded, VecdbError
+from vecdb.query.boost import Boost
 from vecdb.query.fusion import Fusion, LegHits, Rrf, fused
 from vecdb.query.keyword import best_matches, sought
+from vecdb.query.mmr import Mmr
+from vecdb.query.order import OrderQuery, first_in_order
+from vecdb.query.recommend import BestScoreQuery, Examples, best_scored
 from vecdb.query.search import Candidates, Nearest, nearest
+from vecdb.query.sources import Source
 from vecdb.query.sparse import nearest_sparse
 from vecdb.segment.vectors import Effort, scores_and_distances
 from vecdb.storage.store import Ranked, ReadTxn
 from vecdb.types import (
     F32,
-    AnyQuery,
     Filter,
     KeywordQuery,
     Metric,
@@ -43,8 +49,10 @@ NO_EFFORT = Effort()
 
 Search: TypeAlias = Callable[[Sequence[Candidates], int], Nearest]
 """From candidates and k to the best."""
-CandidatesOf: TypeAlias = Callable[[Filter | None, Sequence[Candidates] | None], list[Candidates]]
-"""From a filter to the rows that match it: of some candidates, or of all there are."""
+OneSearch: TypeAlias = Query | SparseQuery | KeywordQuery
+"""What one search of the parts answers."""
+AnyQuery: TypeAlias = OneSearch | BestScoreQuery | OrderQuery
+"""What a leg may be."""
 Scale: TypeAlias = Callable[[str], float]
 """By how much more than was measured the queries of a space need as ef."""
 
@@ -54,7 +62,8 @@ class Asked(NamedTuple):
 
     legs: each with its own k, which of one leg is offset + k. filter: of all legs; that of a leg
     narrows it further, unless it is the same object. min_score: of hits, the fused one where there
-    are several legs. fusion and weights, one a leg: of several.
+    are several legs, with what a boost adds. fusion and weights, one a leg: of several. boost and
+    mmr order the best of what was found anew; no leg has a smaller k than they have candidates.
     """
 
     legs: Sequence[AnyQuery]
@@ -64,6 +73,8 @@ class Asked(NamedTuple):
     min_score: float | None = None
     fusion: Fusion = Rrf()
     weights: Sequence[float] = ()
+    boost: Boost | None = None
+    mmr: Mmr | None = None
 
     @classmethod
     def one(cls, query: AnyQuery) -> Asked:
@@ -105,6 +116,7 @@ class Searcher:
         self._candidates_of = candidates_of
         self._points = points
         self._deadline = deadline
+        self._reorder = Reorder(txn, candidates_of, deadline)
 
     def answer(self, asked: Asked, wanted: Wanted, bytes_max: int, scale: Scale) -> QueryResult:
         """Return the hits. Raises InvalidArgument, DeadlineExceeded.
@@ -113,6 +125,8 @@ class Searcher:
         about a leg begins ``legs[n].``.
         """
         started = time.perf_counter_ns()
+        if asked.mmr is not None:
+            self._dense(asked.mmr.space, "mmr.space")
         candidates = self._candidates_of(asked.filter, None)
         legs = self._legs(asked, candidates, scale)
         filtered = time.perf_counter_ns()
@@ -152,10 +166,10 @@ class Searcher:
         known: dict[str, list[Candidates]] = {}  # equal filters are evaluated once
         for at, query in enumerate(asked.legs):
             chosen, effort = candidates, NO_EFFORT
-            if isinstance(query, Query):
+            if isinstance(query, (Query, BestScoreQuery)):
                 effort = Effort(query.ef, query.exact, scale(query.space))
             try:
-                search, metric = search_of(query, self._schema, effort)
+                search, metric = self._search_of(query, effort)
                 if query.filter is not None and query.filter is not asked.filter:
                     key = repr(query.filter)  # to Python 1, 1.0 and True are equal
                     if key not in known:
@@ -167,6 +181,28 @@ class Searcher:
             legs.append(_Leg(query, search, metric, chosen))
         return legs
 
+    def _search_of(self, query: AnyQuery, effort: Effort) -> tuple[Search, Metric]:
+        if isinstance(query, BestScoreQuery):
+            return self._best_scored(query, effort), Metric.DOT
+        if not isinstance(query, OrderQuery):
+            return search_of(query, self._schema, effort)
+        order = query.order
+
+        def search(candidates: Sequence[Candidates], k: int) -> Nearest:
+            rows = [PartRows(one.part, self._txn, self._deadline) for one in candidates]
+            return first_in_order(list(map(Source, candidates, rows)), order, k)
+
+        return search, Metric.DOT
+
+    def _best_scored(self, query: BestScoreQuery, effort: Effort) -> Search:
+        space = self._dense(query.space, "space")
+        examples = Examples(
+            [_comparable(one, space) for one in query.positive],
+            [_comparable(one, space) for one in query.negative],
+        )
+        deadline = self._deadline
+        return lambda candidates, k: best_scored(candidates, space, examples, k, effort, deadline)
+
     def _ranked(self, legs: Sequence[_Leg], asked: Asked, spare: int) -> Ranked:
         """Return what the legs find, spare more of each than was asked for."""
         for at, leg in enumerate(legs):
@@ -177,10 +213,21 @@ class Searcher:
             ranked = legs[0].ranked
         else:
             ranked = _fused([leg.ranked for leg in legs], asked)
+        if asked.boost is not None:
+            ranked = self._reorder.boosted(ranked, asked.boost)
         if asked.min_score is not None:  # of the scores as they are sent
             passed = np.array(ranked.scores, np.float32) >= np.float32(asked.min_score)
             ranked = ranked.part(0, int(np.count_nonzero(passed)))
+        if asked.mmr is not None:
+            space = self._dense(asked.mmr.space, "mmr.space")
+            ranked = self._reorder.diverse(ranked, asked.mmr, space, asked.offset + asked.k + spare)
         return ranked
+
+    def _dense(self, name: str, field: str) -> Space:
+        space = self._schema.space(name)
+        if space is None:
+            raise unknown_space(name, self._schema, field)
+        return space
 
     def _skipped(self, ranked: Ranked, offset: int) -> tuple[Ranked, int]:
         """Return what comes after so many hits, and how many damaged records were met before.
@@ -209,7 +256,7 @@ def _fused(lists: Sequence[Ranked], asked: Asked) -> Ranked:
     return Ranked(slots, scores, [0.0] * len(slots), leg_ranks, leg_scores)
 
 
-def search_of(query: AnyQuery, schema: Schema, effort: Effort) -> tuple[Search, Metric]:
+def search_of(query: OneSearch, schema: Schema, effort: Effort) -> tuple[Search, Metric]:
     """Return how a query ranks candidates, and as what its scores count. Raises its errors."""
     if isinstance(query, KeywordQuery):
         asked = sought(query, schema)
@@ -246,19 +293,30 @@ def _comparable(vector: F32, space: Space) -> F32:
 def _plan(legs: Sequence[_Leg], asked: Asked, count: int) -> str:
     """Return how the legs were searched and fused, in words. count: of the points they found."""
     if len(legs) == 1:
-        return _way(legs[0])
+        return _way(legs[0]) + _reordered(asked)
     words = [f"legs[{at}] {_way(leg)}, {len(leg.found.slots)} found" for at, leg in enumerate(legs)]
     if isinstance(asked.fusion, Rrf):
         how = f"rrf (k {asked.fusion.k})"
     else:
         how = f"weighted ({asked.fusion.normalization.name.lower()})"
     weights = ", ".join(f"{weight:g}" for weight in asked.weights)
-    return f"{'; '.join(words)}; fused by {how}, weights {weights}: {count} points"
+    return (
+        f"{'; '.join(words)}; fused by {how}, weights {weights}: {count} points{_reordered(asked)}"
+    )
+
+
+def _reordered(asked: Asked) -> str:
+    """Return what was done with the best of what the legs found."""
+    boost = f"; boosted over the best {asked.boost.candidates}" if asked.boost else ""
+    return boost + (f"; mmr over the best {asked.mmr.candidates}" if asked.mmr else "")
 
 
 def _way(leg: _Leg) -> str:
     """Return which way a leg searched the parts."""
-    if not isinstance(leg.query, Query):
+    query = leg.query
+    if isinstance(query, OrderQuery):
+        return f"order of {query.order.path!r} in {_parts(leg.found.scanned)}"
+    if not isinstance(query, (Query, BestScoreQuery)):
         return f"postings of {_parts(leg.found.scanned)}"
     words: list[str] = []
     if leg.found.efs:
@@ -267,6 +325,9 @@ def _way(leg: _Leg) -> str:
         words.append(f"graph walk (ef {ef}) over {_parts(len(leg.found.efs))}")
     if leg.found.scanned or not words:
         words.append(f"exact scan of {_parts(leg.found.scanned)}")
+    if isinstance(query, BestScoreQuery):
+        examples = len(query.positive), len(query.negative)
+        return f"best score beside {examples[0]} and {examples[1]} examples: {', '.join(words)}"
     return ", ".join(words)
 
 

@@ -12,7 +12,7 @@ from vecdb import kernel
 from vecdb.collection.paging import Listing, Paging, Spot
 from vecdb.collection.part_rows import PartRows
 from vecdb.collection.points import point_of, vectors_of
-from vecdb.collection.search import Asked, Scale, Searcher, search_of, too_large
+from vecdb.collection.search import AnyQuery, Asked, Scale, Searcher, search_of, too_large
 from vecdb.collection.view import View
 from vecdb.errors import (
     Corrupt,
@@ -22,6 +22,7 @@ from vecdb.errors import (
 )
 from vecdb.query.aggregate import Aggregates, Aggregation, aggregate
 from vecdb.query.filter import conditions, key_of_filter, matching
+from vecdb.query.keyword import check_field
 from vecdb.query.search import Candidates, Nearest
 from vecdb.query.sources import Source
 from vecdb.segment.vectors import Effort, mixed
@@ -30,10 +31,10 @@ from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.store import ReadTxn
 from vecdb.types import (
     F32,
-    AnyQuery,
     Filter,
     HasId,
     HasSpace,
+    MatchesText,
     Point,
     Query,
     QueryResult,
@@ -136,6 +137,29 @@ class Snapshot:
         if vector is None:
             raise NotFound(f"point {name!r} has no vector in space {space!r}", id=name)
         return vector
+
+    def examples(self, names: Sequence[str], space: str, field: str) -> dict[str, F32]:
+        """Return the stored vectors of points in a dense space. field: of the request, for errors.
+
+        Raises InvalidArgument, Corrupt, and NotFound, which names all that lack a vector.
+        """
+        found: dict[str, F32] = {}
+        missing: list[str] = []
+        for name in names:
+            check_id(name, field)
+            record = self._record_of(name)
+            vector = None if record is None else self._vectors(record)[0].get(space)
+            if vector is None:
+                missing.append(name if record is None else f"{name} (no vector)")
+            else:
+                found[name] = vector
+        if missing:
+            raise NotFound(
+                f"examples that have no vector in space {space!r}, or are not there: "
+                f"{', '.join(map(repr, missing))}",
+                field=field,
+            )
+        return found
 
     def _record_of(self, name: str) -> RecordView | None:
         """Return the record of an id, or None when there is none. Raises Corrupt."""
@@ -274,6 +298,8 @@ class Snapshot:
             elif isinstance(condition, HasSpace):
                 if condition.space not in self._schema.numbers:
                     raise unknown_space(condition.space, self._schema.schema, "filter")
+            elif isinstance(condition, MatchesText):
+                check_field(condition.path, self._schema.schema, "filter")
 
     def _sources(self, filter: Filter | None) -> list[Source]:
         return [

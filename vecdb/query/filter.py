@@ -52,10 +52,12 @@ from vecdb.types import (
     HasSpace,
     In,
     IsNull,
+    MatchesText,
     MinShould,
     Nested,
     Not,
     Or,
+    PointCondition,
     Prefix,
     Range,
     Scalar,
@@ -81,6 +83,12 @@ class Rows(Protocol):
 
     def having(self, space: str) -> Bitmap:
         """Return the rows that have a vector in a space. Raises InvalidArgument."""
+
+    def holding_words(self, condition: MatchesText) -> Bitmap:
+        """Return the rows whose text field holds the words. Raises NotIndexed."""
+
+    def words_in(self, condition: MatchesText, payloads: Sequence[Json]) -> Bitmap:
+        """Return which of some payloads hold the words in the text field."""
 
     def payloads(self, rows: Sequence[int]) -> list[Json]:
         """Return the parsed payloads of some rows. Raises DeadlineExceeded."""
@@ -142,6 +150,14 @@ class _ReadRows:
         """Return the rows that have a vector in a space."""
         return self._picked(self._rest.having(space))
 
+    def holding_words(self, condition: MatchesText) -> Bitmap:
+        """Return the rows whose text field holds the words."""
+        return self._rest.words_in(condition, self.read)
+
+    def words_in(self, condition: MatchesText, payloads: Sequence[Json]) -> Bitmap:
+        """Return which of some payloads hold the words in the text field."""
+        return self._rest.words_in(condition, payloads)
+
     def payloads(self, rows: Sequence[int]) -> list[Json]:
         """Return the parsed payloads of some rows."""
         return [self.read[row] for row in rows]
@@ -155,7 +171,7 @@ class _ReadRows:
         return kernel.pick_bits(bits, self._rest.rows, self._chosen)
 
 
-def conditions(filter: Filter) -> Iterator[Nested | HasId | HasSpace | ValueCondition]:
+def conditions(filter: Filter) -> Iterator[Nested | PointCondition | ValueCondition]:
     """Yield the conditions that a filter is made of; those inside nested stay there."""
     if isinstance(filter, (And, Or, MinShould)):
         for inner in filter.filters:
@@ -169,7 +185,10 @@ def conditions(filter: Filter) -> Iterator[Nested | HasId | HasSpace | ValueCond
 def _paths(filter: Filter) -> set[str]:
     """Return the paths that the conditions of a filter ask for."""
     asked = conditions(filter)
-    return {each.path for each in asked if not isinstance(each, (Nested, HasId, HasSpace))}
+    return {each.path for each in asked if not isinstance(each, (Nested, *_OF_POINTS))}
+
+
+_OF_POINTS = (HasId, HasSpace, MatchesText)
 
 
 # --- filters
@@ -192,16 +211,22 @@ def _bounds(filter: Filter, source: Rows) -> Bounds:
         return enough, _at_least(filter.least, [possible for _, possible in found], source.rows)
     if isinstance(filter, Nested):
         return _nested(filter, source)
-    if isinstance(filter, HasId):
-        bits = source.of_ids(filter.ids)
-    elif isinstance(filter, HasSpace):
-        bits = source.having(filter.space)
-    else:
-        try:
-            bits = _condition(filter, source.fields)
-        except NotIndexed:
-            return no_rows(source.rows), all_rows(source.rows)
+    try:
+        bits = _of_condition(filter, source)
+    except NotIndexed:
+        return no_rows(source.rows), all_rows(source.rows)
     return bits, bits
+
+
+def _of_condition(condition: PointCondition | ValueCondition, source: Rows) -> Bitmap:
+    """Return the rows that match a condition. Raises NotIndexed."""
+    if isinstance(condition, HasId):
+        return source.of_ids(condition.ids)
+    if isinstance(condition, HasSpace):
+        return source.having(condition.space)
+    if isinstance(condition, MatchesText):
+        return source.holding_words(condition)
+    return _condition(condition, source.fields)
 
 
 def _joined(join: Callable[[Bitmap, Bitmap], Bitmap], found: list[Bounds]) -> Bounds:
@@ -247,7 +272,7 @@ def _outline(filter: Filter, path: str) -> Filter:
     if isinstance(filter, Nested):
         deeper = f"{path}.{filter.path}"
         return And((Exists(deeper), _outline(filter.filter, deeper)))
-    if isinstance(filter, (Not, ValuesCount, HasId, HasSpace)):
+    if isinstance(filter, (Not, ValuesCount, *_OF_POINTS)):
         return Exists(path)  # what an object lacks, another of the row may have
     return replace(filter, path=f"{path}.{filter.path}")
 

@@ -6,6 +6,7 @@ import math
 
 from vecdb.config import LimitsConfig
 from vecdb.errors import BadFilter, LimitExceeded
+from vecdb.segment.analysis import analyze
 from vecdb.segment.fields import PATH_CHARACTERS_MAX
 from vecdb.segment.geo import is_place, unrolled
 from vecdb.segment.times import microseconds
@@ -20,10 +21,12 @@ from vecdb.types import (
     HasId,
     HasSpace,
     In,
+    MatchesText,
     MinShould,
     Nested,
     Not,
     Or,
+    PointCondition,
     Prefix,
     Range,
     Scalar,
@@ -40,7 +43,7 @@ def check_filter(filter: Filter, limits: LimitsConfig) -> None:
     stack: list[tuple[Filter, int, bool]] = [(filter, 1, False)]
     while stack:
         node, depth, is_nested = stack.pop()
-        nodes += 1 + _listed(node)
+        nodes += 1 + _listed(node, limits)
         if nodes > limits.filter_nodes:
             raise LimitExceeded(
                 f"the filter has more than {limits.filter_nodes} conditions and values",
@@ -61,15 +64,28 @@ def check_filter(filter: Filter, limits: LimitsConfig) -> None:
         elif isinstance(node, Nested):
             _check_path(node.path)
             stack.append((node.filter, depth + 1, True))
-        elif isinstance(node, (HasId, HasSpace)):
+        elif isinstance(node, (HasId, HasSpace, MatchesText)):
             _check_of_point(node, is_nested)
         else:
             _check_path(node.path)
             _check_condition(node)
 
 
-def _listed(node: Filter) -> int:
-    """Return how many values a condition lists, each of which costs as much as a condition."""
+def _listed(node: Filter, limits: LimitsConfig) -> int:
+    """Return how many values a condition lists, each of which costs as much as a condition.
+
+    Raises LimitExceeded for a text that is too long to look for its words.
+    """
+    if isinstance(node, MatchesText):
+        size = len(node.text.encode())
+        if size > limits.text_bytes:
+            raise LimitExceeded(
+                f"the text that {node.path!r} is to match has {size} bytes, the limit is "
+                f"{limits.text_bytes}",
+                field="filter",
+                hint="raise limits.text_bytes",
+            )
+        return len(analyze(node.text, "").words)
     if isinstance(node, (In, ContainsAll)):
         return len(node.values)
     if isinstance(node, HasId):
@@ -87,12 +103,17 @@ def _check_list(node: And | Or | MinShould) -> None:
         )
 
 
-def _check_of_point(node: HasId | HasSpace, is_nested: bool) -> None:
-    name = "has_id" if isinstance(node, HasId) else "has_space"
+_NAMES = {HasId: "has_id", HasSpace: "has_space", MatchesText: "text"}
+
+
+def _check_of_point(node: PointCondition, is_nested: bool) -> None:
+    name = _NAMES[type(node)]
     if is_nested:
         raise _bad(f"'{name}' is of points, not of the objects inside 'nested'")
     if isinstance(node, HasId) and not node.ids:
         raise _bad("'has_id' has no ids")
+    if isinstance(node, MatchesText) and not node.text:
+        raise _bad(f"the text that {node.path!r} is to match is empty")
 
 
 def _check_path(path: str) -> None:

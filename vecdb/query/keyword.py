@@ -61,18 +61,23 @@ def check_words(text: str, limits: LimitsConfig) -> None:
         )
 
 
+def check_field(path: str, schema: Schema, field: str) -> None:
+    """Raise InvalidArgument, which names the text fields, unless a path is one of them."""
+    known = [text.path for text in schema.texts.values()]
+    if path not in known:
+        raise InvalidArgument(
+            f"no text field {path!r}: the collection has {', '.join(map(repr, known)) or 'none'}",
+            field=field,
+            hint="add one with Collections.Update",
+        )
+
+
 def sought(query: KeywordQuery, schema: Schema) -> Sought:
     """Return what a query asks for. Raises InvalidArgument for a field that is none."""
     texts = schema.texts
     numbers = {field.path: number for number, field in texts.items()}
     for path in query.fields:
-        if path not in numbers:
-            known = ", ".join(map(repr, numbers)) or "none"
-            raise InvalidArgument(
-                f"no text field {path!r}: the collection has {known}",
-                field="fields",
-                hint="add one with Collections.Update",
-            )
+        check_field(path, schema, "fields")
     if not numbers:
         raise InvalidArgument(
             "the collection has no text fields",
@@ -140,6 +145,18 @@ def _unknown_rows(asked: Sought, texts: Sequence[tuple[Candidates, TextSource]])
                 f"text field {field.path!r} was added and is being indexed: {rows} points are not "
                 "searched by it yet"
             )
+
+
+def holding(asked: Sought, source: TextSource) -> Bitmap:
+    """Return the rows that best_matches would find, none where there are no words."""
+    groups = asked.groups
+    if not groups:
+        return no_rows(source.rows)
+    lists = source.find([key for group in groups for key in group])
+    if asked.match is Match.ANY:  # no list has rows but these
+        rows = [lists.rows_of(at) for at in range(len(lists.starts))]
+        return kernel.row_bits(np.concatenate(rows), source.rows)
+    return _holding(asked, groups, source, lists)
 
 
 def _frequencies(candidates: Sequence[Candidates], found: Sequence[Lists[np.uint32]]) -> list[int]:

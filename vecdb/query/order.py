@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from vecdb.query.search import Candidates
+from vecdb.query.search import Candidates, Nearest
 from vecdb.query.sources import Source, read_fields
 from vecdb.segment.bitmaps import all_rows, unpack
 from vecdb.segment.fields import NotIndexed
 from vecdb.segment.fields_memory import CollectedFields
 from vecdb.segment.ranking import Rank, Ranking, ranking
-from vecdb.types import U32, Bitmap
+from vecdb.types import U32, Bitmap, Filter
 
 WINDOW_ROWS = 1_024
 """Rows that are looked at together for those that match; twice as many each time."""
@@ -28,6 +28,15 @@ class OrderBy:
 
     path: str
     descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OrderQuery:
+    """The first k points of an order. filter: only points that match."""
+
+    order: OrderBy
+    k: int
+    filter: Filter | None = None
 
 
 class Place(NamedTuple):
@@ -47,6 +56,12 @@ def following(
             ranked, mask = _ranked(source, order)
             found += _next(source.candidates, ranked, mask, order.descending, after, count)
     return heapq.nlargest(count, found) if order.descending else heapq.nsmallest(count, found)
+
+
+def first_in_order(sources: Sequence[Source], order: OrderBy, k: int) -> Nearest:
+    """Return the first k of an order; what they score is minus their places, from 1."""
+    slots = [place.slot for place in following(sources, order, None, k)]
+    return Nearest(slots, [-1.0 - at for at in range(len(slots))], [], len(sources))
 
 
 def _ranked(source: Source, order: OrderBy) -> tuple[Ranking, Bitmap | None]:

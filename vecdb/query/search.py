@@ -8,10 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
+from vecdb import kernel
 from vecdb.segment.fields import FieldSource
 from vecdb.segment.postings import SparseSource, TextSource
 from vecdb.segment.vectors import Answer, Effort
-from vecdb.types import F32, U64, Bitmap, Space
+from vecdb.types import F32, U32, U64, Bitmap, Space
 
 
 class Part(Protocol):
@@ -28,6 +29,12 @@ class Part(Protocol):
         self, space: Space, query: F32, k: int, effort: Effort, mask: Bitmap | None
     ) -> Answer:
         """Return rows of the mask near to the query, best first: k, or all there are."""
+
+    def vectors_of(self, space: str, rows: U32) -> tuple[U32, F32]:
+        """Return which of some rows have a vector in a space, by their places, and the vectors.
+
+        rows ascend. Vectors (m, dim) are in comparable form.
+        """
 
     def text(self) -> TextSource:
         """Return the words of the text fields; only where the collection has some."""
@@ -62,6 +69,29 @@ class Nearest:
     efs: list[int]
     scanned: int
     warnings: tuple[str, ...] = ()
+
+
+def rows_of(part: Part, slots: U64) -> U32:
+    """Return the rows that some slots have in a part, in their order; those not there left out."""
+    rows = np.searchsorted(part.slots, slots)
+    known = rows < part.rows
+    known[known] = part.slots[rows[known]] == slots[known]
+    found: U32 = rows[known].astype(np.uint32)
+    return found
+
+
+def among(candidates: Sequence[Candidates], slots: U64) -> list[Candidates]:
+    """Return candidates of some slots alone, without the parts that have none of them.
+
+    slots: (n,), ascending; the caller knows them all to be candidates.
+    """
+    found: list[Candidates] = []
+    for one in candidates:
+        rows = rows_of(one.part, slots)
+        if len(rows):
+            mask = kernel.row_bits(rows, one.part.rows)
+            found.append(Candidates(one.part, mask, len(rows), one.alive))
+    return found
 
 
 def nearest(

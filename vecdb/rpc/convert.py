@@ -12,6 +12,7 @@ from vecdb.rpc.pb import collections_pb2, common_pb2, points_pb2, search_pb2
 from vecdb.types import (
     F32,
     Delete,
+    Match,
     Metric,
     Op,
     Patch,
@@ -58,6 +59,23 @@ def sparse_vector(message: common_pb2.SparseVector) -> SparseVector:
 def vector_message(vector: F32) -> common_pb2.Vector:
     """Return a vector as replies carry it."""
     return common_pb2.Vector(f32=vector.astype("<f4", copy=False).tobytes())
+
+
+# --- words
+
+_MATCHES = {
+    common_pb2.KEYWORD_MODE_ANY: Match.ANY,
+    common_pb2.KEYWORD_MODE_ALL: Match.ALL,
+    common_pb2.KEYWORD_MODE_PHRASE: Match.PHRASE,
+}
+
+
+def match_of(mode: common_pb2.KeywordMode, field: str) -> Match:
+    """Return which words a text must hold. Raises InvalidArgument."""
+    match = _MATCHES.get(mode)
+    if match is None:
+        raise InvalidArgument("expected mode any, all or phrase", field=field)
+    return match
 
 
 # --- writes

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from vecdb.errors import BadFilter
+from vecdb.rpc.convert import match_of
 from vecdb.rpc.pb import common_pb2 as pb
 from vecdb.types import (
     And,
@@ -20,10 +21,12 @@ from vecdb.types import (
     HasSpace,
     In,
     IsNull,
+    MatchesText,
     MinShould,
     Nested,
     Not,
     Or,
+    PointCondition,
     Prefix,
     Range,
     Scalar,
@@ -107,7 +110,7 @@ def _polygon(message: pb.GeoPolygon) -> GeoPolygon:
     return GeoPolygon(message.path, tuple(_place(c, message.path) for c in message.corners))
 
 
-_CONDITIONS: dict[str, Callable[[Any], Not | HasId | HasSpace | ValueCondition]] = {
+_CONDITIONS: dict[str, Callable[[Any], Not | PointCondition | ValueCondition]] = {
     "equals": lambda part: Equals(part.path, _value(part.value, part.path)),
     "in": lambda part: In(part.path, _values(part)),
     "not_in": lambda part: Not(In(part.path, _values(part))),
@@ -122,4 +125,5 @@ _CONDITIONS: dict[str, Callable[[Any], Not | HasId | HasSpace | ValueCondition]]
     "values_count": lambda part: ValuesCount(part.path, **_bounds(part)),
     "has_id": lambda part: HasId(tuple(part.ids)),
     "has_space": lambda part: HasSpace(part.space),
+    "text": lambda part: MatchesText(part.path, part.text, match_of(part.mode, "filter")),
 }

@@ -15,10 +15,8 @@ from vecdb.query.fusion import (
     Rrf,
     Weighted,
 )
+from vecdb.rpc.convert_reorder import doubled
 from vecdb.rpc.pb import search_pb2 as pb
-
-LEG_K = 100
-"""What a leg of several gives to the fusion, unless it or the page asks for more."""
 
 _NORMALIZATIONS = {
     pb.NORMALIZATION_MIN_MAX: Normalization.MIN_MAX,
@@ -31,7 +29,7 @@ def check_query(request: pb.QueryRequest, limits: LimitsConfig) -> None:
     count = len(request.legs)
     if not count:
         raise InvalidArgument(
-            f"expected 1 to {limits.legs} legs, near or keyword; got none", field="legs"
+            f"expected 1 to {limits.legs} legs, such as near or keyword; got none", field="legs"
         )
     if count > limits.legs:
         raise LimitExceeded(
@@ -82,7 +80,10 @@ def _check_alone(request: pb.QueryRequest, leg: pb.Leg) -> None:
 
 def _check_leg(leg: pb.Leg, at: int, limits: LimitsConfig) -> None:
     if leg.WhichOneof("kind") is None:
-        raise InvalidArgument(f"legs[{at}] is empty: expected near or keyword", field=f"legs[{at}]")
+        raise InvalidArgument(
+            f"legs[{at}] is empty: expected near, keyword, recommend or order_by",
+            field=f"legs[{at}]",
+        )
     if leg.ef > limits.ef:
         raise LimitExceeded(
             f"ef is {leg.ef}, the limit is {limits.ef}",
@@ -103,17 +104,11 @@ def _check_leg(leg: pb.Leg, at: int, limits: LimitsConfig) -> None:
         )
 
 
-def leg_k(leg: pb.Leg, request: pb.QueryRequest, limits: LimitsConfig) -> int:
-    """Return how many points a leg of a checked request is to find."""
-    need: int = request.offset + request.k
+def leg_k(leg: pb.Leg, request: pb.QueryRequest, need: int, limits: LimitsConfig) -> int:
+    """Return how many points a leg of a checked request is to find. need: of one leg alone."""
     if len(request.legs) == 1:
         return need
-    if leg.k:
-        return int(leg.k)
-    k = LEG_K
-    while k < need:
-        k *= 2
-    return min(k, limits.k)
+    return int(leg.k) or doubled(need, limits.k)
 
 
 def weights_of(request: pb.QueryRequest) -> list[float]:

@@ -67,14 +67,20 @@ def inside(shape: GeoShape, lat: F64, lon: F64) -> NDArray[np.bool_]:
         return _in_polygon(shape, lat, lon)
 
 
-def _near(shape: GeoRadius, lat: F64, lon: F64) -> NDArray[np.bool_]:
+def metres_from(place: tuple[float, float], lat: F64, lon: F64) -> F64:
+    """Return how far places (n,), (n,) are from another along great circles; all in degrees."""
     # The haversine formula is exact for the smallest distances too.
-    there, here = np.radians(lat), math.radians(shape.lat)
+    there, here = np.radians(lat), math.radians(place[0])
     half_lat = np.sin((there - here) / 2)
-    half_lon = np.sin(np.radians(lon - shape.lon) / 2)
+    half_lon = np.sin(np.radians(lon - place[1]) / 2)
     chord = half_lat**2 + np.cos(there) * math.cos(here) * half_lon**2
     distance: F64 = 2 * EARTH_RADIUS_M * np.arcsin(np.sqrt(np.minimum(chord, 1.0)))
-    return distance <= shape.metres
+    return distance
+
+
+def _near(shape: GeoRadius, lat: F64, lon: F64) -> NDArray[np.bool_]:
+    near: NDArray[np.bool_] = metres_from((shape.lat, shape.lon), lat, lon) <= shape.metres
+    return near
 
 
 def _in_box(shape: GeoBox, lat: F64, lon: F64) -> NDArray[np.bool_]:

@@ -20,7 +20,7 @@ from vecdb.segment.fields import FieldSource, parse
 from vecdb.segment.fields_memory import MemoryFields, SharedFields
 from vecdb.segment.postings import GrowingSparse, GrowingText, GrownSparse, GrownText
 from vecdb.segment.vectors import KERNEL_METRIC, Answer, Effort, comparable
-from vecdb.types import F32, U64, Bitmap, Schema, Space, SparseVector
+from vecdb.types import F32, U32, U64, Bitmap, Schema, Space, SparseVector
 
 
 class Row(NamedTuple):
@@ -141,6 +141,12 @@ class MemoryRows:
         arrays = cells.codes[: self.rows], cells.bounds[: self.rows], cells.vectors[: self.rows]
         rows, scores = kernel.scan_i8(KERNEL_METRIC[space.metric], *arrays, query, k, mask)
         return Answer(rows, scores, 0)
+
+    def vectors_of(self, space: str, rows: U32) -> tuple[U32, F32]:
+        """Return which of some rows have a vector in a space, by their places, and the vectors."""
+        cells = self._buffers.spaces[space]
+        places = np.flatnonzero(cells.has[rows])
+        return places.astype(np.uint32), cells.vectors[rows[places]]
 
     def text(self) -> GrownText:
         """Return the words of the text fields."""

@@ -24,7 +24,7 @@ from vecdb.storage.expiries import DATABASE as EXPIRIES
 from vecdb.storage.expiries import Expiries
 from vecdb.storage.format import check_format
 from vecdb.storage.numbered import NumberedSchema
-from vecdb.types import F32, U32, Wanted
+from vecdb.types import F32, U32, Schema, Wanted
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,11 @@ class ReadTxn:
         self._path = store.path
         self._db = store.environment.databases
         self.state = self._read_state()
+
+    @property
+    def schema(self) -> Schema:
+        """What the points look like."""
+        return self._store.schema.schema
 
     def _read_state(self) -> State:
         """Return the counters, decoded once for all transactions that see the same."""

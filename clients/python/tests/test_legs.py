@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vecdb_client import F, InvalidArgument, Keyword, Near, PointId, Rrf, Sparse, Weighted
-from vecdb_client.pb import search_pb2
+from vecdb_client.pb import common_pb2, search_pb2
 
 
 def test_legs_are_sent_as_written(books, server):
@@ -31,7 +31,7 @@ def test_legs_are_sent_as_written(books, server):
     assert list(sparse.near.vector.sparse.values) == [1.5]
     assert (text.near.vector.text, point.near.vector.point) == ("a text", "dune")
     assert (words.keyword.text, list(words.keyword.fields)) == ("brave world", ["title"])
-    assert (words.keyword.mode, words.k, words.weight) == (search_pb2.KEYWORD_MODE_ALL, 20, 0.5)
+    assert (words.keyword.mode, words.k, words.weight) == (common_pb2.KEYWORD_MODE_ALL, 20, 0.5)
     assert words.filter.equals.path == "n"
     for leg in (terms, sparse, text, point):
         assert not leg.k
@@ -65,7 +65,7 @@ def test_hybrid_is_a_leg_by_vector_and_one_by_words(books, server):
     near, words = server.queries[0].legs
     assert (near.near.vector.text, near.ef) == ("tea time", 30)
     assert (words.keyword.text, list(words.keyword.fields)) == ("tea time", ["title"])
-    assert words.keyword.mode == search_pb2.KEYWORD_MODE_ALL
+    assert words.keyword.mode == common_pb2.KEYWORD_MODE_ALL
     near, words = server.queries[1].legs
     assert near.near.vector.f32
     assert (near.near.space, words.keyword.text) == ("s", "tea")

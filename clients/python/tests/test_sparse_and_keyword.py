@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vecdb_client import InvalidArgument, Sparse, SparseSpace, TextField, WriteFailed
-from vecdb_client.pb import search_pb2
+from vecdb_client.pb import common_pb2
 
 
 @pytest.mark.parametrize(
@@ -62,10 +62,10 @@ def test_keyword_request(books, server):
     books.search(keyword="brave new world", k=3)
     books.search(keyword="world", match="phrase", fields=["title", "a.b"])
     plain, phrase = (query.legs[0].keyword for query in server.queries)
-    assert (plain.text, plain.mode) == ("brave new world", search_pb2.KEYWORD_MODE_ANY)
+    assert (plain.text, plain.mode) == ("brave new world", common_pb2.KEYWORD_MODE_ANY)
     assert not plain.fields
     assert (phrase.mode, list(phrase.fields)) == (
-        search_pb2.KEYWORD_MODE_PHRASE,
+        common_pb2.KEYWORD_MODE_PHRASE,
         ["title", "a.b"],
     )
 

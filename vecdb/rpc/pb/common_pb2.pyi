@@ -1,10 +1,22 @@
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class KeywordMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    KEYWORD_MODE_UNSPECIFIED: _ClassVar[KeywordMode]
+    KEYWORD_MODE_ANY: _ClassVar[KeywordMode]
+    KEYWORD_MODE_ALL: _ClassVar[KeywordMode]
+    KEYWORD_MODE_PHRASE: _ClassVar[KeywordMode]
+KEYWORD_MODE_UNSPECIFIED: KeywordMode
+KEYWORD_MODE_ANY: KeywordMode
+KEYWORD_MODE_ALL: KeywordMode
+KEYWORD_MODE_PHRASE: KeywordMode
 
 class Vector(_message.Message):
     __slots__ = ("f32", "floats", "text", "point", "sparse")
@@ -79,7 +91,7 @@ class Value(_message.Message):
     def __init__(self, string: _Optional[str] = ..., int64: _Optional[int] = ..., double: _Optional[float] = ..., bool: bool = ...) -> None: ...
 
 class Filter(_message.Message):
-    __slots__ = ("equals", "range", "not_in", "contains_all", "exists", "is_null", "prefix", "geo_radius", "geo_box", "geo_polygon", "values_count", "min_should", "has_id", "has_space", "nested")
+    __slots__ = ("equals", "range", "not_in", "contains_all", "exists", "is_null", "prefix", "geo_radius", "geo_box", "geo_polygon", "values_count", "min_should", "has_id", "has_space", "nested", "text")
     AND_FIELD_NUMBER: _ClassVar[int]
     OR_FIELD_NUMBER: _ClassVar[int]
     NOT_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +111,7 @@ class Filter(_message.Message):
     HAS_ID_FIELD_NUMBER: _ClassVar[int]
     HAS_SPACE_FIELD_NUMBER: _ClassVar[int]
     NESTED_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
     equals: Equals
     range: Range
     not_in: In
@@ -114,7 +127,8 @@ class Filter(_message.Message):
     has_id: HasId
     has_space: HasSpace
     nested: Nested
-    def __init__(self, equals: _Optional[_Union[Equals, _Mapping]] = ..., range: _Optional[_Union[Range, _Mapping]] = ..., not_in: _Optional[_Union[In, _Mapping]] = ..., contains_all: _Optional[_Union[In, _Mapping]] = ..., exists: _Optional[_Union[Path, _Mapping]] = ..., is_null: _Optional[_Union[Path, _Mapping]] = ..., prefix: _Optional[_Union[Prefix, _Mapping]] = ..., geo_radius: _Optional[_Union[GeoRadius, _Mapping]] = ..., geo_box: _Optional[_Union[GeoBox, _Mapping]] = ..., geo_polygon: _Optional[_Union[GeoPolygon, _Mapping]] = ..., values_count: _Optional[_Union[ValuesCount, _Mapping]] = ..., min_should: _Optional[_Union[MinShould, _Mapping]] = ..., has_id: _Optional[_Union[HasId, _Mapping]] = ..., has_space: _Optional[_Union[HasSpace, _Mapping]] = ..., nested: _Optional[_Union[Nested, _Mapping]] = ..., **kwargs) -> None: ...
+    text: MatchesText
+    def __init__(self, equals: _Optional[_Union[Equals, _Mapping]] = ..., range: _Optional[_Union[Range, _Mapping]] = ..., not_in: _Optional[_Union[In, _Mapping]] = ..., contains_all: _Optional[_Union[In, _Mapping]] = ..., exists: _Optional[_Union[Path, _Mapping]] = ..., is_null: _Optional[_Union[Path, _Mapping]] = ..., prefix: _Optional[_Union[Prefix, _Mapping]] = ..., geo_radius: _Optional[_Union[GeoRadius, _Mapping]] = ..., geo_box: _Optional[_Union[GeoBox, _Mapping]] = ..., geo_polygon: _Optional[_Union[GeoPolygon, _Mapping]] = ..., values_count: _Optional[_Union[ValuesCount, _Mapping]] = ..., min_should: _Optional[_Union[MinShould, _Mapping]] = ..., has_id: _Optional[_Union[HasId, _Mapping]] = ..., has_space: _Optional[_Union[HasSpace, _Mapping]] = ..., nested: _Optional[_Union[Nested, _Mapping]] = ..., text: _Optional[_Union[MatchesText, _Mapping]] = ..., **kwargs) -> None: ...
 
 class FilterList(_message.Message):
     __slots__ = ("filters",)
@@ -243,3 +257,13 @@ class Nested(_message.Message):
     path: str
     filter: Filter
     def __init__(self, path: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ...) -> None: ...
+
+class MatchesText(_message.Message):
+    __slots__ = ("path", "text", "mode")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    text: str
+    mode: KeywordMode
+    def __init__(self, path: _Optional[str] = ..., text: _Optional[str] = ..., mode: _Optional[_Union[KeywordMode, str]] = ...) -> None: ...

@@ -1,4 +1,6 @@
 from . import common_pb2 as _common_pb2
+from . import points_pb2 as _points_pb2
+from . import ranking_pb2 as _ranking_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -8,22 +10,11 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class KeywordMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = ()
-    KEYWORD_MODE_UNSPECIFIED: _ClassVar[KeywordMode]
-    KEYWORD_MODE_ANY: _ClassVar[KeywordMode]
-    KEYWORD_MODE_ALL: _ClassVar[KeywordMode]
-    KEYWORD_MODE_PHRASE: _ClassVar[KeywordMode]
-
 class Normalization(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     NORMALIZATION_UNSPECIFIED: _ClassVar[Normalization]
     NORMALIZATION_MIN_MAX: _ClassVar[Normalization]
     NORMALIZATION_Z_SCORE: _ClassVar[Normalization]
-KEYWORD_MODE_UNSPECIFIED: KeywordMode
-KEYWORD_MODE_ANY: KeywordMode
-KEYWORD_MODE_ALL: KeywordMode
-KEYWORD_MODE_PHRASE: KeywordMode
 NORMALIZATION_UNSPECIFIED: Normalization
 NORMALIZATION_MIN_MAX: Normalization
 NORMALIZATION_Z_SCORE: Normalization
@@ -43,13 +34,15 @@ class Keyword(_message.Message):
     MODE_FIELD_NUMBER: _ClassVar[int]
     text: str
     fields: _containers.RepeatedScalarFieldContainer[str]
-    mode: KeywordMode
-    def __init__(self, text: _Optional[str] = ..., fields: _Optional[_Iterable[str]] = ..., mode: _Optional[_Union[KeywordMode, str]] = ...) -> None: ...
+    mode: _common_pb2.KeywordMode
+    def __init__(self, text: _Optional[str] = ..., fields: _Optional[_Iterable[str]] = ..., mode: _Optional[_Union[_common_pb2.KeywordMode, str]] = ...) -> None: ...
 
 class Leg(_message.Message):
-    __slots__ = ("near", "keyword", "ef", "exact", "k", "weight", "filter")
+    __slots__ = ("near", "keyword", "recommend", "order_by", "ef", "exact", "k", "weight", "filter")
     NEAR_FIELD_NUMBER: _ClassVar[int]
     KEYWORD_FIELD_NUMBER: _ClassVar[int]
+    RECOMMEND_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
     EF_FIELD_NUMBER: _ClassVar[int]
     EXACT_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
@@ -57,12 +50,14 @@ class Leg(_message.Message):
     FILTER_FIELD_NUMBER: _ClassVar[int]
     near: Near
     keyword: Keyword
+    recommend: _ranking_pb2.Recommend
+    order_by: _points_pb2.OrderBy
     ef: int
     exact: bool
     k: int
     weight: float
     filter: _common_pb2.Filter
-    def __init__(self, near: _Optional[_Union[Near, _Mapping]] = ..., keyword: _Optional[_Union[Keyword, _Mapping]] = ..., ef: _Optional[int] = ..., exact: bool = ..., k: _Optional[int] = ..., weight: _Optional[float] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ...) -> None: ...
+    def __init__(self, near: _Optional[_Union[Near, _Mapping]] = ..., keyword: _Optional[_Union[Keyword, _Mapping]] = ..., recommend: _Optional[_Union[_ranking_pb2.Recommend, _Mapping]] = ..., order_by: _Optional[_Union[_points_pb2.OrderBy, _Mapping]] = ..., ef: _Optional[int] = ..., exact: bool = ..., k: _Optional[int] = ..., weight: _Optional[float] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ...) -> None: ...
 
 class Rrf(_message.Message):
     __slots__ = ("k",)
@@ -85,7 +80,7 @@ class Fusion(_message.Message):
     def __init__(self, rrf: _Optional[_Union[Rrf, _Mapping]] = ..., weighted: _Optional[_Union[Weighted, _Mapping]] = ...) -> None: ...
 
 class QueryRequest(_message.Message):
-    __slots__ = ("collection", "legs", "k", "filter", "with_vectors", "with_texts", "without_payload", "min_commit_seq", "fusion", "offset", "min_score")
+    __slots__ = ("collection", "legs", "k", "filter", "with_vectors", "with_texts", "without_payload", "min_commit_seq", "fusion", "offset", "min_score", "boost", "mmr")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     LEGS_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
@@ -97,6 +92,8 @@ class QueryRequest(_message.Message):
     FUSION_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     MIN_SCORE_FIELD_NUMBER: _ClassVar[int]
+    BOOST_FIELD_NUMBER: _ClassVar[int]
+    MMR_FIELD_NUMBER: _ClassVar[int]
     collection: str
     legs: _containers.RepeatedCompositeFieldContainer[Leg]
     k: int
@@ -108,7 +105,9 @@ class QueryRequest(_message.Message):
     fusion: Fusion
     offset: int
     min_score: float
-    def __init__(self, collection: _Optional[str] = ..., legs: _Optional[_Iterable[_Union[Leg, _Mapping]]] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ..., min_commit_seq: _Optional[int] = ..., fusion: _Optional[_Union[Fusion, _Mapping]] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ...) -> None: ...
+    boost: _ranking_pb2.Boost
+    mmr: _ranking_pb2.Mmr
+    def __init__(self, collection: _Optional[str] = ..., legs: _Optional[_Iterable[_Union[Leg, _Mapping]]] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ..., min_commit_seq: _Optional[int] = ..., fusion: _Optional[_Union[Fusion, _Mapping]] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., boost: _Optional[_Union[_ranking_pb2.Boost, _Mapping]] = ..., mmr: _Optional[_Union[_ranking_pb2.Mmr, _Mapping]] = ...) -> None: ...
 
 class LegHit(_message.Message):
     __slots__ = ("leg", "score", "rank")

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 import grpc
 
 from vecdb.collection.collection import Collection
-from vecdb.collection.search import Asked
+from vecdb.collection.search import AnyQuery, Asked
 from vecdb.collection.snapshot import Snapshot
 from vecdb.config import LimitsConfig
 from vecdb.database import Database
 from vecdb.embed.encoder import Role
 from vecdb.errors import InvalidArgument, VecdbError
 from vecdb.metrics import Metrics
+from vecdb.query.fusion import Rrf
 from vecdb.query.keyword import check_words
-from vecdb.rpc.convert import sparse_vector, vector_array
+from vecdb.query.order import OrderBy, OrderQuery
+from vecdb.rpc.convert import match_of, sparse_vector, vector_array
+from vecdb.rpc.convert_aggregate import checked_path
 from vecdb.rpc.convert_query import check_query, fusion_of, leg_k, weights_of
+from vecdb.rpc.convert_recommend import recommended
+from vecdb.rpc.convert_reorder import boost_of, mmr_of
 from vecdb.rpc.deadline import deadline_of
 from vecdb.rpc.dispatch import quick_when
 from vecdb.rpc.pb import common_pb2, search_pb2_grpc
@@ -28,10 +33,8 @@ from vecdb.rpc.services.encode import SpaceEncoder
 from vecdb.rpc.services.reads import check_reply, checked_filter, wanted_of
 from vecdb.types import (
     F32,
-    AnyQuery,
     Filter,
     KeywordQuery,
-    Match,
     Query,
     QueryResult,
     Space,
@@ -44,7 +47,7 @@ from vecdb.write.sparse import checked_sparse
 
 def _is_plain(request: pb.QueryRequest) -> bool:
     """Return whether a query costs little: a walk near to numbers, without a filter."""
-    if request.HasField("filter") or len(request.legs) != 1:
+    if any(map(request.HasField, ("filter", "boost", "mmr"))) or len(request.legs) != 1:
         return False
     leg = request.legs[0]
     return not (leg.exact or leg.HasField("filter")) and leg.near.vector.HasField("f32")
@@ -83,15 +86,29 @@ class SearchService(search_pb2_grpc.SearchServicer):
         chosen = checked_filter(request, self._limits)
         wanted = wanted_of(request)
         min_score = request.min_score if request.HasField("min_score") else None
-        fused = (fusion_of(request), weights_of(request)) if len(request.legs) > 1 else ()
+        fusion = fusion_of(request) if len(request.legs) > 1 else Rrf()
+        mmr = mmr_of(request, self._limits)
+        boost = boost_of(request, mmr, self._limits)
+        need = request.offset + request.k
+        need = max(need, *(one.candidates for one in (boost, mmr) if one is not None), 0)
         with self._database.collection(request.collection) as collection:
-            asks = self._asks(request, chosen, collection, context)
+            asks = self._asks(request, need, chosen, collection, context)
             embedded = time.perf_counter_ns()
             with collection.snapshot(deadline_of(context)) as snapshot:
                 snapshotted = time.perf_counter_ns()
                 snapshot.require_seq(request.min_commit_seq)
                 queries = [ask(snapshot) for ask in asks]
-                asked = Asked(queries, request.k, chosen, request.offset, min_score, *fused)
+                asked = Asked(
+                    queries,
+                    request.k,
+                    chosen,
+                    request.offset,
+                    min_score,
+                    fusion,
+                    weights_of(request),
+                    boost,
+                    mmr,
+                )
                 scale = collection.recall.scale
                 result = snapshot.query(asked, wanted, self._limits.message_bytes, scale)
             for query in queries:
@@ -108,17 +125,27 @@ class SearchService(search_pb2_grpc.SearchServicer):
     def _asks(
         self,
         request: pb.QueryRequest,
+        need: int,
         chosen: Filter | None,
         collection: Collection,
         context: grpc.ServicerContext,
     ) -> list[Ask]:
-        """Return what to ask for each leg. chosen: the filter of all."""
+        """Return what to ask for each leg, which is to find what is needed alone or fused.
+
+        chosen: the filter of all.
+        """
+        kinds = {
+            "near": self._near,
+            "keyword": self._keyword,
+            "recommend": self._recommend,
+            "order_by": self._order_by,
+        }
         asks: list[Ask] = []
         for at, leg in enumerate(request.legs):
             try:
                 own = checked_filter(leg, self._limits)
-                kind = self._near if leg.HasField("near") else self._keyword
-                k = leg_k(leg, request, self._limits)
+                kind = kinds[leg.WhichOneof("kind")]
+                k = leg_k(leg, request, need, self._limits)
                 asks.append(kind(at, leg, k, chosen if own is None else own, collection, context))
             except VecdbError as error:
                 error.field = _leg_field(error.field, at)
@@ -185,20 +212,49 @@ class SearchService(search_pb2_grpc.SearchServicer):
         """Return what to ask for the points whose text fits some words."""
         keyword = leg.keyword
         check_words(keyword.text, self._limits)
-        match = MATCHES.get(keyword.mode)
-        if match is None:
-            raise InvalidArgument("expected mode any, all or phrase", field="mode")
+        match = match_of(keyword.mode, "mode")
         query = KeywordQuery(keyword.text, k, tuple(keyword.fields), match, chosen)
+        return lambda snapshot: query
+
+    def _recommend(
+        self,
+        at: int,
+        leg: pb.Leg,
+        k: int,
+        chosen: Filter | None,
+        collection: Collection,
+        context: grpc.ServicerContext,
+    ) -> Ask:
+        """Return what to ask for the points like some examples."""
+        name, schema = leg.recommend.space, collection.schema
+        space = schema.space(name)
+        if space is None:
+            raise unknown_space(name, schema, "space")
+        dense = space
+
+        def encode(texts: list[str]) -> Iterable[F32]:
+            return self._encoder.encode(dense, texts, Role.QUERY, context).vectors
+
+        read = recommended(leg.recommend, space, f"legs[{at}].recommend", encode)
+        own = chosen if leg.HasField("filter") else None
+        return lambda snapshot: read.query(snapshot, k, own, leg.ef, leg.exact)
+
+    def _order_by(
+        self,
+        at: int,
+        leg: pb.Leg,
+        k: int,
+        chosen: Filter | None,
+        collection: Collection,
+        context: grpc.ServicerContext,
+    ) -> Ask:
+        """Return what to ask for the points in the order of a payload field."""
+        path = checked_path(leg.order_by.path, "order_by.path")
+        query = OrderQuery(OrderBy(path, leg.order_by.descending), k, chosen)
         return lambda snapshot: query
 
 
 Ask: TypeAlias = Callable[[Snapshot], AnyQuery]
-
-MATCHES = {
-    pb.KEYWORD_MODE_ANY: Match.ANY,
-    pb.KEYWORD_MODE_ALL: Match.ALL,
-    pb.KEYWORD_MODE_PHRASE: Match.PHRASE,
-}
 
 # The path within a leg of the field that an error of the rooms below is about.
 _FIELDS = {
@@ -208,6 +264,7 @@ _FIELDS = {
         "space": "near.space",
     },
     "keyword": {name: f"keyword.{name}" for name in ("text", "fields", "mode")},
+    "recommend": {"vector": "recommend", "space": "recommend.space"},
 }
 _OF_LEG = re.compile(r"legs\[(\d+)\]\.(\w+(?:\[0\])?)")
 

@@ -44,7 +44,8 @@ from vecdb_client.errors import (
     WriteFailed,
 )
 from vecdb_client.filters import F, Filter
-from vecdb_client.legs import Fusion, Keyword, Leg, Near, Rrf, Weighted
+from vecdb_client.legs import Fusion, Keyword, Leg, Near, OrderBy, Recommend, Rrf, Weighted
+from vecdb_client.ranking import Boost, Decay, Mmr, Prefer
 from vecdb_client.retry import NO_RETRIES, RETRIES, Retries
 from vecdb_client.types import (
     Changes,
@@ -76,6 +77,7 @@ __all__ = [
     "AlreadyExists",
     "AsyncClient",
     "AsyncCollection",
+    "Boost",
     "BuildStats",
     "Cancelled",
     "Changes",
@@ -86,6 +88,7 @@ __all__ = [
     "Conflict",
     "DataLoss",
     "DeadlineExceeded",
+    "Decay",
     "Delete",
     "Embedding",
     "Embeddings",
@@ -104,10 +107,12 @@ __all__ = [
     "Keyword",
     "Leg",
     "LegHit",
+    "Mmr",
     "ModelInfo",
     "Near",
     "NotFound",
     "NumberStats",
+    "OrderBy",
     "OutOfRange",
     "Overloaded",
     "Page",
@@ -115,8 +120,10 @@ __all__ = [
     "PermissionDenied",
     "Point",
     "PointId",
+    "Prefer",
     "RecallEstimate",
     "RecallReport",
+    "Recommend",
     "ResourceExhausted",
     "Retries",
     "Rrf",

@@ -16,6 +16,7 @@ from vecdb_client.protocol import (
     QUERY,
     STATS,
 )
+from vecdb_client.ranking import Boost, Mmr
 from vecdb_client.table_reads import TableReads
 from vecdb_client.transport import Transport
 from vecdb_client.types import Match, PointId, SearchResult
@@ -102,6 +103,8 @@ class Collection(TableReads, Writes):
         fusion: Fusion | None = None,
         offset: int = 0,
         min_score: float | None = None,
+        boost: Boost | None = None,
+        mmr: Mmr | None = None,
         timeout_s: float | None = None,
     ) -> SearchResult:
         """Return the k points nearest to the query, best first: all that match, when fewer do.
@@ -114,9 +117,10 @@ class Collection(TableReads, Writes):
         ef: points that a walk over a graph keeps in sight; None for what the space's target_recall
         needs. exact: judge every point instead, which finds the true neighbours.
         hybrid: search by vector and by words, and fuse both: the query is a text for both, or
-        numbers and `keyword` the words. legs: in place of all that, any number of Near and Keyword,
-        each with k, weight and filter of its own. fusion: of several legs, Rrf() where not given.
+        numbers and `keyword` the words. legs: in place of all that, any number of Near, Keyword,
+        Recommend and OrderBy. fusion: of several legs, Rrf() where not given.
         offset: hits to skip. min_score: only hits of at least this score, the fused one of several.
+        boost, mmr: add to scores by payload; choose hits unlike one another.
         Raises NotFound, InvalidArgument (DIMENSION_MISMATCH, BAD_FILTER ...), FailedPrecondition
         (NO_MODEL).
         """
@@ -143,5 +147,7 @@ class Collection(TableReads, Writes):
             fusion=fusion,
             offset=offset,
             min_score=min_score,
+            boost=boost,
+            mmr=mmr,
         )
         return replies.search_result(self._transport.call(QUERY, request, timeout_s=timeout_s))

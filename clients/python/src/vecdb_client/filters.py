@@ -14,6 +14,7 @@ from typing import Final, NoReturn, TypeAlias
 
 from vecdb_client.errors import InvalidArgument
 from vecdb_client.pb import common_pb2 as pb
+from vecdb_client.types import Match
 
 FilterValue: TypeAlias = str | int | float | bool
 Bound: TypeAlias = float | date | str
@@ -21,6 +22,11 @@ Bound: TypeAlias = float | date | str
 Place: TypeAlias = tuple[float, float]
 """Latitude and longitude in degrees."""
 
+MODES: Final[dict[str, pb.KeywordMode]] = {
+    "any": pb.KEYWORD_MODE_ANY,
+    "all": pb.KEYWORD_MODE_ALL,
+    "phrase": pb.KEYWORD_MODE_PHRASE,
+}
 _INT64_MAX: Final = (1 << 63) - 1
 _SIGNS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
@@ -113,7 +119,7 @@ class F:
         given = {name: bound for name, bound in bounds.items() if bound is not None}
         message = pb.Range(path=self.path)
         for name, bound in given.items():
-            value = _value(_time(bound) if isinstance(bound, date) else bound)
+            value = _value(time_text(bound) if isinstance(bound, date) else bound)
             if value.WhichOneof("kind") == "bool":
                 raise _bad(f"ranges are of numbers and times, got {bound!r} for {self!r}")
             getattr(message, name).CopyFrom(value)
@@ -147,6 +153,19 @@ class F:
         message = pb.Prefix(path=self.path, prefix=_value(begin).string)
         return Filter(pb.Filter(prefix=message), f"{self!r}.prefix({begin!r})")
 
+    def matches(self, words: str, match: Match = "any") -> Filter:
+        """Return a filter of the points whose text field holds the words: any, all or as a phrase.
+
+        The field is one of the collection's text fields; words are taken as keyword searches do.
+        """
+        if match not in MODES:
+            raise _bad(f"match is one of {', '.join(MODES)}; got {match!r}")
+        if not isinstance(words, str) or not words:
+            raise _bad(f"{self!r}.matches() takes some text, got {words!r}")
+        text = _value(words).string
+        message = pb.MatchesText(path=self.path, text=text, mode=MODES[match])
+        return Filter(pb.Filter(text=message), f"{self!r}.matches({words!r}, {match!r})")
+
     def exists(self) -> Filter:
         """Return a filter of the points whose field has a value: not null, not an empty array."""
         return Filter(pb.Filter(exists=pb.Path(path=self.path)), f"{self!r}.exists()")
@@ -172,14 +191,16 @@ class F:
     def near(self, lat: float, lon: float, metres: float) -> Filter:
         """Return a filter of the points whose place is at most so many metres from another."""
         message = pb.GeoRadius(
-            path=self.path, center=_place((lat, lon)), metres=_degrees(metres, "a distance")
+            path=self.path, center=place_message((lat, lon)), metres=_degrees(metres, "a distance")
         )
         return Filter(pb.Filter(geo_radius=message), f"{self!r}.near({lat!r}, {lon!r}, {metres!r})")
 
     def within_box(self, south: float, west: float, north: float, east: float) -> Filter:
         """Return a filter of the points with a place in a box; west > east crosses 180 degrees."""
         message = pb.GeoBox(
-            path=self.path, south_west=_place((south, west)), north_east=_place((north, east))
+            path=self.path,
+            south_west=place_message((south, west)),
+            north_east=place_message((north, east)),
         )
         text = f"{self!r}.within_box({south!r}, {west!r}, {north!r}, {east!r})"
         return Filter(pb.Filter(geo_box=message), text)
@@ -187,7 +208,9 @@ class F:
     def within_polygon(self, corners: Iterable[Place]) -> Filter:
         """Return a filter of the points whose place is inside a ring of (lat, lon) corners."""
         listed = list(corners)
-        message = pb.GeoPolygon(path=self.path, corners=[_place(corner) for corner in listed])
+        message = pb.GeoPolygon(
+            path=self.path, corners=[place_message(corner) for corner in listed]
+        )
         return Filter(pb.Filter(geo_polygon=message), f"{self!r}.within_polygon({listed!r})")
 
     def has_element(self, condition: Filter) -> Filter:
@@ -273,7 +296,7 @@ def _message(kind: str, part: pb.Filter | pb.FilterList | pb.In) -> pb.Filter:
     return message
 
 
-def _time(moment: date) -> str:
+def time_text(moment: date) -> str:
     """Return a time as RFC 3339 text. datetime is a date too."""
     if isinstance(moment, datetime) and moment.utcoffset() is None:
         raise _bad(f"{moment!r} has no time zone: give it one, such as tzinfo=datetime.UTC")
@@ -281,7 +304,8 @@ def _time(moment: date) -> str:
     return (moment.astimezone(UTC) if isinstance(moment, datetime) else moment).isoformat()
 
 
-def _place(corner: Place) -> pb.GeoPoint:
+def place_message(corner: Place) -> pb.GeoPoint:
+    """Return a place. Raises InvalidArgument."""
     try:
         lat, lon = corner
     except (TypeError, ValueError):

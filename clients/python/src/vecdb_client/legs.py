@@ -1,4 +1,4 @@
-"""The legs of a search, near to a vector or by words, and how several are fused. Data only."""
+"""The legs of a search, near to a vector, by words ..., and how several are fused. Data only."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from vecdb_client.filters import Filter
 from vecdb_client.types import Match, PointId
 from vecdb_client.vectors import Numbers, SparseLike, VectorLike, sparse_of
 
+Strategy: TypeAlias = Literal["average", "best_score"]
 Normalization: TypeAlias = Literal["min_max", "z_score"]
 
 
@@ -47,7 +48,42 @@ class Keyword:
     filter: Filter | None = None
 
 
-Leg: TypeAlias = Near | Keyword
+@dataclass(frozen=True, slots=True)
+class Recommend:
+    """A leg: like some examples and unlike others, each numbers, a text or the PointId of a point.
+
+    Those points are not among the hits. "average" searches near to one vector, 2 * mean(positive) -
+    mean(negative), and mean(positive) without negatives. "best_score" compares every candidate with
+    every example: with those nearer to a positive than to any negative, by the best positive; the
+    others come after them. The rest: as of Near.
+    """
+
+    positive: Iterable[VectorLike | PointId]
+    negative: Iterable[VectorLike | PointId] = ()
+    strategy: Strategy = "average"
+    space: str = ""
+    k: int | None = None
+    weight: float | None = None
+    filter: Filter | None = None
+    ef: int | None = None
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OrderBy:
+    """A leg: points in the order of a payload field, numbers, times or strings.
+
+    Points that hold nothing there are not found. k, weight, filter: as of Near.
+    """
+
+    path: str
+    descending: bool = False
+    k: int | None = None
+    weight: float | None = None
+    filter: Filter | None = None
+
+
+Leg: TypeAlias = Near | Keyword | Recommend | OrderBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +126,7 @@ def asked_legs(
         if others or space or exact or hybrid:
             raise InvalidArgument("legs say all themselves: query, keyword, space ... go into them")
         if not legs:
-            raise InvalidArgument("legs holds at least one Near(...) or Keyword(...)")
+            raise InvalidArgument("legs holds at least one leg, such as Near(...) or Keyword(...)")
         return legs
     if hybrid:
         words = keyword if keyword is not None else query

@@ -9,14 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, cast
 
+from vecdb_client.arguments import UINT32_MAX
+from vecdb_client.arguments import count as _count
+from vecdb_client.arguments import number as _number
 from vecdb_client.errors import InvalidArgument
 from vecdb_client.expiry import milliseconds
-from vecdb_client.filters import Filter, filter_message
-from vecdb_client.legs import Fusion, Keyword, Leg, Near, Rrf, Weighted
+from vecdb_client.filters import MODES, Filter, filter_message
+from vecdb_client.legs import Fusion, Keyword, Leg, Near, OrderBy, Recommend, Rrf, Weighted
 from vecdb_client.payloads import Payload, payload_bytes
-from vecdb_client.pb import collections_pb2, models_pb2, points_pb2, search_pb2
+from vecdb_client.pb import (
+    collections_pb2,
+    common_pb2,
+    models_pb2,
+    points_pb2,
+    ranking_pb2,
+    search_pb2,
+)
+from vecdb_client.ranking import Boost, Mmr, fill_boost, fill_mmr
 from vecdb_client.types import Metric, PointId, Role, Space, SparseSpace, TextField
-from vecdb_client.vectors import Numbers, f32_bytes, sparse_of
+from vecdb_client.vectors import Numbers, VectorLike, f32_bytes, sparse_of
 
 METRICS: Final[dict[str, collections_pb2.Metric]] = {
     "cosine": collections_pb2.METRIC_COSINE,
@@ -27,16 +38,14 @@ _ROLES: Final[dict[str, models_pb2.EmbedRole]] = {
     "document": models_pb2.EMBED_ROLE_DOCUMENT,
     "query": models_pb2.EMBED_ROLE_QUERY,
 }
-_MODES: Final[dict[str, search_pb2.KeywordMode]] = {
-    "any": search_pb2.KEYWORD_MODE_ANY,
-    "all": search_pb2.KEYWORD_MODE_ALL,
-    "phrase": search_pb2.KEYWORD_MODE_PHRASE,
+_STRATEGIES: Final[dict[str, ranking_pb2.RecommendStrategy]] = {
+    "average": ranking_pb2.RECOMMEND_STRATEGY_AVERAGE,
+    "best_score": ranking_pb2.RECOMMEND_STRATEGY_BEST_SCORE,
 }
 _NORMALIZATIONS: Final[dict[str, search_pb2.Normalization]] = {
     "min_max": search_pb2.NORMALIZATION_MIN_MAX,
     "z_score": search_pb2.NORMALIZATION_Z_SCORE,
 }
-_UINT32_MAX: Final = (1 << 32) - 1
 
 
 def create_request(
@@ -218,7 +227,7 @@ def list_request(
 def _slice(slice: tuple[int, int]) -> tuple[int, int]:
     try:
         index, count = slice
-        sound = 0 <= index < count <= _UINT32_MAX and type(index) is type(count) is int
+        sound = 0 <= index < count <= UINT32_MAX and type(index) is type(count) is int
     except (TypeError, ValueError):
         sound = False
     if not sound:
@@ -259,6 +268,8 @@ def query_request(
     fusion: Fusion | None = None,
     offset: int = 0,
     min_score: float | None = None,
+    boost: Boost | None = None,
+    mmr: Mmr | None = None,
 ) -> search_pb2.QueryRequest:
     """Return the request for the k points that one leg finds, or several of them fused."""
     request = search_pb2.QueryRequest(
@@ -278,23 +289,19 @@ def query_request(
         request.offset = _count(offset, "offset")
     if min_score is not None:
         request.min_score = _number(min_score, "min_score")
+    if boost is not None:
+        fill_boost(request.boost, boost)
+    if mmr is not None:
+        fill_mmr(request.mmr, mmr)
     return request
 
 
 def _fill_leg(message: search_pb2.Leg, leg: Leg) -> None:
-    if isinstance(leg, Near):
+    _fill_kind(message, leg)
+    if isinstance(leg, (Near, Recommend)):
         message.exact = leg.exact
         if leg.ef is not None:
             message.ef = _count(leg.ef, "ef")
-        _fill_near(message.near, leg)
-    elif isinstance(leg, Keyword):
-        if leg.match not in _MODES:
-            raise InvalidArgument(f"match is one of {', '.join(_MODES)}; got {leg.match!r}")
-        message.keyword.text = checked_text(leg.text, "a keyword query")
-        message.keyword.fields.extend(text_list(leg.fields, "a field"))
-        message.keyword.mode = _MODES[leg.match]
-    else:
-        raise InvalidArgument(f"a leg is Near(...) or Keyword(...), got {leg!r}")
     if leg.k is not None:
         message.k = _count(leg.k, "k of a leg")
     if leg.weight is not None:
@@ -304,18 +311,52 @@ def _fill_leg(message: search_pb2.Leg, leg: Leg) -> None:
         message.filter.CopyFrom(chosen)
 
 
-def _fill_near(near: search_pb2.Near, leg: Near) -> None:
-    query = leg.query
-    near.space = leg.space
-    if isinstance(query, str):
-        near.vector.text = checked_text(query, "a query")
-    elif isinstance(query, PointId):
-        near.vector.point = checked_text(query.id, "a point id")
-    elif (sparse := sparse_of(query)) is not None:
-        near.vector.sparse.indices.extend(sparse.indices)
-        near.vector.sparse.values.extend(sparse.values)
+def _fill_kind(message: search_pb2.Leg, leg: Leg) -> None:
+    if isinstance(leg, Near):
+        message.near.space = leg.space
+        _fill_vector(message.near.vector, leg.query)
+    elif isinstance(leg, Keyword):
+        if leg.match not in MODES:
+            raise InvalidArgument(f"match is one of {', '.join(MODES)}; got {leg.match!r}")
+        message.keyword.text = checked_text(leg.text, "a keyword query")
+        message.keyword.fields.extend(text_list(leg.fields, "a field"))
+        message.keyword.mode = MODES[leg.match]
+    elif isinstance(leg, Recommend):
+        _fill_recommend(message.recommend, leg)
+    elif isinstance(leg, OrderBy):
+        message.order_by.path = checked_text(leg.path, "the path of OrderBy")
+        message.order_by.descending = leg.descending
     else:
-        near.vector.f32 = f32_bytes(cast(Numbers, query))
+        raise InvalidArgument(
+            f"a leg is Near(...), Keyword(...), Recommend(...) or OrderBy(...), got {leg!r}"
+        )
+
+
+def _fill_vector(vector: common_pb2.Vector, query: VectorLike | PointId) -> None:
+    if isinstance(query, str):
+        vector.text = checked_text(query, "a query")
+    elif isinstance(query, PointId):
+        vector.point = checked_text(query.id, "a point id")
+    elif (sparse := sparse_of(query)) is not None:
+        vector.sparse.indices.extend(sparse.indices)
+        vector.sparse.values.extend(sparse.values)
+    else:
+        vector.f32 = f32_bytes(cast(Numbers, query))
+
+
+def _fill_recommend(message: ranking_pb2.Recommend, leg: Recommend) -> None:
+    if leg.strategy not in _STRATEGIES:
+        known = ", ".join(_STRATEGIES)
+        raise InvalidArgument(f"strategy is one of {known}; got {leg.strategy!r}")
+    for into, examples in ((message.positive, leg.positive), (message.negative, leg.negative)):
+        if isinstance(examples, (str, PointId)):
+            raise InvalidArgument(f"examples come in a list, got {examples!r}")
+        for example in examples:
+            _fill_vector(into.add(), example)
+    if not message.positive:
+        raise InvalidArgument("Recommend takes at least one positive example")
+    message.space = leg.space
+    message.strategy = _STRATEGIES[leg.strategy]
 
 
 def _fill_fusion(message: search_pb2.Fusion, fusion: Fusion) -> None:
@@ -354,19 +395,3 @@ def checked_text(text: str, what: str) -> str:
         except UnicodeEncodeError as error:
             raise InvalidArgument(f"{what} is not Unicode text: {error}") from None
     return text
-
-
-def _count(value: int, what: str) -> int:
-    """Return the number. Raises InvalidArgument unless it is 1 to 2**32 - 1."""
-    plain = getattr(value, "__index__", None)
-    if plain is None or isinstance(value, bool) or not 1 <= value <= _UINT32_MAX:
-        raise InvalidArgument(f"{what} is a whole number from 1, got {value!r}")
-    return int(plain())
-
-
-def _number(value: float, what: str) -> float:
-    """Return the number. Raises InvalidArgument when it is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise InvalidArgument(f"{what} is a number, got {value!r}") from None
