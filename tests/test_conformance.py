@@ -37,6 +37,7 @@ METHODS: dict[str, MethodDescriptor] = {
 }
 DETAILS = "grpc-status-details-bin"
 NEAR = 1e-5
+WORDS = {"about", "call", "request", "requests", "reply", "replies", "endless", "error"}
 
 _runs = itertools.count()
 
@@ -74,11 +75,12 @@ class Run:
 
     def do(self, step: dict[str, Any], where: str) -> None:
         """Do a step; fail with where it is and what was expected."""
-        unknown = step.keys() - {"about", "call", "request", "reply", "replies", "endless", "error"}
+        unknown = step.keys() - WORDS
         assert not unknown, f"{where}: {unknown}"
         try:
             first = len(step["replies"]) if step.get("endless") else None
-            replies = self._call(step["call"], self._filled(step["request"]), first)
+            sent = step["requests"] if "requests" in step else [step["request"]]
+            replies = self._call(step["call"], self._filled(sent), first)
         except grpc.RpcError as error:
             if "error" not in step:
                 raise AssertionError(f"{where}: {error}") from None
@@ -90,18 +92,18 @@ class Run:
         else:
             self._check(step.get("reply", {}), replies[0], where)
 
-    def _call(self, name: str, request: Any, first: int | None) -> list[Any]:
+    def _call(self, name: str, requests: list[Any], first: int | None) -> list[Any]:
         method = METHODS[name]
-        message = json_format.ParseDict(request, GetMessageClass(method.input_type)())
-        open_call = (
-            self._channel.unary_stream if method.server_streaming else self._channel.unary_unary
-        )
-        call = open_call(
+        kind = GetMessageClass(method.input_type)
+        messages = [json_format.ParseDict(request, kind()) for request in requests]
+        asked = "stream" if method.client_streaming else "unary"
+        answered = "stream" if method.server_streaming else "unary"
+        call = getattr(self._channel, f"{asked}_{answered}")(
             f"/{method.containing_service.full_name}/{method.name}",
             request_serializer=lambda request: request.SerializeToString(),
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
-        answer = call(message, timeout=60)
+        answer = call(iter(messages) if method.client_streaming else messages[0], timeout=60)
         replies = [
             json_format.MessageToDict(
                 each, preserving_proto_field_name=True, always_print_fields_with_no_presence=True

@@ -60,9 +60,8 @@ SIMPLE = st.dictionaries(
 PAYLOADS = st.one_of(SIMPLE, SIMPLE, OBJECTS)
 NUMBERED = st.builds(Range, st.sampled_from(["a", "b"]), gte=st.integers(-3, 0), lte=st.just(1.5))
 EQUAL = st.builds(Equals, st.sampled_from(["a", "b", "c"]), SCALARS)
-FILTERS = st.one_of(
-    st.none(), EQUAL, NUMBERED, st.builds(Not, EQUAL), filters(NAMES, [""], list(TEXT_FIELDS))
-)
+SOME = st.one_of(EQUAL, NUMBERED, st.builds(Not, EQUAL), filters(NAMES, [""], list(TEXT_FIELDS)))
+FILTERS = st.one_of(st.none(), SOME)
 FEW = st.integers(1, 20)
 POINTS = st.lists(st.tuples(IDS, VECTORS, PAYLOADS), min_size=1, max_size=30)
 
@@ -208,6 +207,26 @@ class ServerMachine(RuleBasedStateMachine):
         failures = {one.index: (one.reason, one.version) for one in report.failures}
         for at, operation in enumerate(operations):
             assert failures.get(at) == self.model.apply(operation, report.commit_seq), operation
+
+    @rule(filter=SOME)
+    def delete_where(self, filter: Filter) -> None:
+        expected = list(self.model.matching(filter))
+        report = self.collection.delete_where(to_client(filter))
+        assert (report.written, report.skipped) == (len(expected), 0)
+        assert sum(self.model.delete(name) for name in expected) == len(expected)
+
+    @rule(filter=SOME, edits=EDITS, moved=st.one_of(st.none(), VECTORS))
+    def patch_where(self, filter: Filter, edits: dict, moved: list[float] | None) -> None:
+        expected = list(self.model.matching(filter))
+        report = self.collection.patch_where(
+            to_client(filter), **edits, vector=moved, on_error="collect"
+        )
+        failures = {one.id: (one.reason, one.version) for one in report.failures}
+        for name in expected:
+            patch = Patch(name, **edits, vector=moved)
+            assert failures.get(name) == self.model.apply(patch, report.commit_seq)
+        assert report.written == len(expected) - len(failures)
+        assert report.skipped == 0
 
     @rule(query=VECTORS, filter=FILTERS, k=st.integers(1, 20))
     def search(self, query: list[float], filter: Filter | None, k: int) -> None:

@@ -77,7 +77,7 @@ class LimitsConfig:
     metadata_bytes: int = setting(64 * KIB, "bytes of a collection's metadata", 2, 1 * MIB)
     filter_nodes: int = setting(1_000, "nodes and values of a filter", 1, 100_000)
     filter_depth: int = setting(32, "levels of a filter", 1, 64)
-    streams: int = setting(100, "Watch calls open at once in a process", 1, 4096)
+    streams: int = setting(100, "Watch and WriteStream calls open at once in a process", 1, 4096)
     aggregations: int = setting(32, "aggregations of a call", 1, 1_000)
     facet_values: int = setting(1_000, "values of a facet", 1, 100_000)
     queued_writes: int = setting(256, "writes that wait for the writer", 1, 100_000)

@@ -391,6 +391,10 @@ class Database:
             return "the writer thread has ended"
         return ""
 
+    def write_load(self) -> float:
+        """Return how full the queue of writes is, from 0 to 1."""
+        return self._writer.load if self._writer is not None else 0.0
+
     def gauges(self) -> dict[str, float]:
         """Return sizes and counts over the open collections, by metric name."""
         return {

@@ -187,6 +187,23 @@ def test_delete_asks_first(run: Run, server: LiveServer) -> None:
     assert "asked" not in run("collections", "list").stdout.split()
 
 
+def test_points_that_match_are_deleted(run: Run, server: LiveServer) -> None:
+    run("collections", "create", "mixed", "--dim", "2")
+    with server.client() as client:
+        mixed = client.collection("mixed")
+        mixed.upsert({"id": f"p{n}", "payload": {"n": n, "odd": n % 2 == 1}} for n in range(9))
+        refused = run("delete", "mixed", "--where", "n>3", "-w", "odd=true", given="n\n")
+        assert refused.returncode == 1
+        assert "2 of 9 points of mixed" in refused.stdout
+        assert mixed.count() == 9
+        done = run("delete", "mixed", "--where", "n>3", "-w", "odd=true", "-y")
+        assert (done.returncode, done.stdout) == (0, "deleted 2 points of mixed\n")
+        assert [point.id for point in mixed.list()] == ["p0", "p1", "p2", "p3", "p4", "p6", "p8"]
+        client.delete_collection("mixed")
+    failed(run("delete", "mixed", "-y"), "--where FIELD=VALUE", "truncate")
+    failed(run("delete", "mixed", "-w", "n=1", "-y"), "'mixed'", "NOT_FOUND")
+
+
 def test_truncate_asks_first(run: Run, server: LiveServer) -> None:
     run("collections", "create", "full", "--dim", "2")
     with server.client() as client:

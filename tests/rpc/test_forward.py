@@ -162,8 +162,8 @@ def test_while_the_writer_is_away(writer: Answers, worker: grpc.Channel) -> None
     assert worker.unary_unary(STATE)(b"", timeout=20) == b"here"
 
 
-def test_every_method_is_one_call_with_one_answer() -> None:
-    """What is passed on is passed on whole: a method that streams needs a way of its own."""
+def test_every_method_is_passed_on_as_one_message_or_as_two_streams() -> None:
+    """Other methods that stream need a way of their own."""
     known = set()
     files = [module for name, module in vars(rpc_server).items() if name.endswith("_pb2")]
     for file in files:
@@ -173,6 +173,111 @@ def test_every_method_is_one_call_with_one_answer() -> None:
             for method in service.methods:
                 path = f"/{service.full_name}/{method.name}"
                 known.add(path)
-                streams = method.client_streaming or method.server_streaming
-                assert path in READS or not streams, path
+                both_or_none = method.client_streaming == method.server_streaming
+                assert path in READS or both_or_none, path
     assert known > READS | STATES
+
+
+class Streams(grpc.GenericRpcHandler):
+    """Answers every method of a server as a stream of requests and replies."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def service(self, details):
+        return grpc.stream_stream_rpc_method_handler(self.answer, bytes, bytes)
+
+
+@pytest.fixture
+def streams(tmp_path: Path) -> Iterator[tuple[Streams, grpc.Server, grpc.Channel, CallInterceptor]]:
+    """A writer that streams, and a connection to a worker before it."""
+    back = Streams(lambda bodies, context: (body[::-1] for body in bodies))
+    writer = grpc.server(ThreadPoolExecutor(4), (back,))
+    address = f"unix:{tmp_path}/w.sock"
+    writer.add_insecure_port(address)
+    writer.start()
+    forwarder = Forwarder(address)
+    calls = CallInterceptor(Metrics(), 2, 1, forwarder=forwarder)
+    here = Streams(lambda bodies, context: iter([b"here"]))
+    front = grpc.server(ThreadPoolExecutor(4), (here,), interceptors=[calls])
+    port = front.add_insecure_port("127.0.0.1:0")
+    front.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield back, writer, channel, calls
+    front.stop(0).wait()
+    forwarder.close()
+    writer.stop(0).wait()
+
+
+STREAM = "/vecdb.v1.Points/WriteStream"
+Code = grpc.StatusCode
+
+
+def test_streams_go_through_one_by_one(streams) -> None:
+    _, _, channel, _ = streams
+    step = threading.Semaphore(1)
+
+    def sent():
+        for n in range(5):
+            assert step.acquire(timeout=20)
+            yield f"{n}abc".encode()
+
+    for n, reply in enumerate(channel.stream_stream(STREAM)(sent(), timeout=20)):
+        assert reply == f"cba{n}".encode()
+        step.release()
+    assert n == 4
+
+
+def test_a_stream_ends_as_the_writer_ended_it(streams) -> None:
+    back, writer, channel, _ = streams
+    ended = threading.Event()
+
+    def refuse(bodies, context):
+        yield b"first"
+        context.set_trailing_metadata((("vecdb-request-id", "7"),))
+        context.abort(grpc.StatusCode.NOT_FOUND, "no such thing")
+
+    def endless(bodies, context):
+        context.add_callback(ended.set)
+        yield b"first"
+        ended.wait(20)
+
+    def begun(answer):
+        back.answer = answer
+        call = channel.stream_stream(STREAM)(iter([b"x"]), timeout=20)
+        assert next(call) == b"first"
+        return call
+
+    with pytest.raises(grpc.RpcError) as caught:
+        next(begun(refuse))
+    assert (caught.value.code(), caught.value.details()) == (Code.NOT_FOUND, "no such thing")
+
+    begun(endless).cancel()
+    assert ended.wait(20)  # the writer hears of a caller that went
+
+    ended.clear()
+    call = begun(endless)
+    writer.stop(0)
+    with pytest.raises(grpc.RpcError) as caught:
+        next(call)
+    assert caught.value.code() is Code.UNAVAILABLE
+    assert "writer is being started again" in caught.value.details()
+
+
+def test_a_worker_that_stops_ends_its_streams(streams) -> None:
+    back, _, channel, calls = streams
+    ended = threading.Event()
+
+    def endless(bodies, context):
+        context.add_callback(ended.set)
+        yield b"first"
+        ended.wait(20)
+
+    back.answer = endless
+    call = channel.stream_stream(STREAM)(iter([b"x"]), timeout=20)
+    assert next(call) == b"first"
+    calls.drain()
+    with pytest.raises(grpc.RpcError) as caught:
+        next(call)
+    assert caught.value.code() is Code.UNAVAILABLE
+    assert ended.wait(20)

@@ -121,6 +121,26 @@ def query(collection: str, text: str) -> search_pb2.QueryRequest:
 # --- write, search, get
 
 
+def test_a_text_for_all_that_match_is_encoded_once(notes: Collection, db: Client) -> None:
+    made = db.create_collection("swept", model=MODEL)
+    made.upsert({"id": f"{n}", "payload": {"n": n}} for n in range(40))
+    report = made.patch_where(F("n") >= 30, text=TEXTS["bread"])
+    assert (report.written, report.truncated) == (10, [])
+    expected = notes.get("bread", with_vectors=True).points[0].vector
+    found = made.search(TEXTS["bread"], k=40, with_texts=True, with_vectors=True)
+    assert sorted(hit.id for hit in found) == [str(n) for n in range(30, 40)]
+    for hit in found:
+        assert hit.texts == {"": TEXTS["bread"]}
+        assert hit.vector == pytest.approx(expected, abs=1e-5)
+    cut = made.patch_where(F("n") < 3, text="many words " * 1_000)
+    assert (cut.written, cut.truncated_total) == (3, 3)
+    assert [(one.id, one.spaces) for one in cut.truncated] == [("", ("",))]
+    for text, words in (("", "text is empty"), ("x" * (TEXT_BYTES + 1), "limits.text_bytes")):
+        with pytest.raises(InvalidArgument, match=words):
+            made.patch_where(F("n") < 3, text=text)
+    db.delete_collection("swept")
+
+
 def test_the_collection_is_bound_to_the_model(db: Client, notes: Collection) -> None:
     (model,) = db.list_models()
     space = notes.info().spaces[""]

@@ -15,6 +15,7 @@ from vecdb import __version__, errors
 from vecdb.cli import (
     check,
     client_commands,
+    delete_points,
     demo,
     export_file,
     import_files,
@@ -38,6 +39,7 @@ app.command("import")(import_files.import_file)
 app.command("export")(export_file.export_file)
 app.command("search")(client_commands.search)
 app.command("get")(client_commands.get)
+app.command("delete")(delete_points.delete_points)
 app.command("info")(client_commands.info)
 client_commands.collections.command("update")(schema_commands.update)
 client_commands.collections.command("clone")(schema_commands.clone)

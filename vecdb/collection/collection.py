@@ -16,6 +16,7 @@ from vecdb.collection.build import Builders, BuildProgress, builds_under_way, by
 from vecdb.collection.clone import Copied, copied, copied_elsewhere
 from vecdb.collection.ended import EndedRows
 from vecdb.collection.expiry import Expiry
+from vecdb.collection.matches import Matches
 from vecdb.collection.plan import lacks_texts
 from vecdb.collection.reader import Reader
 from vecdb.collection.recall import RecallMonitor
@@ -30,7 +31,7 @@ from vecdb.storage.environment import disk_full, free_bytes
 from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.store import ReadTxn, Store
 from vecdb.storage.writer import Writer
-from vecdb.types import Schema
+from vecdb.types import Filter, Schema
 from vecdb.write.apply import apply, replayed
 
 
@@ -201,6 +202,17 @@ class Collection:
         deadline: of time.monotonic; work on it that may take long then raises DeadlineExceeded.
         """
         return self._reader.snapshot(deadline)
+
+    def matches(
+        self, filter: Filter, after: int, upto: int | None, deadline: float = math.inf
+    ) -> Matches:
+        """Return the points that a filter matches now, of versions past `after` and up to `upto`.
+
+        upto: None for the newest. deadline: as in snapshot().
+        """
+        with self.snapshot(deadline) as snapshot:
+            upto = snapshot.seq if upto is None else upto
+            return Matches(self._store, snapshot.matches(filter, after, upto), upto)
 
     def watch(self, after: int | None) -> Watcher:
         """Return what follows the writes behind one, or those from now on; see Watcher."""

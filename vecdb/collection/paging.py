@@ -96,7 +96,7 @@ class Paging:
         """
         if len(after) > ID_BYTES_MAX:
             raise _foreign()
-        allowed = None if candidates is None else _slots(candidates)
+        allowed = None if candidates is None else slots_of(candidates)
         chosen = self._listing.slice
         ids = self._txn.ids(after)
         if allowed is None and chosen is None and not len(without):
@@ -138,7 +138,8 @@ class Paging:
         return None if name is None else name.decode()
 
 
-def _slots(candidates: list[Candidates]) -> U64:
+def slots_of(candidates: list[Candidates]) -> U64:
+    """Return the slots of rows that match, ascending."""
     slots = [
         candidate.part.slots
         if candidate.mask is None

@@ -8,8 +8,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from vecdb import kernel
-from vecdb.collection.paging import Listing, Paging, Spot
+from vecdb.collection.matches import slot_past
+from vecdb.collection.paging import Listing, Paging, Spot, slots_of
 from vecdb.collection.part_rows import PartRows
 from vecdb.collection.points import point_of, vectors_of
 from vecdb.collection.search import AnyQuery, Asked, Scale, Searcher, search_of, too_large
@@ -25,12 +28,14 @@ from vecdb.query.filter import conditions, key_of_filter, matching
 from vecdb.query.keyword import check_field
 from vecdb.query.search import Candidates, Nearest
 from vecdb.query.sources import Source
+from vecdb.segment.bitmaps import pack
 from vecdb.segment.vectors import Effort, mixed
 from vecdb.storage.codec import RecordView
 from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.store import ReadTxn
 from vecdb.types import (
     F32,
+    U64,
     Filter,
     HasId,
     HasSpace,
@@ -173,6 +178,22 @@ class Snapshot:
     def count(self, filter: Filter | None) -> int:
         """Return the exact number of points that match."""
         return self._matched(filter, [] if filter is None else self._candidates(filter))
+
+    def matches(self, filter: Filter, after: int, upto: int) -> U64:
+        """Return the slots of points that match, of versions past `after` and up to `upto`.
+
+        Ascending. Raises DeadlineExceeded.
+        """
+        first, end = slot_past(self._txn, after), slot_past(self._txn, upto)
+        within: list[Candidates] = []
+        for live in self._view.parts:
+            rows = live.part.rows
+            lows, highs = np.searchsorted(live.part.slots[:rows], np.array([first, end], "<u8"))
+            inside = np.zeros(rows, np.bool_)
+            inside[lows:highs] = True
+            mask = pack(inside) if live.alive is None else pack(inside) & live.alive
+            within.append(Candidates(live.part, mask, kernel.count_bits(mask, rows), live.alive))
+        return slots_of(self._candidates(filter, within))
 
     def aggregate(self, asked: Sequence[Aggregation], filter: Filter | None) -> Aggregates:
         """Return counts and sums over all points that match. Raises DeadlineExceeded."""

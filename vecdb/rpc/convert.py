@@ -8,7 +8,9 @@ import numpy as np
 
 from vecdb.errors import InvalidArgument, VecdbError
 from vecdb.opened import CollectionInfo
+from vecdb.outcomes import ItemResult
 from vecdb.rpc.pb import collections_pb2, common_pb2, points_pb2, search_pb2
+from vecdb.rpc.status import code_number
 from vecdb.types import (
     F32,
     Delete,
@@ -94,8 +96,7 @@ def ops_of(messages: Iterable[points_pb2.WriteOp]) -> tuple[list[Op], dict[int, 
                 _fill_expiry(op, message.put)
                 _fill_vectors(op, message.put.vectors, "put")
             elif kind == "patch":
-                op = _patch(message.patch)
-                _fill_expiry(op, message.patch)
+                op = _edits_of(message.patch)
                 _fill_vectors(op, message.patch.vectors, "patch")
             elif kind is None:
                 raise InvalidArgument("the operation is empty: expected put, delete or patch")
@@ -107,9 +108,18 @@ def ops_of(messages: Iterable[points_pb2.WriteOp]) -> tuple[list[Op], dict[int, 
     return ops, refused
 
 
-def _patch(message: points_pb2.PatchPoint) -> Patch:
+def patch_of(message: points_pb2.PatchPoint) -> Patch:
+    """Return a patch as it was sent. Raises InvalidArgument."""
+    patch = _edits_of(message)
+    _fill_vectors(patch, message.vectors, "patch")
+    return patch
+
+
+def _edits_of(message: points_pb2.PatchPoint) -> Patch:
     edits = PayloadEdits(message.set, tuple(message.unset), message.append, message.remove)
-    return Patch(message.id, edits, unset_vectors=tuple(message.unset_vectors))
+    patch = Patch(message.id, edits, unset_vectors=tuple(message.unset_vectors))
+    _fill_expiry(patch, message)
+    return patch
 
 
 def _fill_expiry(op: Put | Patch, message: common_pb2.Point | points_pb2.PatchPoint) -> None:
@@ -136,6 +146,14 @@ def _fill_vectors(op: Put | Patch, vectors: Mapping[str, common_pb2.Vector], wha
                 f"vector {space!r}: expected f32, floats, text or sparse, got {kind or 'nothing'}",
                 field=f"{what}.vectors[{space!r}]",
             )
+
+
+def fill_write_result(message: points_pb2.WriteResult, result: ItemResult) -> None:
+    """Fill in what became of an operation."""
+    message.code = code_number(result.reason)
+    message.reason, message.message = result.reason, result.message
+    message.version, message.found = result.version, result.found
+    message.truncated.extend(result.truncated)
 
 
 # --- points

@@ -6,7 +6,8 @@ back with the answer: status, text, details.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
@@ -17,6 +18,7 @@ from vecdb.rpc.status import DETAILS, REQUEST_ID
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 Behaviour = Callable[[Any, grpc.ServicerContext], Any]
+StreamBehaviour = Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]
 
 READS = frozenset(
     (
@@ -77,6 +79,8 @@ class Forwarder:
                 ("grpc.max_reconnect_backoff_ms", 500),
             ],
         )
+        self._lock = threading.Lock()  # guards the next
+        self._streams: set[Any] = set()
 
     def behaviour(self, path: str, otherwise: Behaviour | None = None) -> Behaviour:
         """Return what answers a unary method with the writer's answer.
@@ -91,15 +95,61 @@ class Forwarder:
             except _Away:
                 if otherwise is not None:
                     return otherwise(body, context)
-                raise Unavailable(
-                    "the writer is being started again: reads go on meanwhile", retry_after_s=0.5
-                ) from None
+                raise _writer_away() from None
 
         return forward
+
+    def stream(self, path: str) -> StreamBehaviour:
+        """Return what answers a stream with the writer's answers."""
+        invoke: grpc.StreamStreamMultiCallable[Any, Any] = self._channel.stream_stream(path)
+
+        def forward(bodies: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+            metadata = _theirs(context.invocation_metadata())
+            call: Any = invoke(_until_gone(bodies), timeout=remaining_s(context), metadata=metadata)
+            with self._lock:
+                self._streams.add(call)
+            if not context.add_callback(call.cancel):
+                call.cancel()
+            try:
+                yield from call
+            except grpc.RpcError:
+                if not context.is_active():
+                    return  # it was cancelled with the caller's
+                code, trailer = call.code(), _theirs(call.trailing_metadata())
+                if code in _CONNECTION and REQUEST_ID not in dict(trailer):
+                    raise _writer_away() from None
+                raise Passed(code, call.details() or "", trailer) from None
+            finally:
+                call.cancel()
+                with self._lock:
+                    self._streams.discard(call)
+
+        return forward
+
+    def end_streams(self) -> None:
+        """End the streams that are open: this process is stopping."""
+        with self._lock:
+            streams = list(self._streams)
+        for call in streams:
+            call.cancel()
 
     def close(self) -> None:
         """Disconnect; calls under way fail."""
         self._channel.close()
+
+
+def _writer_away() -> Unavailable:
+    return Unavailable(
+        "the writer is being started again: reads go on meanwhile", retry_after_s=0.5
+    )
+
+
+def _until_gone(bodies: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield what a caller sends, until it ends or is cancelled, which others notice."""
+    try:
+        yield from bodies
+    except grpc.RpcError:
+        return
 
 
 def _answer(

@@ -64,6 +64,8 @@ class CallInterceptor(grpc.ServerInterceptor):
     def drain(self) -> None:
         """Refuse calls from now on, in words that clients understand; those under way go on."""
         self._draining.set()
+        if self._forwarder is not None:
+            self._forwarder.end_streams()
 
     def intercept_service(
         self,
@@ -80,7 +82,7 @@ class CallInterceptor(grpc.ServerInterceptor):
             return handler
         _, service, method = handler_call_details.method.split("/", 2)
         if handler.unary_unary is None:
-            return self._stream(handler, service, method)
+            return self._stream(handler, handler_call_details.method)
         labels = ("unary", service, method)
         if self._is_forwarded(handler_call_details.method):
             wrapped = grpc.unary_unary_rpc_method_handler(
@@ -96,17 +98,24 @@ class CallInterceptor(grpc.ServerInterceptor):
         return wrapped
 
     def _stream(
-        self,
-        handler: grpc.RpcMethodHandler[Any, Any],
-        service: str,
-        method: str,
+        self, handler: grpc.RpcMethodHandler[Any, Any], path: str
     ) -> grpc.RpcMethodHandler[Any, Any]:
         """Return the handler of a stream, wrapped if it is one of ours. They have no turns."""
+        _, service, method = path.split("/", 2)
         if not service.startswith(OURS):
             return handler
-        labels = ("server_stream", service, method)
-        behaviour, metrics = handler.unary_stream, self._metrics
-        assert behaviour is not None  # we have no streams of requests
+        metrics = self._metrics
+        read, write = handler.request_deserializer, handler.response_serializer
+        if handler.request_streaming:
+            labels = ("bidi_stream", service, method)
+            behaviour, made = handler.stream_stream, grpc.stream_stream_rpc_method_handler
+            if self._forwarder is not None and self._is_forwarded(path):
+                behaviour = self._forwarder.stream(path)
+                read = write = None
+        else:
+            labels = ("server_stream", service, method)
+            behaviour, made = handler.unary_stream, grpc.unary_stream_rpc_method_handler
+        assert behaviour is not None  # no call of ours has one reply to a stream
 
         def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: ANN401
             metrics.started.labels(*labels).inc()
@@ -127,11 +136,7 @@ class CallInterceptor(grpc.ServerInterceptor):
                 metrics.handled.labels(*labels, code.name).inc()
                 metrics.handling.labels(*labels).observe(time.perf_counter() - begun)
 
-        return grpc.unary_stream_rpc_method_handler(
-            stream,
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
+        return made(stream, request_deserializer=read, response_serializer=write)
 
     def _bounded(self, replies: Iterator[Any]) -> Iterator[Any]:
         """Yield what a stream says, for as long as the server has room, and is not stopping."""

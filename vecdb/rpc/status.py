@@ -72,6 +72,11 @@ def shown(text: str, most: int = TEXT_MAX) -> str:
 
 def encode_details(error: VecdbError) -> bytes:
     """Return the google.rpc.Status of an error, for the trailer DETAILS."""
+    return status_of(error).SerializeToString()
+
+
+def status_of(error: VecdbError) -> pb.Status:
+    """Return an error as google.rpc.Status."""
     status = pb.Status(code=code_of(type(error)).value[0], message=shown(str(error)))
 
     def add(kind: str, message: pb.ErrorInfo | pb.BadRequest | pb.RetryInfo) -> None:
@@ -90,4 +95,4 @@ def encode_details(error: VecdbError) -> bytes:
         seconds, rest = divmod(error.retry_after_s, 1)
         delay = pb.RetryInfo.Duration(seconds=int(seconds), nanos=int(rest * 1e9))
         add("RetryInfo", pb.RetryInfo(retry_delay=delay))
-    return status.SerializeToString()
+    return status

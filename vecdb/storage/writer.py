@@ -85,6 +85,11 @@ class Writer:
         return self._jobs
 
     @property
+    def load(self) -> float:
+        """How full the queue is, from 0 to 1, by jobs or by bytes."""
+        return min(1.0, max(self._jobs / self._jobs_max, self._bytes / QUEUE_BYTES_MAX))
+
+    @property
     def alive(self) -> bool:
         """Whether jobs are still run."""
         return self._thread.is_alive()

@@ -71,20 +71,7 @@ def prepare(
             f"an idempotency key has at most {ID_BYTES_MAX} bytes", field="idempotency_key"
         )
     wrong: dict[int, VecdbError] = dict(refused or {})
-    expiries: dict[int, int] = {}  # by position, where something is said
-    for position, op in enumerate(ops):
-        if position in wrong:
-            continue
-        try:
-            check_id(op.id, f"{KINDS[type(op)]}.id")
-            if not isinstance(op, Delete):
-                _check_content(op, schema, limits)
-                expiry = expiry_of(op, now_ms, KINDS[type(op)])
-                if expiry is not None:
-                    expiries[position] = expiry
-        except VecdbError as error:
-            wrong[position] = error
-    matrices = _matrices(ops, schema, wrong)
+    matrices, expiries = _judged(ops, schema, limits, wrong, now_ms)
     assert now_ms or not ttl_ms, "a ttl counts from some time"
     if atomic and wrong:
         first = min(wrong)
@@ -108,6 +95,41 @@ def prepare(
         atomic,
         now_ms,
     )
+
+
+def check_op(op: Op, schema: Schema, limits: LimitsConfig, now_ms: int) -> None:
+    """Raise what is wrong with an operation, as prepare would find it."""
+    wrong: dict[int, VecdbError] = {}
+    _judged([op], schema, limits, wrong, now_ms)
+    if wrong:
+        raise wrong[0]
+
+
+def _judged(
+    ops: Sequence[Op],
+    schema: Schema,
+    limits: LimitsConfig,
+    wrong: dict[int, VecdbError],
+    now_ms: int,
+) -> tuple[dict[str, _Rows], dict[int, int]]:
+    """Return the vectors of all good operations, and the expiry of each that says one.
+
+    Adds to `wrong` what the others are.
+    """
+    expiries: dict[int, int] = {}  # by position
+    for position, op in enumerate(ops):
+        if position in wrong:
+            continue
+        try:
+            check_id(op.id, f"{KINDS[type(op)]}.id")
+            if not isinstance(op, Delete):
+                _check_content(op, schema, limits)
+                expiry = expiry_of(op, now_ms, KINDS[type(op)])
+                if expiry is not None:
+                    expiries[position] = expiry
+        except VecdbError as error:
+            wrong[position] = error
+    return _matrices(ops, schema, wrong), expiries
 
 
 def check_batch(count: int, limits: LimitsConfig, field: str = "ops") -> None:

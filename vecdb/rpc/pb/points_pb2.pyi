@@ -1,4 +1,5 @@
 from . import common_pb2 as _common_pb2
+from . import errors_pb2 as _errors_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -91,6 +92,98 @@ class WriteResult(_message.Message):
     found: bool
     truncated: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., version: _Optional[int] = ..., found: bool = ..., truncated: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class WriteStreamRequest(_message.Message):
+    __slots__ = ("number", "write")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    WRITE_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    write: WriteRequest
+    def __init__(self, number: _Optional[int] = ..., write: _Optional[_Union[WriteRequest, _Mapping]] = ...) -> None: ...
+
+class WriteStreamResponse(_message.Message):
+    __slots__ = ("number", "write", "error", "window")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    WRITE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    write: WriteResponse
+    error: _errors_pb2.Status
+    window: int
+    def __init__(self, number: _Optional[int] = ..., write: _Optional[_Union[WriteResponse, _Mapping]] = ..., error: _Optional[_Union[_errors_pb2.Status, _Mapping]] = ..., window: _Optional[int] = ...) -> None: ...
+
+class DeleteWhereRequest(_message.Message):
+    __slots__ = ("collection", "filter", "after_version", "max_version")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    AFTER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MAX_VERSION_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    filter: _common_pb2.Filter
+    after_version: int
+    max_version: int
+    def __init__(self, collection: _Optional[str] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., after_version: _Optional[int] = ..., max_version: _Optional[int] = ...) -> None: ...
+
+class DeleteWhereResponse(_message.Message):
+    __slots__ = ("deleted", "progress")
+    DELETED_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    deleted: int
+    progress: WhereProgress
+    def __init__(self, deleted: _Optional[int] = ..., progress: _Optional[_Union[WhereProgress, _Mapping]] = ...) -> None: ...
+
+class PatchWhereRequest(_message.Message):
+    __slots__ = ("collection", "filter", "patch", "after_version", "max_version")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    PATCH_FIELD_NUMBER: _ClassVar[int]
+    AFTER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MAX_VERSION_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    filter: _common_pb2.Filter
+    patch: PatchPoint
+    after_version: int
+    max_version: int
+    def __init__(self, collection: _Optional[str] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., patch: _Optional[_Union[PatchPoint, _Mapping]] = ..., after_version: _Optional[int] = ..., max_version: _Optional[int] = ...) -> None: ...
+
+class PatchWhereResponse(_message.Message):
+    __slots__ = ("patched", "failures", "progress", "truncated")
+    PATCHED_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    patched: int
+    failures: _containers.RepeatedCompositeFieldContainer[PatchFailure]
+    progress: WhereProgress
+    truncated: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, patched: _Optional[int] = ..., failures: _Optional[_Iterable[_Union[PatchFailure, _Mapping]]] = ..., progress: _Optional[_Union[WhereProgress, _Mapping]] = ..., truncated: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class PatchFailure(_message.Message):
+    __slots__ = ("id", "result")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    result: WriteResult
+    def __init__(self, id: _Optional[str] = ..., result: _Optional[_Union[WriteResult, _Mapping]] = ...) -> None: ...
+
+class WhereProgress(_message.Message):
+    __slots__ = ("found", "skipped", "damaged", "complete", "after_version", "max_version", "commit_seq")
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MAX_VERSION_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    found: int
+    skipped: int
+    damaged: int
+    complete: bool
+    after_version: int
+    max_version: int
+    commit_seq: int
+    def __init__(self, found: _Optional[int] = ..., skipped: _Optional[int] = ..., damaged: _Optional[int] = ..., complete: bool = ..., after_version: _Optional[int] = ..., max_version: _Optional[int] = ..., commit_seq: _Optional[int] = ...) -> None: ...
 
 class GetPointsRequest(_message.Message):
     __slots__ = ("collection", "ids", "with_vectors", "with_texts", "without_payload")

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from concurrent.futures import TimeoutError as FutureTimeout
 
 import grpc
 
-from vecdb.collection.collection import Collection
 from vecdb.collection.snapshot import Found
 from vecdb.config import LimitsConfig
 from vecdb.database import Database
-from vecdb.embed.encoder import Role
-from vecdb.errors import DeadlineExceeded, InvalidArgument, LimitExceeded, VecdbError
+from vecdb.errors import LimitExceeded
 from vecdb.metrics import Metrics
-from vecdb.outcomes import ItemResult, WriteOutcome
-from vecdb.rpc.convert import fill_point, ops_of
+from vecdb.rpc.convert import fill_point
 from vecdb.rpc.convert_aggregate import aggregations_of, fill_result
 from vecdb.rpc.deadline import deadline_of, remaining_s
 from vecdb.rpc.pb import common_pb2, points_pb2_grpc
 from vecdb.rpc.pb import points_pb2 as pb
 from vecdb.rpc.services.encode import SpaceEncoder
 from vecdb.rpc.services.reads import check_reply, checked_filter, listing_of, wanted_of
+from vecdb.rpc.services.texts import TextEncoder
 from vecdb.rpc.services.watch import watch
-from vecdb.rpc.status import code_number
-from vecdb.types import Delete, Op, Patch, Put, Space
-from vecdb.write.prepare import KINDS, check_batch, prepare
+from vecdb.rpc.services.where import WhereCalls
+from vecdb.rpc.services.write_stream import write_stream
+from vecdb.rpc.services.writing import Writing
+from vecdb.write.prepare import check_batch
 
 PAGE_SIZE_DEFAULT = 100
-
-Truncated = dict[int, list[str]]
-"""Position of an operation to the spaces whose text was cut."""
 
 
 class PointsService(points_pb2_grpc.PointsServicer):
@@ -41,134 +35,32 @@ class PointsService(points_pb2_grpc.PointsServicer):
         self, database: Database, encoder: SpaceEncoder, limits: LimitsConfig, metrics: Metrics
     ) -> None:
         self._database = database
-        self._encoder = encoder
         self._limits = limits
-        self._metrics = metrics
+        texts = TextEncoder(encoder, limits)
+        self._writing = Writing(database, texts, limits, metrics)
+        self._where = WhereCalls(database, texts, limits, metrics)
 
     def Write(self, request: pb.WriteRequest, context: grpc.ServicerContext) -> pb.WriteResponse:
         """Apply a list of operations; return a result for each."""
-        check_batch(len(request.ops), self._limits)
-        with self._database.collection(request.collection) as collection:
-            ops, refused = ops_of(request.ops)
-            digest = b""
-            if request.idempotency_key:
-                digest = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
-                stored = collection.replay(request.idempotency_key, digest)
-                if stored is not None:
-                    return self._reply(ops, stored)
-            truncated = self._encode_texts(collection, ops, refused, context)
-            command = prepare(
-                ops,
-                collection.schema,
-                self._limits,
-                refused=refused,
-                truncated=truncated,
-                atomic=request.atomic,
-                idempotency_key=request.idempotency_key,
-                request_digest=digest,
-                now_ms=collection.clock(),
-                ttl_ms=collection.ttl_ms,
-            )
-            if not command.runs:  # nothing to apply, and the same answer whenever it is asked
-                results = tuple(
-                    ItemResult(reason=one.reason, message=one.message) for one in command.refused
-                )
-                return self._reply(ops, WriteOutcome(0, results))
-            written = collection.write(command, is_wanted=context.is_active)
-            try:
-                outcome = written.result(remaining_s(context))
-            except FutureTimeout:
-                raise DeadlineExceeded(
-                    "the deadline passed before the write was durable; it may still become so",
-                    hint="send it again with the same idempotency key",
-                ) from None
-        return self._reply(ops, outcome)
+        return self._writing.begin(request, context).reply(remaining_s(context))
 
-    def _encode_texts(
-        self,
-        collection: Collection,
-        ops: list[Op],
-        refused: dict[int, VecdbError],
-        context: grpc.ServicerContext,
-    ) -> Truncated:
-        """Give every text of the operations its vector; say which were cut."""
-        truncated: Truncated = {}
-        for space in collection.schema.spaces:
-            rows = [
-                (position, op)
-                for position, op in enumerate(ops)
-                if position not in refused and not isinstance(op, Delete) and space.name in op.texts
-            ]
-            if rows:
-                refused.update(self._wrong_texts(space, rows))
-                rows = [(position, op) for position, op in rows if position not in refused]
-            if not rows:
-                continue
-            texts = [op.texts[space.name] for _, op in rows]
-            encoded = self._encoder.encode(space, texts, Role.DOCUMENT, context)
-            for row, (position, op) in enumerate(rows):
-                op.vectors[space.name] = encoded.vectors[row].astype("<f4", copy=False).tobytes()
-                if encoded.truncated[row]:
-                    truncated.setdefault(position, []).append(space.name)
-        known = {space.name for space in collection.schema.spaces}
-        for one in ops:
-            if not isinstance(one, Delete):
-                # A text for a space that does not exist is refused with the vectors, by name.
-                one.vectors.update({name: b"" for name in one.texts if name not in known})
-        return truncated
+    def WriteStream(
+        self, requests: Iterator[pb.WriteStreamRequest], context: grpc.ServicerContext
+    ) -> Iterator[pb.WriteStreamResponse | None]:
+        """Apply one write after the other; yield their answers, None for nothing yet."""
+        return write_stream(self._writing, requests, context)
 
-    def _wrong_texts(
-        self, space: Space, rows: list[tuple[int, Put | Patch]]
-    ) -> dict[int, VecdbError]:
-        """Return what is wrong with the texts for a space, by position."""
+    def DeleteWhere(
+        self, request: pb.DeleteWhereRequest, context: grpc.ServicerContext
+    ) -> pb.DeleteWhereResponse:
+        """Delete points that a filter matches."""
+        return self._where.delete(request, context)
 
-        def field(op: Put | Patch) -> str:
-            return f"{KINDS[type(op)]}.vectors[{space.name!r}].text"
-
-        try:
-            self._encoder.check(space)
-        except VecdbError as error:
-            error.field = error.field or field(rows[0][1])
-            return {position: error for position, _ in rows}
-        wrong: dict[int, VecdbError] = {}
-        for position, op in rows:
-            try:
-                self._check_text(op.texts[space.name])
-            except VecdbError as error:
-                error.field = field(op)
-                wrong[position] = error
-        return wrong
-
-    def _check_text(self, text: str) -> None:
-        if not text:
-            raise InvalidArgument("the text is empty: there is nothing to encode")
-        size = len(text.encode())
-        if size > self._limits.text_bytes:
-            raise LimitExceeded(
-                f"the text has {size} bytes, the limit is {self._limits.text_bytes}",
-                hint="split it into chunks, or raise limits.text_bytes",
-            )
-
-    def _reply(self, ops: list[Op], outcome: WriteOutcome) -> pb.WriteResponse:
-        reply = pb.WriteResponse(commit_seq=outcome.commit_seq, replayed=outcome.replayed)
-        counts: dict[tuple[str, str], int] = {}
-        for op, result in zip(ops, outcome.results, strict=True):
-            kind = KINDS[type(op)]
-            what = "replayed" if outcome.replayed else "applied"
-            if result.reason:
-                what = "refused"
-            reply.results.add(
-                code=code_number(result.reason),
-                reason=result.reason,
-                message=result.message,
-                version=result.version,
-                found=result.found,
-                truncated=result.truncated,
-            )
-            counts[kind, what] = counts.get((kind, what), 0) + 1
-        for (kind, what), count in counts.items():
-            self._metrics.write_operations.labels(kind, what).inc(count)
-        return reply
+    def PatchWhere(
+        self, request: pb.PatchWhereRequest, context: grpc.ServicerContext
+    ) -> pb.PatchWhereResponse:
+        """Patch points that a filter matches."""
+        return self._where.patch(request, context)
 
     def Get(
         self, request: pb.GetPointsRequest, context: grpc.ServicerContext

@@ -20,6 +20,8 @@ def checked_filter(
         points_pb2.CountRequest
         | points_pb2.ListPointsRequest
         | points_pb2.AggregateRequest
+        | points_pb2.DeleteWhereRequest
+        | points_pb2.PatchWhereRequest
         | search_pb2.QueryRequest
         | search_pb2.Leg
     ),

@@ -27,7 +27,10 @@ default, so that proxies let it through."""
 
 @dataclass(slots=True)
 class Batch:
-    """A request, serialised, and which items of the input it stands for: [start, end)."""
+    """A request, serialised, and which items of the input it stands for: [start, end).
+
+    atomic: all or nothing, so that it cannot be halved.
+    """
 
     start: int
     end: int = 0
@@ -36,6 +39,7 @@ class Batch:
     indexes: list[int] = field(default_factory=list)
     refused: list[ItemFailure] = field(default_factory=list)
     body: bytes = b""
+    atomic: bool = False
 
     def halves(self) -> tuple[Batch, Batch]:
         """Return two batches with the same operations. The keys are new, and again the same."""
@@ -71,11 +75,7 @@ def batches(
             op_size, op_texts = op.size()
             if overhead + op_size > message_bytes:
                 op = _refuse_size(op.id, op_size, message_bytes)
-            elif batch.ids and (
-                size + op_size > bytes_max
-                or len(batch.ids) >= points_max
-                or texts + op_texts > _EMBEDDED_MAX
-            ):
+            elif batch.ids and (size + op_size > bytes_max or texts + op_texts > _EMBEDDED_MAX):
                 yield _closed(batch, request, index, collection, f"{key}/{number}")
                 number += 1
                 batch, request, size, texts = Batch(index), pb.WriteRequest(), overhead, 0
@@ -87,8 +87,41 @@ def batches(
         op.append_to(request)
         batch.ids.append(op.id)
         batch.indexes.append(index)
+        if len(batch.ids) == points_max:  # at once: the next may be long in coming
+            yield _closed(batch, request, index + 1, collection, f"{key}/{number}")
+            number += 1
+            batch, request, size, texts = Batch(index + 1), pb.WriteRequest(), overhead, 0
     if batch.ids or batch.refused:
         yield _closed(batch, request, index + 1, collection, f"{key}/{number}")
+
+
+def atomic_batch(
+    ops: Iterable[Op], *, collection: str, key: str, message_bytes: int
+) -> Batch | None:
+    """Return all operations as one request that is applied as a whole or not, or None for none.
+
+    Raises InvalidArgument for an item that cannot be sent, and where they are more than a message.
+    """
+    batch, request = Batch(0, atomic=True), pb.WriteRequest(atomic=True)
+    size = 4 * (len(collection) + len(key)) + 64
+    for index, op in enumerate(ops):
+        if isinstance(op, Refused):
+            raise InvalidArgument(
+                f"operation {index} ({op.id!r}): {op.error.message}", reason=op.error.reason
+            )
+        size += op.size()[0]
+        if size > message_bytes:
+            raise InvalidArgument(
+                f"an atomic write is one message, of {message_bytes:,} bytes at most: it is full "
+                f"with operation {index} ({op.id!r})",
+                reason="LIMIT_EXCEEDED",
+            )
+        op.append_to(request)
+        batch.ids.append(op.id)
+        batch.indexes.append(index)
+    if not batch.ids:
+        return None
+    return _closed(batch, request, len(batch.ids), checked_text(collection, "a name"), key)
 
 
 def _closed(batch: Batch, request: pb.WriteRequest, end: int, collection: str, key: str) -> Batch:

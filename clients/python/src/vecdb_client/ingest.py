@@ -132,7 +132,7 @@ class _Ingest:
         try:
             reply = self._transport.call(WRITE, batch.body, timeout_s=self._timeout_s)
         except VecdbError as error:
-            if len(batch.ids) == 1 or not over_limit(error):
+            if batch.atomic or len(batch.ids) == 1 or not over_limit(error):
                 raise
             self._refused_bytes = min(self._refused_bytes, len(batch.body))
             return self._send_halves(batch)
@@ -147,24 +147,28 @@ class _Ingest:
         return [answer for half in batch.halves() for answer in self._send(half)]
 
     def _count(self, batch: Batch, answers: list[_Answer]) -> None:
-        report = self._report
-        report.failures += batch.refused
+        self._report.failures += batch.refused
         for part, reply in answers:
-            report.commit_seq = max(report.commit_seq, reply.commit_seq)
-            for i, result in enumerate(reply.results):
-                if result.code:
-                    report.failures.append(_failure(part, i, result))
-                    continue
-                report.written += 1
-                report.found += result.found
-                if result.truncated:
-                    report.truncated_total += 1
-                    if len(report.truncated) < TRUNCATED_NAMED_MAX:
-                        report.truncated.append(
-                            TruncatedText(part.indexes[i], part.ids[i], tuple(result.truncated))
-                        )
+            count(self._report, part, reply)
         if self._progress is not None:
-            self._progress(report.total, self._total)
+            self._progress(self._report.total, self._total)
+
+
+def count(report: WriteReport, batch: Batch, reply: pb.WriteResponse) -> None:
+    """Add the answer to a batch to a report."""
+    report.commit_seq = max(report.commit_seq, reply.commit_seq)
+    for i, result in enumerate(reply.results):
+        if result.code:
+            report.failures.append(_failure(batch, i, result))
+            continue
+        report.written += 1
+        report.found += result.found
+        if result.truncated:
+            report.truncated_total += 1
+            if len(report.truncated) < TRUNCATED_NAMED_MAX:
+                report.truncated.append(
+                    TruncatedText(batch.indexes[i], batch.ids[i], tuple(result.truncated))
+                )
 
 
 _Answer: TypeAlias = tuple[Batch, pb.WriteResponse]

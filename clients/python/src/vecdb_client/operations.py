@@ -68,7 +68,10 @@ class PatchOp(NamedTuple):
 
     def append_to(self, request: pb.WriteRequest) -> None:
         """Add the operation to a request."""
-        patch = _added(request, self.if_version).patch
+        self.fill(_added(request, self.if_version).patch)
+
+    def fill(self, patch: pb.PatchPoint) -> None:
+        """Say the changes in a message."""
         patch.id = self.id
         patch.set, patch.append, patch.remove = self.set, self.append, self.remove
         patch.unset.extend(self.unset)
@@ -158,7 +161,7 @@ def write_ops(items: Iterable[Point | Mapping[str, Any] | Patch | Delete]) -> It
     for item in items:
         try:
             if isinstance(item, Patch):
-                yield _patch(item)
+                yield patch_op(item)
             elif isinstance(item, Delete):
                 yield DeleteOp(checked_text(item.id, "an id"), checked_version(item.if_version))
             else:
@@ -297,7 +300,8 @@ def _put(point: Point | Mapping[str, Any], if_version: int | None, expiry: Expir
     return PutOp(id, encoded, vectors, version, expiry if own is None else own)
 
 
-def _patch(patch: Patch) -> PatchOp:
+def patch_op(patch: Patch) -> PatchOp:
+    """Return a patch encoded. Raises InvalidArgument."""
     vectors: dict[str, Content | None] = {**_default_vector(patch.vector, patch.text)}
     for space, value in _named(vectors, patch.vectors):
         vectors[space] = None if value is None else _content(value)

@@ -79,6 +79,12 @@ COMPACT: Final = Method(
     "Collections.Compact", collections_pb2.CompactRequest, collections_pb2.CompactResponse
 )
 WRITE: Final = Method("Points.Write", points_pb2.WriteRequest, points_pb2.WriteResponse)
+DELETE_WHERE: Final = Method(
+    "Points.DeleteWhere", points_pb2.DeleteWhereRequest, points_pb2.DeleteWhereResponse
+)
+PATCH_WHERE: Final = Method(
+    "Points.PatchWhere", points_pb2.PatchWhereRequest, points_pb2.PatchWhereResponse
+)
 GET: Final = Method("Points.Get", points_pb2.GetPointsRequest, points_pb2.GetPointsResponse)
 COUNT: Final = Method("Points.Count", points_pb2.CountRequest, points_pb2.CountResponse)
 LIST: Final = Method("Points.List", points_pb2.ListPointsRequest, points_pb2.ListPointsResponse)

@@ -339,7 +339,10 @@ class ItemFailure:
 
 @dataclass(frozen=True, slots=True)
 class TruncatedText:
-    """A text that is longer than its model reads: the vector stands for its beginning."""
+    """A text that is longer than its model reads: the vector stands for its beginning.
+
+    Of patch_where, whose text is one for all points, it is named once, with no id.
+    """
 
     index: int
     id: str
@@ -354,7 +357,9 @@ class WriteReport:
     really deleted). commit_seq: the newest sequence number; all written is visible from it on.
     failures: every item that was not applied. truncated: the first 10,000 texts that were cut, of
     `truncated_total`. settled: every item before this position has its answer: where to go on from
-    when a write was stopped half-way.
+    when a write was stopped half-way. skipped and damaged: of delete_where and patch_where, points
+    that matched and were left alone, since others changed them first, or their record fails its
+    checksum.
     """
 
     written: int = 0
@@ -364,6 +369,8 @@ class WriteReport:
     truncated: list[TruncatedText] = field(default_factory=list)
     truncated_total: int = 0
     settled: int = 0
+    skipped: int = 0
+    damaged: int = 0
 
     @property
     def total(self) -> int:

@@ -9,14 +9,16 @@ from datetime import datetime
 from typing import Any, Final, overload
 
 from vecdb_client.aio import ingest
-from vecdb_client.batches import BATCH_POINTS_DEFAULT, batches
+from vecdb_client.batches import BATCH_POINTS_DEFAULT, atomic_batch, batches
 from vecdb_client.errors import InvalidArgument, WriteFailed
 from vecdb_client.expiry import expiry_of
+from vecdb_client.filters import Filter
 from vecdb_client.operations import (
     Op,
     checked_version,
     column_ops,
     delete_ops,
+    patch_op,
     point_ops,
     write_ops,
 )
@@ -26,6 +28,7 @@ from vecdb_client.tables import Table
 from vecdb_client.aio.transport import Transport
 from vecdb_client.types import Delete, OnError, Patch, Point, WriteReport
 from vecdb_client.vectors import SupportsArray, VectorLike
+from vecdb_client.aio.where import WhereWrite
 
 PARALLEL_DEFAULT: Final = 2
 KEY_BYTES_MAX: Final = 200
@@ -45,6 +48,7 @@ class Writes:
         *,
         if_version: int | None = ...,
         ttl_s: float | None = ...,
+        atomic: bool = ...,
         batch_size: int = ...,
         parallel: int = ...,
         progress: Progress | bool | None = ...,
@@ -65,6 +69,7 @@ class Writes:
         payloads: Iterable[Payload | None] | None = ...,
         if_version: int | None = ...,
         ttl_s: float | None = ...,
+        atomic: bool = ...,
         batch_size: int = ...,
         parallel: int = ...,
         progress: Progress | bool | None = ...,
@@ -82,6 +87,7 @@ class Writes:
         payloads: Iterable[Payload | None] | None = None,
         if_version: int | None = None,
         ttl_s: float | None = None,
+        atomic: bool = False,
         batch_size: int = BATCH_POINTS_DEFAULT,
         parallel: int = PARALLEL_DEFAULT,
         progress: Progress | bool | None = None,
@@ -99,6 +105,9 @@ class Writes:
         point: an insert; else it fails with VERSION_MISMATCH. A point's own comes first.
         ttl_s: seconds that the points are there, math.inf for ever, None for as long as the
         collection says. A point's own ttl_s or expires_at comes first.
+        atomic: all or nothing, in one request: what is wrong with the first point that cannot be
+        stored is raised, the server's words beginning with "operation" and its position, and no
+        point is. At most a message and what the server's limits.batch_items (10,000) allows.
         batch_size: points of one request, fewer where bytes or texts say so. parallel: requests in
         flight. timeout_s: of each request. idempotency_key: "" makes one up; give your own, of at
         most 200 bytes, to run the very same write again after a crash without applying twice.
@@ -123,7 +132,15 @@ class Writes:
         else:
             raise InvalidArgument("upsert takes points, or ids with vectors, texts and payloads")
         return await self._write(
-            ops, source, batch_size, parallel, progress, on_error, idempotency_key, timeout_s
+            ops,
+            source,
+            atomic,
+            batch_size,
+            parallel,
+            progress,
+            on_error,
+            idempotency_key,
+            timeout_s,
         )
 
     async def delete(
@@ -131,6 +148,7 @@ class Writes:
         ids: str | Iterable[str],
         *,
         if_version: int | None = None,
+        atomic: bool = False,
         batch_size: int = BATCH_POINTS_DEFAULT,
         parallel: int = PARALLEL_DEFAULT,
         progress: Progress | bool | None = None,
@@ -146,6 +164,7 @@ class Writes:
         return await self._write(
             delete_ops(listed, checked_version(if_version)),
             listed,
+            atomic,
             batch_size,
             parallel,
             progress,
@@ -195,10 +214,79 @@ class Writes:
             [patch], on_error=on_error, idempotency_key=idempotency_key, timeout_s=timeout_s
         )
 
+    async def delete_where(
+        self,
+        filter: Filter,
+        *,
+        progress: Progress | bool | None = None,
+        timeout_s: float | None = None,
+    ) -> WriteReport:
+        """Delete all points that a filter matches; `written` counts them.
+
+        Done in parts, each of which is durable when an error or a signal ends the call: start it
+        again for the rest. Points that others change or add meanwhile are deleted as well if they
+        match then: there was a moment during the call at which none matched, but for `damaged`
+        ones. progress: called with the points deleted and about how many there are.
+        timeout_s: of each request. Raises NotFound, InvalidArgument (BAD_FILTER ...).
+        """
+        with shown(progress, self.name) as told:
+            where = WhereWrite(self._transport, self.name, filter, told, timeout_s)
+            return await where.delete()
+
+    async def patch_where(
+        self,
+        filter: Filter,
+        *,
+        set: Payload | None = None,
+        unset: str | Sequence[str] = (),
+        append: Payload | None = None,
+        remove: Payload | None = None,
+        vector: VectorLike | None = None,
+        text: str | None = None,
+        vectors: Mapping[str, VectorLike | None] | None = None,
+        ttl_s: float | None = None,
+        expires_at: datetime | None = None,
+        progress: Progress | bool | None = None,
+        on_error: OnError = "raise",
+        timeout_s: float | None = None,
+    ) -> WriteReport:
+        """Patch all points that a filter matches, each at most once; `written` counts them.
+
+        What is changed is said as in patch. A point that another write changes or deletes before
+        its turn is left as that leaves it, and counted in `skipped`, as are those whose answer was
+        lost on the way. Done in parts, each of which stays when an error ends the call; one that is
+        started again patches whatever matches then. Points that cannot be patched (PATH_CLASH ...)
+        do not sink the others: WriteFailed names them after all are tried, or with
+        on_error="collect" the report alone.
+        progress, timeout_s: as in delete_where.
+        """
+        _check_on_error(on_error)
+        op = patch_op(
+            Patch(
+                "",
+                set,
+                unset,
+                append,
+                remove,
+                vector,
+                text,
+                vectors,
+                ttl_s=ttl_s,
+                expires_at=expires_at,
+            )
+        )
+        with shown(progress, self.name) as told:
+            where = WhereWrite(self._transport, self.name, filter, told, timeout_s)
+            report = await where.patch(op)
+        if report.failures and on_error == "raise":
+            raise WriteFailed(report)
+        return report
+
     async def write(
         self,
         operations: Iterable[Point | Mapping[str, Any] | Patch | Delete],
         *,
+        atomic: bool = False,
         batch_size: int = BATCH_POINTS_DEFAULT,
         parallel: int = PARALLEL_DEFAULT,
         progress: Progress | bool | None = None,
@@ -213,6 +301,7 @@ class Writes:
         return await self._write(
             write_ops(operations),
             operations,
+            atomic,
             batch_size,
             parallel,
             progress,
@@ -225,6 +314,7 @@ class Writes:
         self,
         ops: Iterator[Op],
         source: object,
+        atomic: bool,
         batch_size: int,
         parallel: int,
         progress: Progress | bool | None,
@@ -232,22 +322,27 @@ class Writes:
         idempotency_key: str,
         timeout_s: float | None,
     ) -> WriteReport:
-        if on_error not in ("raise", "collect"):
-            raise InvalidArgument(f'on_error is "raise" or "collect", got {on_error!r}')
+        _check_on_error(on_error)
         if batch_size < 1 or parallel < 1:
             raise InvalidArgument("batch_size and parallel are at least 1")
         if len(idempotency_key.encode()) > KEY_BYTES_MAX:
             raise InvalidArgument(f"idempotency_key is at most {KEY_BYTES_MAX} bytes")
+        key, most = idempotency_key or uuid.uuid4().hex, self._message_bytes
+        if atomic:
+            if on_error == "collect":
+                raise InvalidArgument(
+                    'an atomic write fails as a whole: on_error="collect" does not go with it'
+                )
+            one = atomic_batch(ops, collection=self.name, key=key, message_bytes=most)
+            sent = iter([one] if one else [])
+        else:
+            sent = batches(
+                ops, collection=self.name, key=key, points_max=batch_size, message_bytes=most
+            )
         with shown(progress, self.name) as told:
             report = await ingest.write(
                 self._transport,
-                batches(
-                    ops,
-                    collection=self.name,
-                    key=idempotency_key or uuid.uuid4().hex,
-                    points_max=batch_size,
-                    message_bytes=self._message_bytes,
-                ),
+                sent,
                 parallel=parallel,
                 progress=told,
                 total=len(source) if hasattr(source, "__len__") else None,
@@ -256,3 +351,8 @@ class Writes:
         if report.failures and on_error == "raise":
             raise WriteFailed(report)
         return report
+
+
+def _check_on_error(on_error: str) -> None:
+    if on_error not in ("raise", "collect"):
+        raise InvalidArgument(f'on_error is "raise" or "collect", got {on_error!r}')

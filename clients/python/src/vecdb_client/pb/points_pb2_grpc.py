@@ -39,6 +39,21 @@ class PointsStub(object):
                 request_serializer=vecdb_dot_v1_dot_points__pb2.WriteRequest.SerializeToString,
                 response_deserializer=vecdb_dot_v1_dot_points__pb2.WriteResponse.FromString,
                 _registered_method=True)
+        self.WriteStream = channel.stream_stream(
+                '/vecdb.v1.Points/WriteStream',
+                request_serializer=vecdb_dot_v1_dot_points__pb2.WriteStreamRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_points__pb2.WriteStreamResponse.FromString,
+                _registered_method=True)
+        self.DeleteWhere = channel.unary_unary(
+                '/vecdb.v1.Points/DeleteWhere',
+                request_serializer=vecdb_dot_v1_dot_points__pb2.DeleteWhereRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_points__pb2.DeleteWhereResponse.FromString,
+                _registered_method=True)
+        self.PatchWhere = channel.unary_unary(
+                '/vecdb.v1.Points/PatchWhere',
+                request_serializer=vecdb_dot_v1_dot_points__pb2.PatchWhereRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_points__pb2.PatchWhereResponse.FromString,
+                _registered_method=True)
         self.Get = channel.unary_unary(
                 '/vecdb.v1.Points/Get',
                 request_serializer=vecdb_dot_v1_dot_points__pb2.GetPointsRequest.SerializeToString,
@@ -73,6 +88,42 @@ class PointsServicer(object):
         """Applies a list of operations in order. OK means that every operation with code 0 in `results`
         is durable and visible to the next read of any client. An operation that is wrong is named in
         its result and does not sink the others, unless `atomic`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WriteStream(self, request_iterator, context):
+        """Writes one after the other over one stream, applied and answered in the order in which they come;
+        one that fails is answered with its error, and those after it go on. The first message comes at
+        once and says how many requests may be under way without an answer, `window`; every answer says
+        it anew: fewer while the writer is behind. A caller that sends more is not read, and blocks by
+        gRPC's flow control. A write that finds the writer's queue full (`limits.queued_writes`) waits.
+        Its deadline is the stream's. A stream that breaks, or ends with UNAVAILABLE as the server
+        stops, leaves what was not answered unknown: send it again under its idempotency key.
+        At most `limits.streams` (100) at once in a process of the server.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteWhere(self, request, context):
+        """Deletes the points that a filter matches, as many of them as come about in a second; the caller
+        asks again until `progress` says `complete`. Each thousand is one atomic write, the whole is
+        not: what was deleted when a deadline passes, a process dies or the caller stops is durable.
+
+        Only versions up to `max_version` are touched: a point that is written after the call began is
+        left to its writer. To leave none that matches, repeat until `found` is 0.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PatchWhere(self, request, context):
+        """The same with a patch. What is patched has a newer version than `max_version`, so that whoever
+        asks again with the same one, after an error too, goes on with the rest and patches no point
+        twice: what an idempotency key is to a Write. To be safe from the first request on, take it
+        from the `commit_seq` of a Count.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,6 +179,21 @@ def add_PointsServicer_to_server(servicer, server):
                     request_deserializer=vecdb_dot_v1_dot_points__pb2.WriteRequest.FromString,
                     response_serializer=vecdb_dot_v1_dot_points__pb2.WriteResponse.SerializeToString,
             ),
+            'WriteStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.WriteStream,
+                    request_deserializer=vecdb_dot_v1_dot_points__pb2.WriteStreamRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_points__pb2.WriteStreamResponse.SerializeToString,
+            ),
+            'DeleteWhere': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteWhere,
+                    request_deserializer=vecdb_dot_v1_dot_points__pb2.DeleteWhereRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_points__pb2.DeleteWhereResponse.SerializeToString,
+            ),
+            'PatchWhere': grpc.unary_unary_rpc_method_handler(
+                    servicer.PatchWhere,
+                    request_deserializer=vecdb_dot_v1_dot_points__pb2.PatchWhereRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_points__pb2.PatchWhereResponse.SerializeToString,
+            ),
             'Get': grpc.unary_unary_rpc_method_handler(
                     servicer.Get,
                     request_deserializer=vecdb_dot_v1_dot_points__pb2.GetPointsRequest.FromString,
@@ -181,6 +247,87 @@ class Points(object):
             '/vecdb.v1.Points/Write',
             vecdb_dot_v1_dot_points__pb2.WriteRequest.SerializeToString,
             vecdb_dot_v1_dot_points__pb2.WriteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WriteStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/vecdb.v1.Points/WriteStream',
+            vecdb_dot_v1_dot_points__pb2.WriteStreamRequest.SerializeToString,
+            vecdb_dot_v1_dot_points__pb2.WriteStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteWhere(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Points/DeleteWhere',
+            vecdb_dot_v1_dot_points__pb2.DeleteWhereRequest.SerializeToString,
+            vecdb_dot_v1_dot_points__pb2.DeleteWhereResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PatchWhere(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Points/PatchWhere',
+            vecdb_dot_v1_dot_points__pb2.PatchWhereRequest.SerializeToString,
+            vecdb_dot_v1_dot_points__pb2.PatchWhereResponse.FromString,
             options,
             channel_credentials,
             insecure,
