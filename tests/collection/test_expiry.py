@@ -420,3 +420,19 @@ def test_filters_that_are_kept_are_none_the_wiser(
             node.clock.now = START + passed
             with node.database.collection("c") as collection, collection.snapshot() as snapshot:
                 assert snapshot.count(chosen) == count
+
+
+def test_clones_and_truncations_keep_the_ttl(node: Node) -> None:
+    node.create(ttl_ms=100)
+    node.write(put("a"), put("b", 300))
+    node.database.clone("c", "d")
+    node.database.truncate("c")
+    assert [info.ttl_ms for info in node.database.infos()] == [100, 100]
+    assert node.entries() == []
+    node.write(put("a"))
+    assert node.seen() == {"a": START + 100}
+    for passed, left in ((99, {"a": 100, "b": 300}), (100, {"b": 300}), (300, {})):
+        node.clock.now = START + passed
+        with node.database.collection("d") as clone, clone.snapshot() as snapshot:
+            assert seen(snapshot) == {name: START + ttl_ms for name, ttl_ms in left.items()}
+    assert node.seen() == {}
