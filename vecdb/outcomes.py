@@ -1,8 +1,9 @@
-"""What became of a write: a result per operation. Data only, as in ``types``."""
+"""What became of a write, a result per operation, and of a query. Data only, as in ``types``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +30,22 @@ class WriteOutcome:
     commit_seq: int
     results: tuple[ItemResult, ...]
     replayed: bool = False
+
+
+class QueryResult(NamedTuple):
+    """What a query found, and how.
+
+    hits: as many as were found, best first, as the wire has them: see kernel.encode_hits.
+    plan: which way each segment was searched, such as ``exact(segments=3, tail=120)``.
+    matched: points that the filter lets through (all points without one).
+    complete: False when something had to be left out; warnings then says what.
+    """
+
+    hits: bytes
+    found: int
+    plan: str
+    matched: int
+    commit_seq: int
+    complete: bool = True
+    warnings: tuple[str, ...] = ()
+    timings_us: dict[str, int] = {}  # noqa: RUF012 - never changed

@@ -16,6 +16,7 @@ from vecdb.collection.collection import Collection
 from vecdb.collection.search import AnyQuery, Asked
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
+from vecdb.outcomes import QueryResult
 from vecdb.rpc.pb.search_pb2 import Hit, QueryResponse
 from vecdb.types import (
     Delete,
@@ -26,7 +27,6 @@ from vecdb.types import (
     Op,
     Put,
     Query,
-    QueryResult,
     Range,
     Schema,
     Space,

@@ -19,6 +19,7 @@ from vecdb.collection.search import AnyQuery, Asked
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.errors import DeadlineExceeded, InvalidArgument
+from vecdb.outcomes import QueryResult
 from vecdb.query.fusion import LegHits, Rrf
 from vecdb.rpc.pb.search_pb2 import Hit, QueryResponse
 from vecdb.storage.codec import slot_key, to_json
@@ -33,7 +34,6 @@ from vecdb.types import (
     Op,
     Put,
     Query,
-    QueryResult,
     Range,
     Schema,
     Space,

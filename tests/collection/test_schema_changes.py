@@ -16,6 +16,7 @@ from vecdb.collection.collection import Collection
 from vecdb.collection.reader import Reader
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.errors import AlreadyExists, InvalidArgument, LimitExceeded, Unavailable
+from vecdb.outcomes import QueryResult
 from vecdb.segment.segment import Segment
 from vecdb.storage.codec import to_json
 from vecdb.storage.numbered import NUMBERS, NumberedSchema, SchemaChange
@@ -30,7 +31,6 @@ from vecdb.types import (
     PayloadEdits,
     Put,
     Query,
-    QueryResult,
     Schema,
     Space,
     SparseQuery,

@@ -82,9 +82,10 @@ class Reorder:
         found = _Among(first, self._candidates_of(None, None))
         places, vectors = [], []
         for one in found.candidates:
-            has, held = one.part.vectors_of(space.name, _rows(one))
+            held, of = one.part.vectors(space.name)
+            has, at = _held(_rows(one), of)
             places.append(found.places(one)[has])
-            vectors.append(held)
+            vectors.append(held[at])
         order = chosen(
             np.array(first.scores, np.float64),
             np.concatenate(places),
@@ -114,6 +115,19 @@ class _Among:
 def _rows(one: Candidates) -> U32:
     mask = all_rows(one.part.rows) if one.mask is None else one.mask
     return rows_in(mask, one.part.rows).astype(np.uint32)
+
+
+def _held(rows: U32, of: U32 | None) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Return which of some rows are among others, (n,), and where those stand there.
+
+    Both ascend; None for all rows.
+    """
+    if of is None:
+        return np.ones(len(rows), np.bool_), rows.astype(np.int64)
+    at = np.searchsorted(of, rows)
+    has = at < len(of)
+    has[has] = of[at[has]] == rows[has]
+    return has, at[has]
 
 
 def _picked(

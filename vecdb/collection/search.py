@@ -13,6 +13,7 @@ from vecdb import kernel
 from vecdb.collection.part_rows import PartRows
 from vecdb.collection.reorder import CandidatesOf, Reorder
 from vecdb.errors import Corrupt, DeadlineExceeded, LimitExceeded, VecdbError
+from vecdb.outcomes import QueryResult
 from vecdb.query.boost import Boost
 from vecdb.query.fusion import Fusion, LegHits, Rrf, fused
 from vecdb.query.keyword import best_matches, sought
@@ -30,7 +31,6 @@ from vecdb.types import (
     KeywordQuery,
     Metric,
     Query,
-    QueryResult,
     Schema,
     Space,
     SparseQuery,

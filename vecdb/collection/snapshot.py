@@ -23,6 +23,7 @@ from vecdb.errors import (
     NotFound,
     Unavailable,
 )
+from vecdb.outcomes import QueryResult
 from vecdb.query.aggregate import Aggregates, Aggregation, aggregate
 from vecdb.query.filter import conditions, key_of_filter, matching
 from vecdb.query.keyword import check_field
@@ -42,7 +43,6 @@ from vecdb.types import (
     MatchesText,
     Point,
     Query,
-    QueryResult,
     Space,
     SparseVector,
     Wanted,

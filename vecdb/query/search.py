@@ -30,11 +30,8 @@ class Part(Protocol):
     ) -> Answer:
         """Return rows of the mask near to the query, best first: k, or all there are."""
 
-    def vectors_of(self, space: str, rows: U32) -> tuple[U32, F32]:
-        """Return which of some rows have a vector in a space, by their places, and the vectors.
-
-        rows ascend. Vectors (m, dim) are in comparable form.
-        """
+    def vectors(self, space: str) -> tuple[F32, U32 | None]:
+        """Return the comparable vectors of a space, and the rows they belong to; None for all."""
 
     def text(self) -> TextSource:
         """Return the words of the text fields; only where the collection has some."""

@@ -142,11 +142,14 @@ class MemoryRows:
         rows, scores = kernel.scan_i8(KERNEL_METRIC[space.metric], *arrays, query, k, mask)
         return Answer(rows, scores, 0)
 
-    def vectors_of(self, space: str, rows: U32) -> tuple[U32, F32]:
-        """Return which of some rows have a vector in a space, by their places, and the vectors."""
+    def vectors(self, space: str) -> tuple[F32, U32 | None]:
+        """Return the comparable vectors of a space, and the rows they belong to; None for all."""
         cells = self._buffers.spaces[space]
-        places = np.flatnonzero(cells.has[rows])
-        return places.astype(np.uint32), cells.vectors[rows[places]]
+        has = cells.has[: self.rows]
+        if has.all():
+            return cells.vectors[: self.rows], None
+        rows = np.flatnonzero(has).astype(np.uint32)
+        return cells.vectors[rows], rows
 
     def text(self) -> GrownText:
         """Return the words of the text fields."""

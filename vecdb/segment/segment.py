@@ -205,16 +205,6 @@ class Segment:
         arrays = self._spaces[space]
         return arrays.vectors, arrays.rows
 
-    def vectors_of(self, space: str, rows: U32) -> tuple[U32, F32]:
-        """Return which of some rows, ascending, have a vector in a space, and the vectors."""
-        arrays = self._spaces[space]
-        if arrays.rows is None:
-            return np.arange(len(rows), dtype=np.uint32), arrays.vectors[rows]
-        at = np.searchsorted(arrays.rows, rows)
-        has = at < len(arrays.rows)
-        has[has] = arrays.rows[at[has]] == rows[has]
-        return np.flatnonzero(has).astype(np.uint32), arrays.vectors[at[has]]
-
     def _recalls(self, number: int) -> list[tuple[int, float]]:
         described = self._manifest["graphs"].get(str(number))
         if described is None:

@@ -24,7 +24,7 @@ from vecdb.storage.expiries import DATABASE as EXPIRIES
 from vecdb.storage.expiries import Expiries
 from vecdb.storage.format import check_format
 from vecdb.storage.numbered import NumberedSchema
-from vecdb.types import F32, U32, Schema, Wanted
+from vecdb.types import F32, U32, Wanted
 
 log = logging.getLogger(__name__)
 
@@ -72,15 +72,10 @@ class ReadTxn:
 
     def __init__(self, store: Store, txn: lmdb.Transaction) -> None:
         self._txn = txn
-        self._store = store
+        self._store, self.schema = store, store.schema.schema
         self._path = store.path
         self._db = store.environment.databases
         self.state = self._read_state()
-
-    @property
-    def schema(self) -> Schema:
-        """What the points look like."""
-        return self._store.schema.schema
 
     def _read_state(self) -> State:
         """Return the counters, decoded once for all transactions that see the same."""

@@ -17,6 +17,7 @@ from vecdb.database import Database
 from vecdb.embed.encoder import Role
 from vecdb.errors import InvalidArgument, VecdbError
 from vecdb.metrics import Metrics
+from vecdb.outcomes import QueryResult
 from vecdb.query.fusion import Rrf
 from vecdb.query.keyword import check_words
 from vecdb.query.order import OrderBy, OrderQuery
@@ -36,7 +37,6 @@ from vecdb.types import (
     Filter,
     KeywordQuery,
     Query,
-    QueryResult,
     Space,
     SparseQuery,
     SparseVector,
