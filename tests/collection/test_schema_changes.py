@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,9 @@ from vecdb.storage.writer import Writer
 from vecdb.types import (
     KeywordQuery,
     Match,
+    MatchesText,
     Metric,
+    Not,
     Op,
     Patch,
     PayloadEdits,
@@ -148,6 +151,31 @@ def test_an_added_text_field_is_known_once_segments_are_built_again(
             assert found.complete
             assert found.hits == expected.hits
     made_so.close()
+
+
+def test_words_in_filters_are_known_at_once(collection: Collection) -> None:
+    """What segments do not know yet is read: a filter has no warning to give."""
+    ops = points(0, 280)
+    write(collection, ops[:250])
+    settle(collection)
+    write(collection, ops[250:])
+    change(collection, add_text_fields=(BODY,))
+    bodies = [json.loads(op.payload)["body"] for op in ops if isinstance(op, Put)]
+    one, other = next(body.split()[:2] for body in bodies if len({*body.split()[:2]}) == 2)
+    expected = {
+        Match.ANY: sum(not {one, other}.isdisjoint(body.split()) for body in bodies),
+        Match.ALL: sum({one, other} <= set(body.split()) for body in bodies),
+        Match.PHRASE: sum(f"{one} {other} " in f"{body} " for body in bodies),
+    }
+    assert expected[Match.ANY] > expected[Match.ALL] > expected[Match.PHRASE] > 0
+    for pending in (250, 0):
+        assert collection.stats().text_pending_points == pending
+        with collection.snapshot() as snapshot:
+            for match, count in expected.items():
+                chosen = MatchesText("body", f"{one.upper()}, {other}", match)
+                assert snapshot.count(chosen) == count
+                assert snapshot.count(Not(chosen)) == 280 - count
+        settle(collection)
 
 
 def test_a_dropped_text_field_is_refused_and_the_others_stay(collection: Collection) -> None:
