@@ -169,6 +169,17 @@ def test_hybrid(tmp_path: Path, shared_data: Path) -> None:
     positive(figures, *(f"{name}_p50_ms" for name in ("bm25", "dense", "rrf")))
 
 
+def test_late_interaction(tmp_path: Path, shared_data: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the embed extra")
+    figures = run("late_interaction", tmp_path)
+    check_facts(figures, "late_interaction")
+    for name in ("abstracts", "summaries"):
+        positive(figures, *(f"{name}_{key}" for key in ("tokens", "ingest_per_s", "vector_bytes")))
+        positive(figures, *(f"{name}_{way}_p50_ms" for way in ("search", "exact", "rerank")))
+        assert figures[f"{name}_recall_default"] == 1  # so few points are all scored
+    positive(figures, "maxsim_ndcg_at_10", "rerank_ndcg_at_10")
+
+
 def test_search(tmp_path: Path) -> None:
     figures = run("search", tmp_path)
     check_facts(figures, "search")

@@ -266,6 +266,7 @@ UNITS = {"s", "ms", "bytes", "points", "items", "texts", "tokens", "threads", "n
 COUNTS = {
     "aggregations",
     "values",
+    "vectors",
     "fields",
     "words",
     "k",

@@ -70,6 +70,9 @@ class LimitsConfig:
     dim: int = setting(16_384, "length of a vector", 1, 65_536)
     spaces: int = setting(16, "spaces of a collection, dense and sparse", 1, 255)
     sparse_values: int = setting(4_096, "values of a sparse vector", 1, 1_000_000)
+    multi_vectors: int = setting(
+        1_024, "vectors of a point in a multi-dense space, and of a query near to them", 1, 16_384
+    )
     text_fields: int = setting(16, "text fields of a collection", 1, 255)
     query_words: int = setting(1_000, "words of a keyword query", 1, 100_000)
     collections: int = setting(10_000, "collections of a server", 1, 1_000_000)

@@ -12,6 +12,12 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vecdb.multi import MultiSpace, MultiVector
+from vecdb.shapes import GeoBox as GeoBox
+from vecdb.shapes import GeoPolygon as GeoPolygon
+from vecdb.shapes import GeoRadius as GeoRadius
+from vecdb.shapes import GeoShape as GeoShape
+
 F32: TypeAlias = NDArray[np.float32]
 U32: TypeAlias = NDArray[np.uint32]
 U64: TypeAlias = NDArray[np.uint64]
@@ -77,6 +83,9 @@ class SparseSpace:
     name: str
 
 
+AnySpace: TypeAlias = Space | SparseSpace | MultiSpace
+
+
 @dataclass(frozen=True, slots=True)
 class TextField:
     """A payload path whose strings are searched by words, scored by BM25.
@@ -100,11 +109,12 @@ class Schema:
     text_fields: tuple[TextField, ...] = ()
     numbers: tuple[int, ...] = field(default=(), compare=False)
     text_numbers: tuple[int, ...] = field(default=(), compare=False)
+    multi_spaces: tuple[MultiSpace, ...] = ()
 
     @property
-    def all_spaces(self) -> tuple[Space | SparseSpace, ...]:
-        """The dense spaces, then the sparse ones."""
-        return (*self.spaces, *self.sparse_spaces)
+    def all_spaces(self) -> tuple[AnySpace, ...]:
+        """The dense spaces, the sparse ones, those of several vectors a point."""
+        return (*self.spaces, *self.sparse_spaces, *self.multi_spaces)
 
     @property
     def texts(self) -> dict[int, TextField]:
@@ -122,6 +132,10 @@ class Schema:
         """Return the sparse space of that name, or None."""
         return next((space for space in self.sparse_spaces if space.name == name), None)
 
+    def multi_space(self, name: str) -> MultiSpace | None:
+        """Return the space of several vectors a point of that name, or None."""
+        return next((space for space in self.multi_spaces if space.name == name), None)
+
 
 class SparseVector(NamedTuple):
     """The values (m,) float32 of a sparse vector at its indices (m,) uint32."""
@@ -134,12 +148,11 @@ class SparseVector(NamedTuple):
 class Put:
     """A point to store.
 
-    payload: a JSON object as UTF-8 bytes, b"" for none.
-    vectors: per space little-endian float32 bytes. texts: per space the text that the vector was,
-    or is still to be, made from. sparse: per sparse space the vector, in any order.
-    if_version: the version that the point must have, 0 for none, None for any.
-    ttl_ms: how long it is there. expires_at_ms: until when, 0 for ever; it comes before ttl_ms.
-    Without either it is there for as long as its collection says.
+    payload: a JSON object as UTF-8 bytes, b"" for none. vectors: per space little-endian float32
+    bytes. texts: per space the text that the vector was, or is still to be, made from. sparse,
+    multi: vectors of such spaces, in any order. if_version: the version that the point must have, 0
+    for none, None for any. ttl_ms: how long it is there. expires_at_ms: until when, 0 for ever; it
+    comes before ttl_ms. Without either it is there for as long as its collection says.
     """
 
     id: str
@@ -150,6 +163,7 @@ class Put:
     if_version: int | None = None
     ttl_ms: int | None = None
     expires_at_ms: int | None = None
+    multi: dict[str, MultiVector] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -174,10 +188,9 @@ class PayloadEdits(NamedTuple):
 
 @dataclass(slots=True)
 class Patch:
-    """Changes of a stored point. vectors, texts, sparse, if_version, ttl_ms: as in Put.
+    """Changes of a stored point. vectors, texts, sparse, multi, if_version, ttl_ms: as in Put.
 
-    unset_vectors: spaces whose vector is removed. Without ttl_ms and expires_at_ms it expires when
-    it did.
+    unset_vectors: spaces whose vector is removed. Without either time it expires when it did.
     """
 
     id: str
@@ -189,6 +202,7 @@ class Patch:
     if_version: int | None = None
     ttl_ms: int | None = None
     expires_at_ms: int | None = None
+    multi: dict[str, MultiVector] = field(default_factory=dict)
 
 
 Op: TypeAlias = Put | Delete | Patch
@@ -196,7 +210,7 @@ Op: TypeAlias = Put | Delete | Patch
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A stored point as it was written. expires_at_ms: 0 for never."""
+    """A stored point as written. vectors: (dim,), several (n, dim). expires_at_ms: 0 for never."""
 
     id: str
     payload: bytes
@@ -279,38 +293,6 @@ class ValuesCount:
 
 
 @dataclass(frozen=True, slots=True)
-class GeoRadius:
-    """A payload path that holds a place at most so many metres from another, along a great circle.
-
-    Degrees: lat -90 to 90, lon -180 to 180.
-    """
-
-    path: str
-    lat: float
-    lon: float
-    metres: float
-
-
-@dataclass(frozen=True, slots=True)
-class GeoBox:
-    """A payload path that holds a place in a box of degrees; west > east crosses 180 degrees."""
-
-    path: str
-    south: float
-    west: float
-    north: float
-    east: float
-
-
-@dataclass(frozen=True, slots=True)
-class GeoPolygon:
-    """A payload path that holds a place inside a polygon. corners: (lat, lon) of each."""
-
-    path: str
-    corners: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Nested:
     """A payload path that holds an object which matches a filter by itself.
 
@@ -381,7 +363,6 @@ class Not:
     filter: Filter
 
 
-GeoShape: TypeAlias = GeoRadius | GeoBox | GeoPolygon
 ValueCondition: TypeAlias = (
     Equals | In | ContainsAll | Range | Prefix | Exists | IsNull | ValuesCount | GeoShape
 )

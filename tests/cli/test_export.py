@@ -16,7 +16,15 @@ import pytest
 
 from tests.live import LiveServer
 from vecdb.cli import main
-from vecdb_client import Client, Collection, Space, Sparse, SparseSpace, StoredPoint
+from vecdb_client import (
+    Client,
+    Collection,
+    MultiDenseSpace,
+    Space,
+    Sparse,
+    SparseSpace,
+    StoredPoint,
+)
 
 Run = Callable[..., tuple[int, str]]
 
@@ -46,7 +54,12 @@ def run(
 
 
 def make(client: Client, name: str) -> Collection:
-    spaces = {"": Space(5, "dot"), "ti/tle": Space(2, "euclid"), "words": SparseSpace()}
+    spaces = {
+        "": Space(5, "dot"),
+        "ti/tle": Space(2, "euclid"),
+        "words": SparseSpace(),
+        "tokens": MultiDenseSpace(5, "dot"),
+    }
     return client.create_collection(name, spaces=spaces)
 
 
@@ -63,6 +76,8 @@ def source(client: Client) -> Iterator[Collection]:
             vectors["ti/tle"] = [n, -n]
         if n % 11 == 0:
             vectors["words"] = Sparse([n, 2**32 - 1], [0.1, -2])
+        if n % 13 == 0:
+            vectors["tokens"] = np.array([np.roll(ODD, n + i) / 1e3 for i in range(1 + n % 4)])
         points.append({"id": f"{n:04}\u2028é", "vectors": vectors, "payload": PAYLOADS[n % 3]})
         if n % 13 == 0:
             points[-1]["expires_at"] = MOMENT + n * timedelta(milliseconds=1)
@@ -81,6 +96,7 @@ def content(points: Iterator[StoredPoint] | Collection) -> list[tuple[object, ..
             point.expires_at,
             {name: vector.tobytes() for name, vector in point.vectors.items()},
             {n: (list(s.indices), list(s.values)) for n, s in point.sparse.items()},
+            {n: several.tolist() for n, several in point.multi.items()},
         )
         for point in listed
     ]

@@ -15,6 +15,7 @@ import numpy as np
 
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
+from vecdb.multi import MultiSpace, MultiVector
 from vecdb.types import (
     Delete,
     Metric,
@@ -38,6 +39,7 @@ SCHEMA = Schema(
     ),
     (SparseSpace("words"),),
     (TextField("nested.a", "english", b=0.5), TextField("tag")),
+    multi_spaces=(MultiSpace("tokens", 3, Metric.COSINE),),
 )
 EMPTIED = Schema((Space("", 4, Metric.COSINE),))
 ENDED = ("p3", "p40")
@@ -64,6 +66,8 @@ def points(generation: int) -> list[Put]:
     sparse = SparseVector(np.array([7, 3], np.uint32), np.array([0.5, -2], np.float32))
     made.append(Put("sparse", b'{"nested":{"a":["trees and woods","\xe6\xa3\xae"]}}', {}))
     made[-1].sparse["words"] = sparse
+    made.append(Put("several", b"", {}))
+    made[-1].multi["tokens"] = MultiVector(vector(1, 3) + vector(2, 3), 3)
     made.append(Put("empty", b'{"nested":{"a":[1,2.5,"x",true,null]}}', {}))
     made[-1].expires_at_ms = EXPIRES_AT_MS
     return made

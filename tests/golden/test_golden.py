@@ -14,6 +14,7 @@ from vecdb.collection.paging import Listing
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.errors import FormatTooNew, NotFound
+from vecdb.multi import MultiQuery
 from vecdb.ops.check import check_database
 from vecdb.rpc.pb.search_pb2 import QueryResponse
 from vecdb.storage import codec
@@ -69,7 +70,8 @@ def test_golden_directory_is_read_as_written(data: Path) -> None:
             assert point.payload == put.payload
             assert point.texts == put.texts
             assert point.expires_at_ms == (put.expires_at_ms or 0)
-            assert {name: v.tobytes() for name, v in point.vectors.items()} == put.vectors
+            held = put.vectors | {name: multi.f32 for name, multi in put.multi.items()}
+            assert {name: v.tobytes() for name, v in point.vectors.items()} == held
         assert snapshot.get(list(make.ENDED), EVERYTHING, MIB).missing == list(make.ENDED)
         assert snapshot.count(Equals("tag", "t1")) == sum(
             b'"t1"' in put.payload for put in expected.values()
@@ -85,6 +87,14 @@ def test_golden_directory_is_read_as_written(data: Path) -> None:
             "sparse",
             4.25,
             [-2, 0.5],
+        )
+        vectors = np.frombuffer(make.vector(2, 3), "<f4").reshape(1, 3)
+        found_multi = snapshot.query(MultiQuery(vectors, 5, "tokens"), EVERYTHING, MIB)
+        (hit,) = QueryResponse.FromString(found_multi.hits).hits
+        assert (hit.id, hit.score, hit.vectors["tokens"].multi.dim) == (
+            "several",
+            pytest.approx(1.0),
+            3,
         )
         for text in ("tree", "wood, trees", "森"):
             hits = snapshot.query(KeywordQuery(text, 5), EVERYTHING, MIB).hits

@@ -15,8 +15,9 @@ from vecdb import kernel
 from vecdb.rpc.pb import search_pb2 as pb
 from vecdb.storage import codec
 
-NAMES = {0: "", 7: "title", 65_535: "größe", 9: "words", 10: "terms"}
+NAMES = {0: "", 7: "title", 65_535: "größe", 9: "words", 10: "terms", 11: "tokens", 12: "rows"}
 SPARSE = [9, 10]
+MULTI = {11: 3, 12: 300}
 U64_MAX = (1 << 64) - 1
 
 
@@ -52,6 +53,9 @@ class Stored:
                 sparse.SetInParent()
                 sparse.indices.extend(struct.unpack(f"<{half // 4}I", vector[:half]))
                 sparse.values.extend(struct.unpack(f"<{half // 4}f", vector[half:]))
+            elif vectors and number in MULTI:
+                multi = hit.vectors[NAMES[number]].multi
+                multi.f32, multi.dim = vector, MULTI[number]
             elif vectors:
                 hit.vectors[NAMES[number]].f32 = vector
             if texts and text:
@@ -67,11 +71,19 @@ sparse_vectors = st.lists(values, max_size=9).map(
         + struct.pack(f"<{len(held)}f", *(value for _, value in held))
     )
 )
-dense_names = st.sampled_from(sorted(NAMES.keys() - SPARSE))
+dense_names = st.sampled_from(sorted(NAMES.keys() - SPARSE - MULTI.keys()))
+several = st.sampled_from(sorted(MULTI)).flatmap(
+    lambda number: st.tuples(
+        st.just(number),
+        st.integers(1, 5).map(lambda n: (bytes(range(256)) * 24)[: 4 * n * MULTI[number]]),
+        st.just(""),
+    )
+)
 cells = st.lists(
     st.one_of(
         st.tuples(dense_names, vectors, words),
         st.tuples(st.sampled_from(SPARSE), sparse_vectors, st.just("")),
+        several,
     ),
     unique_by=lambda c: c[0],
     max_size=4,
@@ -110,6 +122,7 @@ def encode(
         *parts,
         NAMES,
         SPARSE,
+        MULTI,
         *legs,
     )
 
@@ -227,9 +240,9 @@ def test_no_hit_is_begun_past_the_limit_of_bytes() -> None:
 
 def test_lists_of_unequal_length_are_refused() -> None:
     with pytest.raises(ValueError, match="equal lengths"):
-        kernel.encode_hits([1], [], [0.5], [0.5], 1, 1, True, False, False, {}, [])
+        kernel.encode_hits([1], [], [0.5], [0.5], 1, 1, True, False, False, {}, [], {})
     with pytest.raises(TypeError):
-        kernel.encode_hits([1], ["text"], [0.5], [0.5], 1, 1, True, False, False, {}, [])
+        kernel.encode_hits([1], ["text"], [0.5], [0.5], 1, 1, True, False, False, {}, [], {})
 
 
 def test_what_legs_said_is_an_array_of_hits_and_legs() -> None:
@@ -264,5 +277,12 @@ def test_a_record_that_expires_says_when(rest: bytes) -> None:
 
 def test_a_sparse_cell_of_half_a_value_is_damaged() -> None:
     point = Stored(1, "p", b"", 1, [(9, bytes(12), "")], 0.5, 0.5)
+    assert encode([point], parts=(False, True, False)) == (b"", 0, [0])
+    assert encode([point], parts=(True, False, False))[1] == 1
+
+
+@pytest.mark.parametrize("size", [0, 4, 20])
+def test_a_cell_of_half_a_vector_is_damaged(size: int) -> None:
+    point = Stored(1, "p", b"", 1, [(11, bytes(size), "")], 0.5, 0.5)
     assert encode([point], parts=(False, True, False)) == (b"", 0, [0])
     assert encode([point], parts=(True, False, False))[1] == 1

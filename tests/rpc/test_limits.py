@@ -18,6 +18,7 @@ from vecdb_client import (
     Client,
     F,
     Keyword,
+    MultiDenseSpace,
     Space,
     SparseSpace,
     TextField,
@@ -39,6 +40,7 @@ LIMITS: dict[str, int] = {
     "dim": 384,
     "spaces": 3,
     "sparse_values": 4,
+    "multi_vectors": 3,
     "text_fields": 2,
     "query_words": 5,
     "collections": 6,
@@ -78,7 +80,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         client.wait_ready(START_S, service="vecdb.v1.Models")
         client.create_collection(
             "things",
-            spaces={"": Space(DIM), "terms": SparseSpace()},
+            spaces={"": Space(DIM), "terms": SparseSpace(), "tokens": MultiDenseSpace(2)},
             text_fields=[TextField("title")],
         )
         client.create_collection("texts", model="all-minilm-l6-v2")
@@ -123,7 +125,7 @@ def text_bytes(node: Node, size: int) -> None:
 
 def embed_texts(node: Node, size: int) -> None:
     node.models.Embed(
-        models_pb2.EmbedRequest(texts=["x"] * size, role=models_pb2.EMBED_ROLE_QUERY), timeout=20
+        models_pb2.EmbedRequest(texts=["x"] * size, role=models_pb2.ROLE_QUERY), timeout=20
     )
 
 
@@ -158,6 +160,11 @@ def spaces(node: Node, size: int) -> None:
 def sparse_values(node: Node, size: int) -> None:
     node.things.upsert([{"id": "s", "vectors": {"terms": dict.fromkeys(range(size), 1.0)}}])
     node.things.search(sparse=dict.fromkeys(range(size), 1.0), space="terms")
+
+
+def multi_vectors(node: Node, size: int) -> None:
+    node.things.upsert([{"id": "m", "vectors": {"tokens": [[1.0, 2.0]] * size}}])
+    node.things.search([[1.0, 2.0]] * size, space="tokens")
 
 
 def text_fields(node: Node, size: int) -> None:

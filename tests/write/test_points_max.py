@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from tests.stores import LIMITS, SCHEMA, contents, run, store_at
 from vecdb.errors import CollectionFull
-from vecdb.outcomes import ItemResult
 from vecdb.storage.command import WriteCommand
 from vecdb.storage.store import Store
 from vecdb.types import Delete, Op, Patch, PayloadEdits, Put
@@ -84,16 +83,3 @@ def test_an_atomic_write_beyond_it_changes_nothing(store: Store) -> None:
         run(store, command(ops, 2, atomic=True))
     assert raised.value.field == "ops[2].put.id"
     assert contents(store) == before
-
-
-def test_what_has_expired_counts_until_it_is_removed_or_replaced(store: Store) -> None:
-    def put(name: str, now_ms: int) -> ItemResult:
-        made = prepare([op("put", name)], SCHEMA, LIMITS, now_ms=now_ms, ttl_ms=10)
-        return run(store, replace(made, points_max=1)).results[0]
-
-    assert not put("a", 1_000).reason
-    assert put("b", 2_000).reason == "COLLECTION_FULL"
-    again = put("a", 2_000)
-    assert (again.reason, again.found) == ("", False)
-    run(store, command([op("delete", "a")], 1))
-    assert not put("b", 3_000).reason

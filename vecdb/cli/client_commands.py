@@ -28,6 +28,7 @@ from vecdb_client import (
     DeadlineExceeded,
     F,
     Filter,
+    MultiDenseSpace,
     SparseSpace,
 )
 from vecdb_client import Unavailable as ServerUnavailable
@@ -192,6 +193,7 @@ def get(
             line["vectors"] |= {
                 name: dict(zip(*one, strict=True)) for name, one in point.sparse.items()
             }
+            line["vectors"] |= {name: one.tolist() for name, one in point.multi.items()}
         typer.echo(json.dumps(line, ensure_ascii=False))
     for name in found.missing:
         err.print(Text(f"missing: {name}", style="yellow"))
@@ -228,7 +230,8 @@ def _spaces(spaces: dict[str, Any]) -> str:
     return ", ".join(
         f"{name or '(default)'} sparse"
         if isinstance(space, SparseSpace)
-        else f"{name or '(default)'} {space.dim} {space.metric}" + f" {space.model}".rstrip()
+        else f"{name or '(default)'} {space.dim} {space.metric}"
+        + (" multi" if isinstance(space, MultiDenseSpace) else f" {space.model}".rstrip())
         for name, space in spaces.items()
     )
 

@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Protocol
+from typing import Annotated, Any, BinaryIO, Protocol, cast
 
 import numpy as np
 import typer
@@ -19,7 +19,7 @@ from vecdb.cli.resume import keep, load
 from vecdb.cli.row_files import JSON_LINES, NAMED, beside, pyarrow_for
 from vecdb.cli.screen import err, progress_bar
 from vecdb.errors import InvalidArgument
-from vecdb_client import Collection, Page, SparseSpace, StoredPoint
+from vecdb_client import Collection, MultiDenseSpace, Page, Space, SparseSpace, StoredPoint
 from vecdb_client import Filter as ClientFilter
 
 PAGE_POINTS = 1_000
@@ -155,8 +155,8 @@ def _sink(file: Path, spaces: dict[str, Any], space: str, state: _State) -> _Sin
     if suffix in JSON_LINES:
         return _JsonLines(file, state.sizes)
     if suffix == ".npy":
-        if space not in spaces or isinstance(spaces[space], SparseSpace):
-            dense = [name for name, one in spaces.items() if not isinstance(one, SparseSpace)]
+        dense = [name for name, one in spaces.items() if isinstance(one, Space)]
+        if space not in dense:
             raise InvalidArgument(f"--space {space!r}: expected one of {dense}")
         return _Npy(file, space, spaces[space].dim, state.sizes)
     if suffix == ".parquet":
@@ -255,12 +255,7 @@ class _Parquet:
             "expires_at": [point.expires_at for point in points],
         }
         for name, space in self._spaces.items():
-            columns[_column(name)] = [
-                _sparse_cell(point, name)
-                if isinstance(space, SparseSpace)
-                else point.vectors.get(name)
-                for point in points
-            ]
+            columns[_column(name)] = [_cell(point, name, space) for point in points]
         if points:
             self._writer.write_table(self._arrow.table(columns, self._schema))
         return len(points)
@@ -288,11 +283,17 @@ def _arrow_type(arrow: Any, space: object) -> Any:  # noqa: ANN401 - a module an
         return arrow.struct(
             [("indices", arrow.list_(arrow.uint32())), ("values", arrow.list_(arrow.float32()))]
         )
-    return arrow.list_(arrow.float32())
+    vector = arrow.list_(arrow.float32())
+    return arrow.list_(vector) if isinstance(space, MultiDenseSpace) else vector
 
 
-def _sparse_cell(point: StoredPoint, space: str) -> dict[str, list[float]] | None:
-    sparse = point.sparse.get(space)
+def _cell(point: StoredPoint, name: str, space: object) -> object:
+    """Return what a column of a space holds of a point; None without a vector."""
+    if isinstance(space, MultiDenseSpace):
+        return point.multi[name].tolist() if name in point.multi else None
+    if not isinstance(space, SparseSpace):
+        return point.vectors.get(name)
+    sparse = point.sparse.get(name)
     if sparse is None:
         return None
     return {"indices": list(sparse.indices), "values": list(sparse.values)}
@@ -325,6 +326,9 @@ def _named_vectors(point: StoredPoint) -> Iterator[str]:
         values = _numbers(array("f", sparse.values))
         key = json.dumps(name, ensure_ascii=False)
         yield f'{key}:{{"indices":{indices},"values":{values}}}'
+    for name, several in point.multi.items():
+        rows = ",".join(map(_numbers, cast(list[list[float]], several.tolist())))
+        yield f"{json.dumps(name, ensure_ascii=False)}:[{rows}]"
 
 
 def _numbers(values: Sequence[float]) -> str:

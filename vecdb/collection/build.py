@@ -24,6 +24,8 @@ from typing import ParamSpec, TypeVar
 from vecdb.collection.plan import Build
 from vecdb.collection.view import rows_of
 from vecdb.errors import Corrupt, Unavailable
+from vecdb.segment.encoding import VERSION as ENCODING_VERSION
+from vecdb.segment.encoding import indexed_spaces
 from vecdb.segment.memory import Row
 from vecdb.segment.segment import GraphBuild, Rows, Segment, sync_folder, write_segment
 from vecdb.storage.codec import SegmentEntry
@@ -209,6 +211,7 @@ def build(job: BuildJob, store: Store) -> Built:
             "end": what.end,
             "as_of": as_of,
             "schema": schema.to_plain(),
+            "encoding": ENCODING_VERSION,
         }
         graphs = None
         if what.graph:
@@ -265,8 +268,8 @@ def _with_ended(base: Segment, live: Iterator[Row], schema: Schema) -> Iterator[
 
     Raises _NotOfBase.
     """
-    at = {space.name: 0 for space in schema.spaces}
-    parts = {space.name: base.vectors(space.name) for space in schema.spaces}
+    at = {space.name: 0 for space in indexed_spaces(schema)}
+    parts = {name: base.vectors(name) for name in at}
     ahead = next(live, None)
     for row, slot in enumerate(base.slots.tolist()):
         ended: dict[str, bytes] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vecdb.storage.codec import RecordView
+from vecdb.storage.multi import decode_multi
 from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.sparse import decode_sparse
 from vecdb.types import F32, Point, SparseVector, Wanted
@@ -13,7 +14,10 @@ from vecdb.types import F32, Point, SparseVector, Wanted
 def vectors_of(
     record: RecordView, schema: NumberedSchema
 ) -> tuple[dict[str, F32], dict[str, SparseVector]]:
-    """Return the dense and the sparse vectors of a record, by their spaces."""
+    """Return the dense and the sparse vectors of a record, by their spaces.
+
+    Those of a multi-dense space are among the dense, (n, dim).
+    """
     dense: dict[str, F32] = {}
     sparse: dict[str, SparseVector] = {}
     names = schema.names
@@ -21,10 +25,12 @@ def vectors_of(
         name = names.get(number)
         if name is None:  # dropped since
             continue
-        if schema.schema.space(name) is None:
-            sparse[name] = decode_sparse(cell)
-        else:
+        if schema.schema.space(name) is not None:
             dense[name] = np.frombuffer(cell, "<f4").astype(np.float32, copy=False)
+        elif (multi := schema.schema.multi_space(name)) is not None:
+            dense[name] = decode_multi(cell, multi.dim)
+        else:
+            sparse[name] = decode_sparse(cell)
     return dense, sparse
 
 

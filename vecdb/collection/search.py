@@ -10,13 +10,16 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from vecdb import kernel
+from vecdb.collection.late import Scorer, asked_of, reranked
 from vecdb.collection.part_rows import PartRows
 from vecdb.collection.reorder import CandidatesOf, Reorder
 from vecdb.errors import Corrupt, DeadlineExceeded, LimitExceeded, VecdbError
+from vecdb.multi import MultiQuery, Rerank
 from vecdb.outcomes import QueryResult
 from vecdb.query.boost import Boost
 from vecdb.query.fusion import Fusion, LegHits, Rrf, fused
 from vecdb.query.keyword import best_matches, sought
+from vecdb.query.maxsim import Scored, nearest_multi
 from vecdb.query.mmr import Mmr
 from vecdb.query.order import OrderQuery, first_in_order
 from vecdb.query.recommend import BestScoreQuery, Examples, best_scored
@@ -24,6 +27,7 @@ from vecdb.query.search import Candidates, Nearest, nearest
 from vecdb.query.sources import Source
 from vecdb.query.sparse import nearest_sparse
 from vecdb.segment.vectors import Effort, scores_and_distances
+from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.store import Ranked, ReadTxn
 from vecdb.types import (
     F32,
@@ -51,7 +55,7 @@ Search: TypeAlias = Callable[[Sequence[Candidates], int], Nearest]
 """From candidates and k to the best."""
 OneSearch: TypeAlias = Query | SparseQuery | KeywordQuery
 """What one search of the parts answers."""
-AnyQuery: TypeAlias = OneSearch | BestScoreQuery | OrderQuery
+AnyQuery: TypeAlias = OneSearch | MultiQuery | BestScoreQuery | OrderQuery
 """What a leg may be."""
 Scale: TypeAlias = Callable[[str], float]
 """By how much more than was measured the queries of a space need as ef."""
@@ -62,8 +66,9 @@ class Asked(NamedTuple):
 
     legs: each with its own k, which of one leg is offset + k. filter: of all legs; that of a leg
     narrows it further, unless it is the same object. min_score: of hits, the fused one where there
-    are several legs, with what a boost adds. fusion and weights, one a leg: of several. boost and
-    mmr order the best of what was found anew; no leg has a smaller k than they have candidates.
+    are several legs, with what a boost adds. fusion and weights, one a leg: of several. rerank: a
+    second look at what is found, whose score takes the place of the legs'. boost and mmr order the
+    best of that anew. No leg has a smaller k than any of the three has candidates.
     """
 
     legs: Sequence[AnyQuery]
@@ -73,6 +78,7 @@ class Asked(NamedTuple):
     min_score: float | None = None
     fusion: Fusion = Rrf()
     weights: Sequence[float] = ()
+    rerank: Rerank | None = None
     boost: Boost | None = None
     mmr: Mmr | None = None
 
@@ -105,14 +111,17 @@ class Searcher:
     def __init__(
         self,
         txn: ReadTxn,
-        schema: Schema,
+        schema: NumberedSchema,
         candidates_of: CandidatesOf,
         points: int,
         deadline: float,
     ) -> None:
         """points: how many there are."""
         self._txn = txn
-        self._schema = schema
+        self._numbered = schema
+        self._schema = schema.schema
+        self._unread: set[int] = set()  # damaged records that were to be scored
+        self._reranked: Scored | None = None
         self._candidates_of = candidates_of
         self._points = points
         self._deadline = deadline
@@ -129,20 +138,21 @@ class Searcher:
             self._dense(asked.mmr.space, "mmr.space")
         candidates = self._candidates_of(asked.filter, None)
         legs = self._legs(asked, candidates, scale)
+        rerank = None if asked.rerank is None else self._scorer(asked.rerank, "rerank.max_sim.")
         filtered = time.perf_counter_ns()
-        ranked = self._ranked(legs, asked, 0)
+        ranked = self._ranked(legs, asked, rerank, 0)
         searched = time.perf_counter_ns()
         page, skipped = self._skipped(ranked, asked.offset) if asked.offset else (ranked, 0)
         fetched = self._txn.encode_hits(page, asked.k, bytes_max, wanted)
         damaged = skipped + len(fetched.damaged)
         if damaged and fetched.found < asked.k:  # others take their places
-            ranked = self._ranked(legs, asked, damaged + SPARE)
+            ranked = self._ranked(legs, asked, rerank, damaged + SPARE)
             page, _ = self._skipped(ranked, asked.offset)
             fetched = self._txn.encode_hits(page, asked.k, bytes_max, wanted)
         if len(fetched.hits) > bytes_max:
             raise too_large(bytes_max)
-        warnings = tuple([self._ailment(page.slots[at]) for at in fetched.damaged])
-        warnings += tuple(dict.fromkeys([one for leg in legs for one in leg.found.warnings]))
+        lost = [*(page.slots[at] for at in fetched.damaged), *sorted(self._unread)]
+        told = dict.fromkeys([one for leg in legs for one in leg.found.warnings])
         ended = time.perf_counter_ns()
         every = asked.filter is None
         return QueryResult(
@@ -151,8 +161,8 @@ class Searcher:
             plan=_plan(legs, asked, len(ranked.slots)),
             matched=self._points if every else sum(one.count for one in candidates),
             commit_seq=self._txn.state.applied_seq,
-            complete=not warnings,
-            warnings=warnings,
+            complete=not (lost or told),
+            warnings=(*map(self._ailment, lost), *told, *self._absent(asked)),
             timings_us={
                 "filter": (filtered - started) // 1000,
                 "search": (searched - filtered) // 1000,
@@ -182,6 +192,8 @@ class Searcher:
         return legs
 
     def _search_of(self, query: AnyQuery, effort: Effort) -> tuple[Search, Metric]:
+        if isinstance(query, MultiQuery):
+            return self._late(query), Metric.DOT
         if isinstance(query, BestScoreQuery):
             return self._best_scored(query, effort), Metric.DOT
         if not isinstance(query, OrderQuery):
@@ -203,7 +215,28 @@ class Searcher:
         deadline = self._deadline
         return lambda candidates, k: best_scored(candidates, space, examples, k, effort, deadline)
 
-    def _ranked(self, legs: Sequence[_Leg], asked: Asked, spare: int) -> Ranked:
+    def _scorer(self, query: MultiQuery | Rerank, field: str) -> Scorer:
+        """Return what scores points by a query's vectors. field: what its errors' begin with."""
+        try:
+            found = asked_of(query, self._numbered)
+        except VecdbError as error:
+            error.field = field + error.field
+            raise
+        return Scorer(self._txn, self._numbered, found, self._deadline)
+
+    def _late(self, query: MultiQuery) -> Search:
+        scorer, effort = self._scorer(query, ""), Effort(query.ef, query.exact)
+
+        def search(candidates: Sequence[Candidates], k: int) -> Nearest:
+            found, scored = nearest_multi(candidates, scorer.asked, k, effort, scorer.score)
+            self._unread.update(scored.damaged)
+            return found
+
+        return search
+
+    def _ranked(
+        self, legs: Sequence[_Leg], asked: Asked, rerank: Scorer | None, spare: int
+    ) -> Ranked:
         """Return what the legs find, spare more of each than was asked for."""
         for at, leg in enumerate(legs):
             if at and time.monotonic() > self._deadline:
@@ -213,6 +246,9 @@ class Searcher:
             ranked = legs[0].ranked
         else:
             ranked = _fused([leg.ranked for leg in legs], asked)
+        if rerank is not None and asked.rerank is not None:
+            ranked, self._reranked = reranked(ranked, asked.rerank.candidates + spare, rerank)
+            self._unread.update(self._reranked.damaged)
         if asked.boost is not None:
             ranked = self._reorder.boosted(ranked, asked.boost)
         if asked.min_score is not None:  # of the scores as they are sent
@@ -228,6 +264,15 @@ class Searcher:
         if space is None:
             raise unknown_space(name, self._schema, field)
         return space
+
+    def _absent(self, asked: Asked) -> list[str]:
+        """Return a warning of candidates that a re-ranking had to leave out."""
+        if self._reranked is None or asked.rerank is None or not self._reranked.absent:
+            return []
+        return [
+            f"{self._reranked.absent} candidates have no vectors in space {asked.rerank.space!r}, "
+            "and were left out"
+        ]
 
     def _skipped(self, ranked: Ranked, offset: int) -> tuple[Ranked, int]:
         """Return what comes after so many hits, and how many damaged records were met before.
@@ -307,8 +352,9 @@ def _plan(legs: Sequence[_Leg], asked: Asked, count: int) -> str:
 
 def _reordered(asked: Asked) -> str:
     """Return what was done with the best of what the legs found."""
-    boost = f"; boosted over the best {asked.boost.candidates}" if asked.boost else ""
-    return boost + (f"; mmr over the best {asked.mmr.candidates}" if asked.mmr else "")
+    done = f"; maxsim over the best {asked.rerank.candidates}" if asked.rerank else ""
+    done += f"; boosted over the best {asked.boost.candidates}" if asked.boost else ""
+    return done + (f"; mmr over the best {asked.mmr.candidates}" if asked.mmr else "")
 
 
 def _way(leg: _Leg) -> str:
@@ -316,7 +362,9 @@ def _way(leg: _Leg) -> str:
     query = leg.query
     if isinstance(query, OrderQuery):
         return f"order of {query.order.path!r} in {_parts(leg.found.scanned)}"
-    if not isinstance(query, (Query, BestScoreQuery)):
+    if isinstance(query, MultiQuery) and query.exact:
+        return f"maxsim of all {leg.found.scored} points"
+    if not isinstance(query, (Query, BestScoreQuery, MultiQuery)):
         return f"postings of {_parts(leg.found.scanned)}"
     words: list[str] = []
     if leg.found.efs:
@@ -328,6 +376,8 @@ def _way(leg: _Leg) -> str:
     if isinstance(query, BestScoreQuery):
         examples = len(query.positive), len(query.negative)
         return f"best score beside {examples[0]} and {examples[1]} examples: {', '.join(words)}"
+    if isinstance(query, MultiQuery):
+        return f"maxsim of the likeliest {leg.found.scored}, by {', '.join(words)}"
     return ", ".join(words)
 
 

@@ -166,6 +166,12 @@ class Snapshot:
             )
         return found
 
+    def vectors_of(self, name: str, space: str, field: str) -> F32:
+        """Return the vectors (n, dim) of a point in a multi-dense space; as vector_of."""
+        found = self.vector_of(name, space, field)
+        assert not isinstance(found, SparseVector)
+        return found
+
     def _record_of(self, name: str) -> RecordView | None:
         """Return the record of an id, or None when there is none. Raises Corrupt."""
         for slot in self._txn.slots_of([name.encode()]).values():
@@ -273,8 +279,7 @@ class Snapshot:
     ) -> QueryResult:
         """Return the points that fit a query best, or several legs of one. See Searcher.answer."""
         asked = query if isinstance(query, Asked) else Asked.one(query)
-        schema = self._schema.schema
-        searcher = Searcher(self._txn, schema, self._candidates, self._points, self._deadline)
+        searcher = Searcher(self._txn, self._schema, self._candidates, self._points, self._deadline)
         return searcher.answer(asked, wanted, bytes_max, scale)
 
     @property

@@ -31,6 +31,7 @@ from vecdb.collection.plan import Build, compacting_builds, next_build
 from vecdb.collection.reader import Reader
 from vecdb.config import StorageConfig
 from vecdb.errors import Corrupt, Overloaded, StorageFull
+from vecdb.segment.encoding import indexed_spaces
 from vecdb.segment.segment import Segment
 from vecdb.storage.environment import disk_full, free_bytes
 from vecdb.storage.store import UNKNOWN_SEQ, Store, WriteTxn
@@ -266,7 +267,7 @@ class Upkeep:
             for entry, live in found
         )
         tail = due.end - max(due.first, entries[-1].end if entries else 0)
-        each = sum(space.dim for space in self._store.schema.schema.spaces)
+        each = sum(space.dim for space in indexed_spaces(self._store.schema.schema))
         return size + max(0, tail) * each * 5  # a float32 and a byte
 
     def _finish_under_way(self) -> None:

@@ -19,9 +19,11 @@ from vecdb import kernel
 from vecdb.errors import Corrupt
 from vecdb.query.search import Part
 from vecdb.segment.bitmaps import all_rows, grown, pack, unpack
+from vecdb.segment.encoding import encoded_point
 from vecdb.segment.memory import MemoryRows, Row
 from vecdb.segment.segment import Segment
 from vecdb.storage.codec import Change, RecordView, SegmentEntry
+from vecdb.storage.multi import decode_multi
 from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.sparse import decode_sparse
 from vecdb.storage.store import ReadTxn
@@ -100,6 +102,7 @@ def rows_of(
     numbers = schema.numbers
     dense = {numbers[space.name]: space.name for space in schema.schema.spaces}
     sparse = {numbers[space.name]: space.name for space in schema.schema.sparse_spaces}
+    multi = {numbers[space.name]: space for space in schema.schema.multi_spaces}
     for slot, record in records:
         if isinstance(record, Corrupt):
             log.error("left out of search: %s", record)
@@ -108,9 +111,13 @@ def rows_of(
         vectors = {dense[number]: cell for number, cell in cells.items() if number in dense}
         if len(vectors) == len(cells):
             yield Row(slot, record.payload, vectors, expires_at_ms=record.expires_at_ms)
-        else:
-            others = {sparse[n]: decode_sparse(cell) for n, cell in cells.items() if n in sparse}
-            yield Row(slot, record.payload, vectors, others, expires_at_ms=record.expires_at_ms)
+            continue
+        for number, space in multi.items():
+            if number in cells:
+                held = decode_multi(cells[number], space.dim)
+                vectors[space.name] = encoded_point(held, space.metric).tobytes()
+        others = {sparse[n]: decode_sparse(cell) for n, cell in cells.items() if n in sparse}
+        yield Row(slot, record.payload, vectors, others, expires_at_ms=record.expires_at_ms)
 
 
 def _less(slots: U64, gone: U64) -> U64:

@@ -5,8 +5,9 @@ Answers questions, natively and with the GIL released: the best k rows of float3
 made), and most of them found by walking a graph (`search_graph`), which `refine_links` can better.
 `search` walks or scans, whichever costs less, and never finds fewer than there are; `search_many`
 and `scan_many` answer many queries on many threads. Beside these, the best rows of postings: by
-BM25 (`search_text`), by sparse dot product (`search_sparse`). Which rows may be returned, bitmaps
-say: made of row lists, counted and picked from (`row_bits`, `count_bits`, `pick_bits`).
+BM25 (`search_text`), by sparse dot product (`search_sparse`); and how well several vectors of a
+query fit those of a point (`max_sim`, of `products`). Which rows may be returned, bitmaps say:
+made of row lists, counted and picked from (`row_bits`, `count_bits`, `pick_bits`).
 Segments, filters and files are left to the rooms above; arrays may be read-only memory maps, and no
 value in them, however damaged, can do worse than a wrong answer.
 
@@ -24,7 +25,9 @@ from ._native import (
     count_bits,
     encode_hits,
     instruction_set,
+    max_sim,
     pick_bits,
+    products,
     quantize,
     refine_links,
     row_bits,
@@ -47,7 +50,9 @@ __all__ = [
     "count_bits",
     "encode_hits",
     "instruction_set",
+    "max_sim",
     "pick_bits",
+    "products",
     "quantize",
     "refine_links",
     "row_bits",

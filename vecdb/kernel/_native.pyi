@@ -13,6 +13,21 @@ NO_LINK: int
 def instruction_set() -> str:
     """Return the name of the instruction set that the loops run with."""
 
+def products(vectors: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the dot product of every vector (n, dim) with every other (m, dim), (n, m) float32.
+
+    The bits of each are those of scan_f32's score. Raises TypeError and ValueError as scan_f32.
+    """
+
+def max_sim(query: NDArray[np.float32], vectors: NDArray[np.float32], unit: bool) -> float:
+    """Return the sum, over a query's vectors, of the greatest dot product with one of a point's.
+
+    query: (q, dim) float32, q >= 1. vectors: (n, dim) float32, n >= 1. unit: each product is
+    divided by the length of the point's vector; NaN where one squared is below 1e-30 or above 1e30.
+    The bits depend on the numbers alone, not on the machine. Raises TypeError and ValueError as
+    scan_f32.
+    """
+
 def comparable_query(
     query: bytes | NDArray[np.float32], dim: int, unit: bool, length_max: float
 ) -> NDArray[np.float32] | None:
@@ -34,6 +49,7 @@ def encode_hits(
     texts: bool,
     spaces: dict[int, str],
     sparse: list[int],
+    multi: dict[int, int],
     leg_ranks: NDArray[np.uint32] | None = None,
     leg_scores: NDArray[np.float32] | None = None,
 ) -> tuple[bytes, int, list[int]]:
@@ -45,6 +61,7 @@ def encode_hits(
     that fails its checksum, or whose lengths do not add up, is left out, and so is None. payload,
     vectors and texts say which parts of a point are sent, of vectors those in the spaces of
     `spaces` (number to name). sparse: numbers of the spaces whose cells are indices and values.
+    multi: number to dim of those whose cells are one vector behind the other.
     leg_ranks and leg_scores, (len(slots), legs) and given together: what each leg of a query said
     of a hit; rank 0, and it is not among the hit's legs.
     """

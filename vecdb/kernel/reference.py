@@ -28,6 +28,8 @@ __all__ = [
     "DOT",
     "L2",
     "instruction_set",
+    "max_sim",
+    "products",
     "quantize",
     "scan_f32",
     "scan_i8",
@@ -134,6 +136,40 @@ def scan_many(
         np.array([rows for rows, _ in answers], np.uint32).reshape(len(queries), width),
         np.array([scores for _, scores in answers], np.float32).reshape(len(queries), width),
     )
+
+
+def products(vectors: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the dot product of every vector (n, dim) with every other (m, dim), (n, m) float32.
+
+    The bits of each are those of scan_f32's score. Raises TypeError and ValueError as scan_f32.
+    """
+    check_vectors(vectors)
+    check_array("others", others, np.float32, 2)
+    check_shape("others", others, (len(others), vectors.shape[1]))
+    found = [_scores(DOT, others, vector) for vector in vectors]
+    return np.array(found, np.float32).reshape(len(vectors), len(others))
+
+
+def max_sim(query: NDArray[np.float32], vectors: NDArray[np.float32], unit: bool) -> float:
+    """Return the sum, over a query's vectors, of the greatest dot product with one of a point's.
+
+    query: (q, dim) float32, q >= 1. vectors: (n, dim) float32, n >= 1. unit: each product is
+    divided by the length of the point's vector; NaN where one squared is below 1e-30 or above 1e30.
+    The bits depend on the numbers alone, not on the machine. Raises TypeError and ValueError as
+    scan_f32.
+    """
+    check_vectors(query)
+    check_array("vectors", vectors, np.float32, 2)
+    check_shape("vectors", vectors, (len(vectors), query.shape[1]))
+    if not len(query) or not len(vectors):
+        raise ValueError("max_sim: expected at least one vector on each side")
+    found = products(vectors, query)
+    if unit:
+        squares = np.array([_scores(DOT, vector[None], vector)[0] for vector in vectors])
+        if not ((squares >= np.float32(1e-30)) & (squares <= np.float32(1e30))).all():
+            return float("nan")
+        found /= np.sqrt(squares)[:, None]
+    return float(sum(found.max(0).tolist()))
 
 
 def best(

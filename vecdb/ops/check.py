@@ -13,14 +13,17 @@ from pathlib import Path
 import numpy as np
 
 from vecdb.errors import NotFound, VecdbError
+from vecdb.multi import MultiSpace
+from vecdb.segment.encoding import encoded_point
 from vecdb.segment.segment import Segment
 from vecdb.segment.vectors import comparable
 from vecdb.storage.catalog import Catalog, CatalogEntry
 from vecdb.storage.codec import RecordView, SegmentEntry
 from vecdb.storage.expiries import NEVER
+from vecdb.storage.multi import decode_multi, is_multi
 from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.store import ReadTxn, Store
-from vecdb.types import DEFAULT_TARGET_RECALL, Space, SparseSpace
+from vecdb.types import DEFAULT_TARGET_RECALL, F32, AnySpace, Space, SparseSpace
 
 FINDINGS_MAX = 1_000
 _EVERY = 1_000
@@ -86,11 +89,12 @@ def _follows(now: NumberedSchema, made: NumberedSchema) -> bool:
     )
 
 
-def _fixed(schema: NumberedSchema) -> dict[int, Space | SparseSpace]:
+def _fixed(schema: NumberedSchema) -> dict[int, AnySpace]:
     """Return what cannot be changed of spaces, by their numbers."""
     numbers = schema.numbers
     dense = [replace(space, target_recall=DEFAULT_TARGET_RECALL) for space in schema.schema.spaces]
-    every: tuple[Space | SparseSpace, ...] = (*dense, *schema.schema.sparse_spaces)
+    multi = schema.schema.multi_spaces
+    every: tuple[AnySpace, ...] = (*dense, *schema.schema.sparse_spaces, *multi)
     return {numbers[space.name]: space for space in every}
 
 
@@ -140,6 +144,9 @@ def _fits(cell: bytes, number: int, schema: NumberedSchema) -> bool:
     space = schema.schema.space(name)
     if space is not None:
         return len(cell) == 4 * space.dim
+    multi = schema.schema.multi_space(name)
+    if multi is not None:
+        return is_multi(len(cell), multi.dim)
     return schema.schema.sparse_space(name) is not None and len(cell) % 8 == 0
 
 
@@ -205,8 +212,9 @@ def _check_segment(
     hidden = [slot for slot in sorted(live & held & ended) if _is_sound(txn, slot)]
     for slot in hidden[:3]:
         report.add(f"segment {entry.number} takes slot {slot} for ended, which has a record")
-    for space in schema.spaces:
-        _check_vectors(segment, space, numbers[space.name], txn, live, report)
+    for space in schema.all_spaces:
+        if not isinstance(space, SparseSpace):
+            _check_vectors(segment, space, numbers[space.name], txn, live, report)
 
 
 def _is_sound(txn: ReadTxn, slot: int) -> bool:
@@ -217,8 +225,23 @@ def _is_sound(txn: ReadTxn, slot: int) -> bool:
         return False
 
 
+def _is_of(vector: F32, cell: bytes, space: Space | MultiSpace) -> bool:
+    """Whether a segment's vector is that of a record's cell."""
+    if isinstance(space, Space):
+        stored = np.frombuffer(cell, "<f4").astype(np.float32).reshape(1, -1)
+        return np.array_equal(comparable(stored, space.metric)[0], vector)
+    if not is_multi(len(cell), space.dim):
+        return True  # found with the records already
+    return np.array_equal(encoded_point(decode_multi(cell, space.dim), space.metric), vector)
+
+
 def _check_vectors(
-    segment: Segment, space: Space, number: int, txn: ReadTxn, live: set[int], report: Report
+    segment: Segment,
+    space: Space | MultiSpace,
+    number: int,
+    txn: ReadTxn,
+    live: set[int],
+    report: Report,
 ) -> None:
     vectors, rows = segment.vectors(space.name)
     slots = segment.slots if rows is None else segment.slots[rows]
@@ -233,6 +256,5 @@ def _check_vectors(
         if cell is None:
             report.add(f"segment {segment.folder.name}: slot {slot} has no vector in the store")
             continue
-        stored = np.frombuffer(cell, "<f4").astype(np.float32).reshape(1, -1)
-        if not np.array_equal(comparable(stored, space.metric)[0], vectors[at]):
+        if not _is_of(vectors[at], cell, space):
             report.add(f"segment {segment.folder.name}: slot {slot} has another vector than stored")

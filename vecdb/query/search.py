@@ -58,7 +58,7 @@ class Nearest:
     """The best candidates: slots, best first, and kernel scores.
 
     efs: of the walks, one a part walked over; scanned: parts whose rows were all judged. warnings:
-    of what could not be searched.
+    of what could not be searched. scored: in a multi-dense space, points whose MaxSim was taken.
     """
 
     slots: list[int]
@@ -66,6 +66,7 @@ class Nearest:
     efs: list[int]
     scanned: int
     warnings: tuple[str, ...] = ()
+    scored: int = 0
 
 
 def rows_of(part: Part, slots: U64) -> U32:

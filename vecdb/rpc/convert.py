@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from vecdb.errors import InvalidArgument, VecdbError
+from vecdb.multi import MultiVector
 from vecdb.opened import CollectionInfo
 from vecdb.outcomes import ItemResult
 from vecdb.rpc.pb import collections_pb2, common_pb2, points_pb2, search_pb2
@@ -58,9 +59,17 @@ def sparse_vector(message: common_pb2.SparseVector) -> SparseVector:
     return SparseVector(indices, np.fromiter(message.values, np.float32, len(message.values)))
 
 
+def multi_vector(message: common_pb2.MultiVector) -> MultiVector:
+    """Return several vectors as they were sent."""
+    return MultiVector(message.f32, message.dim)
+
+
 def vector_message(vector: F32) -> common_pb2.Vector:
-    """Return a vector as replies carry it."""
-    return common_pb2.Vector(f32=vector.astype("<f4", copy=False).tobytes())
+    """Return a vector, or the several of a multi-dense space, as replies carry it."""
+    raw = vector.astype("<f4", copy=False).tobytes()
+    if vector.ndim == 1:
+        return common_pb2.Vector(f32=raw)
+    return common_pb2.Vector(multi=common_pb2.MultiVector(f32=raw, dim=vector.shape[1]))
 
 
 # --- words
@@ -141,9 +150,12 @@ def _fill_vectors(op: Put | Patch, vectors: Mapping[str, common_pb2.Vector], wha
             op.texts[space] = vector.text
         elif kind == "sparse":
             op.sparse[space] = sparse_vector(vector.sparse)
+        elif kind == "multi":
+            op.multi[space] = multi_vector(vector.multi)
         else:
             raise InvalidArgument(
-                f"vector {space!r}: expected f32, floats, text or sparse, got {kind or 'nothing'}",
+                f"vector {space!r}: expected f32, floats, text, sparse or multi, got "
+                f"{kind or 'nothing'}",
                 field=f"{what}.vectors[{space!r}]",
             )
 
@@ -220,6 +232,9 @@ def collection_message(info: CollectionInfo) -> collections_pb2.Collection:
             dense.model_fingerprint = space.model.fingerprint
     for sparse in info.schema.sparse_spaces:
         message.spaces[sparse.name].sparse.SetInParent()
+    for multi in info.schema.multi_spaces:
+        message.spaces[multi.name].multi_dense.dim = multi.dim
+        message.spaces[multi.name].multi_dense.metric = metric_message(multi.metric)
     for text in info.schema.text_fields:
         message.text_fields.add(path=text.path, language=text.language, k1=text.k1, b=text.b)
     return message

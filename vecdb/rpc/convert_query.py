@@ -111,6 +111,28 @@ def leg_k(leg: pb.Leg, request: pb.QueryRequest, need: int, limits: LimitsConfig
     return int(leg.k) or doubled(need, limits.k)
 
 
+def candidates_of(request: pb.QueryRequest, need: int, limits: LimitsConfig) -> int:
+    """Return how many points a re-ranking looks at. need: points that are asked of it.
+
+    Raises InvalidArgument, LimitExceeded.
+    """
+    given = request.rerank.candidates
+    if given > limits.k:
+        raise LimitExceeded(
+            f"candidates is {given}, the limit is {limits.k}",
+            field="rerank.candidates",
+            hint="raise limits.k",
+        )
+    if 0 < given < need:
+        raise InvalidArgument(
+            f"candidates is {given}, fewer than the {need} that are needed: offset + k, and as "
+            "many as boost and mmr look at",
+            field="rerank.candidates",
+            got=given,
+        )
+    return int(given) or doubled(need, limits.k)
+
+
 def weights_of(request: pb.QueryRequest) -> list[float]:
     """Return the weight of each leg."""
     return [leg.weight if leg.HasField("weight") else 1.0 for leg in request.legs]

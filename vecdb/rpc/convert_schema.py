@@ -7,10 +7,19 @@ from dataclasses import replace
 
 from vecdb.embed.client import Encoders
 from vecdb.errors import DimensionMismatch, InvalidArgument, SchemaMismatch
+from vecdb.multi import MultiSpace
 from vecdb.rpc.convert import METRICS, text_field
 from vecdb.rpc.pb import collections_pb2 as pb
 from vecdb.storage.numbered import SchemaChange
-from vecdb.types import DEFAULT_TARGET_RECALL, Hnsw, ModelBinding, Schema, Space, SparseSpace
+from vecdb.types import (
+    DEFAULT_TARGET_RECALL,
+    Hnsw,
+    Metric,
+    ModelBinding,
+    Schema,
+    Space,
+    SparseSpace,
+)
 from vecdb.write.prepare import unknown_space
 
 M_BOUNDS = (4, 128)
@@ -20,34 +29,40 @@ TARGET_RECALL_BOUNDS = (0.5, 0.999)
 
 def schema_of(message: pb.Collection, encoders: Encoders) -> Schema:
     """Return the schema of a collection to create; models are looked up. Raises NoModel."""
-    dense, sparse = _spaces(message.spaces, encoders, "collection.spaces")
-    return Schema(dense, sparse, tuple(map(text_field, message.text_fields)))
+    dense, sparse, multi = _spaces(message.spaces, encoders, "collection.spaces")
+    texts = tuple(map(text_field, message.text_fields))
+    return Schema(dense, sparse, texts, multi_spaces=multi)
 
 
 def schema_change(message: pb.UpdateCollectionRequest, encoders: Encoders) -> SchemaChange:
     """Return what an update drops and adds; models are looked up. Raises NoModel."""
-    dense, sparse = _spaces(message.add_spaces, encoders, "add_spaces")
+    dense, sparse, multi = _spaces(message.add_spaces, encoders, "add_spaces")
     return SchemaChange(
         tuple(message.drop_spaces),
         tuple(message.drop_text_fields),
         dense,
         sparse,
         tuple(map(text_field, message.add_text_fields)),
+        multi,
     )
 
 
 def _spaces(
     messages: Mapping[str, pb.Space], encoders: Encoders, field: str
-) -> tuple[tuple[Space, ...], tuple[SparseSpace, ...]]:
-    """Return the dense and the sparse spaces, by name."""
-    named = sorted(messages.items())
-    is_sparse = {name: one.WhichOneof("kind") == "sparse" for name, one in named}
-    dense = [
-        _space(name, one, encoders, f"{field}[{name!r}].dense")
-        for name, one in named
-        if not is_sparse[name]
-    ]
-    return tuple(dense), tuple(SparseSpace(name) for name, _ in named if is_sparse[name])
+) -> tuple[tuple[Space, ...], tuple[SparseSpace, ...], tuple[MultiSpace, ...]]:
+    """Return the dense, the sparse and the multi-dense spaces, by name."""
+    dense: list[Space] = []
+    sparse: list[SparseSpace] = []
+    multi: list[MultiSpace] = []
+    for name, one in sorted(messages.items()):
+        kind = one.WhichOneof("kind")
+        if kind == "sparse":
+            sparse.append(SparseSpace(name))
+        elif kind == "multi_dense":
+            multi.append(_multi_space(name, one, field))
+        else:
+            dense.append(_space(name, one, encoders, f"{field}[{name!r}].dense"))
+    return tuple(dense), tuple(sparse), tuple(multi)
 
 
 def changed_schema(schema: Schema, messages: Mapping[str, pb.Space]) -> Schema:
@@ -62,11 +77,16 @@ def changed_schema(schema: Schema, messages: Mapping[str, pb.Space]) -> Schema:
         if name not in (space.name for space in schema.all_spaces):
             raise unknown_space(name, schema, field)
         if kind is None:
-            raise InvalidArgument(f"space {name!r}: expected dense or sparse", field=field)
+            raise InvalidArgument(
+                f"space {name!r}: expected dense, sparse or multi_dense", field=field
+            )
+        there = "sparse" if schema.sparse_space(name) is not None else "multi_dense"
         if kind == "dense" and name in spaces:
             spaces[name] = _changed(spaces[name], message.dense, f"{field}.dense")
-        elif (kind == "dense") != (name in spaces):
-            raise _fixed(name, field, "kind", "dense" if name in spaces else "sparse", kind)
+        elif kind != ("dense" if name in spaces else there):
+            raise _fixed(name, field, "kind", "dense" if name in spaces else there, kind)
+        elif kind == "multi_dense":
+            _check_same(schema.multi_space(name), message.multi_dense, f"{field}.multi_dense")
     return replace(schema, spaces=tuple(spaces.values()))
 
 
@@ -94,6 +114,17 @@ def _changed(space: Space, dense: pb.Dense, field: str) -> Space:
     return replace(space, target_recall=_target_recall(dense, field))
 
 
+def _check_same(space: MultiSpace | None, message: pb.MultiDense, field: str) -> None:
+    """Raise SchemaMismatch unless what is said of a multi-dense space is as it is."""
+    assert space is not None
+    metric = METRICS.get(message.metric)
+    if message.dim not in (0, space.dim):
+        raise _fixed(space.name, f"{field}.dim", "dim", space.dim, message.dim)
+    if message.metric and metric is not space.metric:
+        asked = metric and metric.name.lower()
+        raise _fixed(space.name, f"{field}.metric", "metric", space.metric.name.lower(), asked)
+
+
 def _fixed(name: str, field: str, what: str, there: object, asked: object) -> SchemaMismatch:
     return SchemaMismatch(
         f"space {name!r}: {what} is {there or 'none'} and cannot be changed to {asked}",
@@ -104,9 +135,19 @@ def _fixed(name: str, field: str, what: str, there: object, asked: object) -> Sc
     )
 
 
+def _multi_space(name: str, message: pb.Space, field: str) -> MultiSpace:
+    metric = METRICS.get(message.multi_dense.metric or pb.METRIC_COSINE)
+    if metric not in (Metric.COSINE, Metric.DOT):
+        raise InvalidArgument(
+            f"space {name!r}: expected metric cosine or dot",
+            field=f"{field}[{name!r}].multi_dense.metric",
+        )
+    return MultiSpace(name, message.multi_dense.dim, metric)
+
+
 def _space(name: str, message: pb.Space, encoders: Encoders, field: str) -> Space:
     if message.WhichOneof("kind") != "dense":
-        raise InvalidArgument(f"space {name!r}: expected dense or sparse", field=field)
+        raise InvalidArgument(f"space {name!r}: expected dense, sparse or multi_dense", field=field)
     dense = message.dense
     metric = METRICS.get(dense.metric)
     unset = dense.metric == pb.METRIC_UNSPECIFIED

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from vecdb import kernel
 from vecdb.segment.bitmaps import pack
+from vecdb.segment.encoding import indexed_spaces
 from vecdb.segment.fields import FieldSource, parse
 from vecdb.segment.fields_memory import MemoryFields, SharedFields
 from vecdb.segment.postings import GrowingSparse, GrowingText, GrownSparse, GrownText
@@ -26,8 +27,9 @@ from vecdb.types import F32, U32, U64, Bitmap, Schema, Space, SparseVector
 class Row(NamedTuple):
     """A point as parts are made of it.
 
-    vectors: space name to little-endian float32 bytes. alive: False for one that has ended, whose
-    vectors a graph still leads through. expires_at_ms: 0 for never.
+    vectors: space name to little-endian float32 bytes; of a multi-dense space, its encoding. alive:
+    False for one that has ended, whose vectors a graph still leads through. expires_at_ms: 0 for
+    never.
     """
 
     slot: int
@@ -61,7 +63,8 @@ class _Buffers:
     def __init__(self, schema: Schema, capacity: int) -> None:
         self.used = 0
         self.slots: U64 = np.empty(capacity, np.uint64)
-        self.spaces = {space.name: _Cells(capacity, space.dim) for space in schema.spaces}
+        indexed = indexed_spaces(schema)
+        self.spaces = {space.name: _Cells(capacity, space.dim) for space in indexed}
         self.payloads: list[bytes] = []
         self.fields = SharedFields()
         self.sparse_vectors: list[Mapping[str, SparseVector]] = []
@@ -93,7 +96,7 @@ class MemoryRows:
             buffers = self._copied(max(end, min(2 * self.rows, self.rows + 65_536), 32))
         at = slice(self.rows, end)
         buffers.slots[at] = [row.slot for row in fresh]
-        for space in self._schema.spaces:
+        for space in indexed_spaces(self._schema):
             _fill(buffers, space, at, fresh)
         buffers.payloads.extend(row.payload for row in fresh)
         buffers.sparse_vectors.extend(row.sparse for row in fresh)

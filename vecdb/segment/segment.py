@@ -22,6 +22,7 @@ from vecdb import kernel
 from vecdb.errors import Corrupt, Unavailable
 from vecdb.segment.array_file import map_array, save_array
 from vecdb.segment.bitmaps import no_rows
+from vecdb.segment.encoding import check_version, indexed_spaces
 from vecdb.segment.fields import FieldSource, nodes, parse
 from vecdb.segment.fields_disk import FieldIndex, write_fields
 from vecdb.segment.fields_memory import CollectedFields
@@ -36,12 +37,7 @@ from vecdb.segment.graph import (
 from vecdb.segment.memory import Row
 from vecdb.segment.postings import GrowingSparse, GrowingText, SparseSource, TextSource
 from vecdb.segment.postings_arrays import PostingsArrays, PostingsBuilder
-from vecdb.segment.vectors import (
-    KERNEL_METRIC,
-    Answer,
-    Effort,
-    comparable,
-)
+from vecdb.segment.vectors import KERNEL_METRIC, Answer, Effort, comparable
 from vecdb.types import F32, U32, U64, Bitmap, Schema, Space
 
 FORMAT_VERSION = 1
@@ -74,8 +70,9 @@ class Segment:
             self.bytes = sum(array["bytes"] for array in self._manifest["arrays"].values())
             self.slots: U64 = self._open("slots", "<u8", (self.rows,))
             self.dead = self._open_dead()
+            check_version(self._manifest.get("encoding"))
             self._spaces = {
-                space.name: self._open_space(space, numbers[space.name]) for space in schema.spaces
+                one.name: self._open_space(one, numbers[one.name]) for one in indexed_spaces(schema)
             }
             self.fields: FieldSource = FieldIndex(
                 self.rows,
@@ -332,8 +329,9 @@ class Rows:
         self.schema = schema
         self.slots: list[int] = []
         self.dead: list[int] = []
-        self.cells = {space.name: bytearray() for space in schema.spaces}
-        self.members: dict[str, list[int]] = {space.name: [] for space in schema.spaces}
+        self.spaces = indexed_spaces(schema)
+        self.cells = {space.name: bytearray() for space in self.spaces}
+        self.members: dict[str, list[int]] = {space.name: [] for space in self.spaces}
         self.fields = CollectedFields()
         self.postings = PostingsBuilder(schema)
 
@@ -373,7 +371,7 @@ def write_segment(
     save("slots", np.array(rows.slots, "<u8"))
     if rows.dead:
         save("dead", np.array(rows.dead, "<u4"))
-    for space in rows.schema.spaces:
+    for space in rows.spaces:
         number = numbers[space.name]
         matrix = _matrix(rows.cells.pop(space.name), space)
         codes, bounds = kernel.quantize(matrix)

@@ -143,7 +143,7 @@ class RecordView:
         return self.value[start : start + self.payload_bytes]
 
     def vector_bytes(self) -> dict[int, bytes]:
-        """Return space number to the vector: float32 bytes, or a sparse cell."""
+        """Return space number to the cell of its vector."""
         at = self._body + self.id_bytes + self.payload_bytes
         found: dict[int, bytes] = {}
         for number, dim, _ in self.directory:

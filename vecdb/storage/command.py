@@ -28,8 +28,11 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class SparseColumn:
-    """The vectors of a run in one sparse space. space, rows: as in Column. cells: one a row."""
+class CellColumn:
+    """The vectors of a run in one space whose cells differ in size: sparse, or several a point.
+
+    space, rows: as in Column. cells: one a row, as records hold it.
+    """
 
     space: int
     cells: tuple[bytes, ...]
@@ -51,7 +54,7 @@ class Puts:
     ids: tuple[str, ...]
     payloads: tuple[bytes, ...]
     columns: tuple[Column, ...]
-    sparse_columns: tuple[SparseColumn, ...] = ()
+    cell_columns: tuple[CellColumn, ...] = ()
     expected: Expected = ()
     expires_at_ms: tuple[int, ...] = ()
 
@@ -192,8 +195,8 @@ def _fill_puts(message: pb.Puts, run: Puts) -> None:
             vectors=column.vectors.astype("<f4", copy=False).tobytes(),
             texts=column.texts,
         )
-    for sparse in run.sparse_columns:
-        message.sparse_columns.add(space=sparse.space, rows=sparse.rows or (), cells=sparse.cells)
+    for sparse in run.cell_columns:
+        message.cell_columns.add(space=sparse.space, rows=sparse.rows or (), cells=sparse.cells)
 
 
 def _fill_patches(message: pb.Patches, run: Patches) -> None:
@@ -225,8 +228,8 @@ def _run(run: pb.Run) -> Run:
         vectors = np.frombuffer(column.vectors, "<f4").astype(np.float32, copy=False)
         columns.append(Column(column.space, vectors.reshape(count, -1), rows, tuple(column.texts)))
     sparse = tuple(
-        SparseColumn(column.space, tuple(column.cells), tuple(column.rows) or None)
-        for column in puts.sparse_columns
+        CellColumn(column.space, tuple(column.cells), tuple(column.rows) or None)
+        for column in puts.cell_columns
     )
     ids, payloads = tuple(puts.ids), tuple(puts.payloads)
     expiries = tuple(puts.expires_at_ms)

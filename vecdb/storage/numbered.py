@@ -12,7 +12,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from vecdb.errors import Corrupt, LimitExceeded
+from vecdb.multi import MultiSpace
+from vecdb.storage.multi import multi_of_plain, plain_multi
 from vecdb.types import (
+    AnySpace,
     Hnsw,
     Metric,
     ModelBinding,
@@ -35,6 +38,12 @@ class SchemaChange:
     add_spaces: tuple[Space, ...] = ()
     add_sparse_spaces: tuple[SparseSpace, ...] = ()
     add_text_fields: tuple[TextField, ...] = ()
+    add_multi_spaces: tuple[MultiSpace, ...] = ()
+
+    @property
+    def added(self) -> tuple[AnySpace, ...]:
+        """All spaces that are added."""
+        return (*self.add_spaces, *self.add_sparse_spaces, *self.add_multi_spaces)
 
 
 NO_CHANGE = SchemaChange()
@@ -83,6 +92,12 @@ class NumberedSchema:
         numbers = self.numbers
         return [numbers[space.name] for space in self.schema.sparse_spaces]
 
+    @property
+    def multi_dims(self) -> dict[int, int]:
+        """Number to dim of the multi-dense spaces."""
+        numbers = self.numbers
+        return {numbers[space.name]: space.dim for space in self.schema.multi_spaces}
+
     def changed(self, change: SchemaChange) -> NumberedSchema:
         """Return the schema after a change that fits it. Raises LimitExceeded.
 
@@ -90,13 +105,14 @@ class NumberedSchema:
         in that of their coming.
         """
         schema, numbers = self.schema, self.numbers
-        added: tuple[Space | SparseSpace, ...] = (*change.add_spaces, *change.add_sparse_spaces)
-        dropped = set(change.drop_spaces)
+        added, dropped = change.added, set(change.drop_spaces)
         spaces = [space for space in schema.spaces if space.name not in dropped]
         sparse = [space for space in schema.sparse_spaces if space.name not in dropped]
+        multi = [space for space in schema.multi_spaces if space.name not in dropped]
         spaces = sorted((*spaces, *change.add_spaces), key=lambda space: space.name)
         sparse = sorted((*sparse, *change.add_sparse_spaces), key=lambda space: space.name)
-        ordered: tuple[Space | SparseSpace, ...] = (*spaces, *sparse)
+        multi = sorted((*multi, *change.add_multi_spaces), key=lambda space: space.name)
+        ordered: tuple[AnySpace, ...] = (*spaces, *sparse, *multi)
         numbers |= {space.name: self.next_space + at for at, space in enumerate(added)}
         texts = [
             (number, text)
@@ -111,6 +127,7 @@ class NumberedSchema:
                 tuple(text for _, text in texts),
                 tuple(numbers[space.name] for space in ordered),
                 tuple(number for number, _ in texts),
+                tuple(multi),
             ),
             self.next_space + len(added),
             self.next_text + len(change.add_text_fields),
@@ -145,6 +162,7 @@ class NumberedSchema:
                 {"number": numbers[space.name], "name": space.name}
                 for space in self.schema.sparse_spaces
             ],
+            "multi_spaces": plain_multi(self.schema.multi_spaces, numbers),
             "text_fields": [
                 {
                     "number": number,
@@ -165,6 +183,7 @@ class NumberedSchema:
     def from_plain(cls, plain: dict[str, Any]) -> NumberedSchema:
         """Return the schema that to_plain gave. Raises Corrupt."""
         try:
+            named = (*plain["spaces"], *plain["sparse_spaces"], *plain["multi_spaces"])
             schema = Schema(
                 tuple(_space(item) for item in plain["spaces"]),
                 tuple(SparseSpace(item["name"]) for item in plain["sparse_spaces"]),
@@ -172,8 +191,9 @@ class NumberedSchema:
                     TextField(item["path"], item["language"], item["k1"], item["b"])
                     for item in plain["text_fields"]
                 ),
-                tuple(item["number"] for item in (*plain["spaces"], *plain["sparse_spaces"])),
+                tuple(item["number"] for item in named),
                 tuple(item["number"] for item in plain["text_fields"]),
+                multi_of_plain(plain["multi_spaces"]),
             )
             return cls(
                 schema,

@@ -151,7 +151,7 @@ class ReadTxn:
                 bytes_max,
                 *wanted,
                 schema.names if wanted.vectors or wanted.texts else {},
-                schema.sparse_numbers if wanted.vectors else [],
+                *((schema.sparse_numbers, schema.multi_dims) if wanted.vectors else ([], {})),
                 leg_ranks,
                 leg_scores,
             )

@@ -26,13 +26,13 @@ from vecdb.outcomes import ItemResult, WriteOutcome
 from vecdb.storage import codec
 from vecdb.storage.codec import Cell, Change, RecordView
 from vecdb.storage.command import (
+    CellColumn,
     Column,
     Deletes,
     PatchedVector,
     Patches,
     Puts,
     Run,
-    SparseColumn,
     WriteCommand,
 )
 from vecdb.storage.requests import decode_request, encode_request
@@ -156,9 +156,9 @@ class _Decided:
         return record is not None and record.has_expired(self._now_ms)
 
     def _put(self, run: Puts, ids: Sequence[bytes]) -> None:
-        parts: list[_Cells | _SparseCells] = [
+        parts: list[_Cells | _RowCells] = [
             *(_Cells(column) for column in run.columns),
-            *(_SparseCells(column) for column in run.sparse_columns),
+            *(_RowCells(column) for column in run.cell_columns),
         ]
         fresh, replaced = ItemResult(version=self.seq), ItemResult(version=self.seq, found=True)
         results, made, payloads, there = self.results, self._made, run.payloads, self._there
@@ -324,10 +324,10 @@ class _Cells:
         return self._number, self._bytes[at * self._width : (at + 1) * self._width], text
 
 
-class _SparseCells:
-    """The vectors of a sparse column by row."""
+class _RowCells:
+    """The cells of a column by row."""
 
-    def __init__(self, column: SparseColumn) -> None:
+    def __init__(self, column: CellColumn) -> None:
         self._number = column.space
         rows = range(len(column.cells)) if column.rows is None else column.rows
         self._cells = {row: memoryview(cell) for row, cell in zip(rows, column.cells, strict=True)}

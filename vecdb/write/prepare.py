@@ -36,6 +36,7 @@ from vecdb.storage.numbered import numbers_of
 from vecdb.storage.sparse import encode_sparse
 from vecdb.types import F32, Delete, Metric, Op, Patch, PayloadEdits, Put, Schema, Space
 from vecdb.write.expiry import expiry_of
+from vecdb.write.multi import checked_multi, multi_columns
 from vecdb.write.payload import check_edits, check_payload
 from vecdb.write.sparse import LENGTH_MAX, checked_sparse, sparse_columns
 
@@ -187,12 +188,17 @@ def _check_vectors(op: Put | Patch, schema: Schema, limits: LimitsConfig) -> Non
         if schema.sparse_space(name) is None:
             raise unknown_space(name, schema, f"{kind}.vectors[{name!r}]", sparse=True)
         op.sparse[name] = checked_sparse(sparse, name, limits, f"{kind}.vectors[{name!r}].sparse")
+    for name, multi in op.multi.items():
+        multi_space = schema.multi_space(name)
+        if multi_space is None:
+            raise unknown_space(name, schema, f"{kind}.vectors[{name!r}]", multi=True)
+        checked_multi(multi, multi_space, limits, f"{kind}.vectors[{name!r}].multi")
 
 
 def _check_patch(patch: Patch, schema: Schema) -> None:
     expiry = patch.ttl_ms is not None or patch.expires_at_ms is not None
-    vectors = patch.vectors or patch.sparse or patch.unset_vectors
-    if patch.edits == PayloadEdits() and not (vectors or expiry):
+    replaced = {*patch.vectors, *patch.sparse, *patch.multi}
+    if patch.edits == PayloadEdits() and not (replaced or patch.unset_vectors or expiry):
         raise InvalidArgument("the patch changes nothing: expected set, unset, vectors ...")
     if patch.if_version == 0:
         raise InvalidArgument(
@@ -204,20 +210,25 @@ def _check_patch(patch: Patch, schema: Schema) -> None:
     for name in patch.unset_vectors:
         if name not in {space.name for space in schema.all_spaces}:
             raise unknown_space(name, schema, "patch.unset_vectors")
-        if name in patch.vectors or name in patch.sparse:
+        if name in replaced:
             raise InvalidArgument(
                 f"space {name!r} is in vectors and in unset_vectors", field="patch.unset_vectors"
             )
 
 
 def unknown_space(
-    name: str, schema: Schema, field: str, *, sparse: bool = False
+    name: str, schema: Schema, field: str, *, sparse: bool = False, multi: bool = False
 ) -> InvalidArgument:
-    """Return the error for a space that a collection does not have, or has of the other kind."""
-    dense = schema.space(name)
-    if dense is not None and sparse:
+    """Return the error for a space that a collection does not have, or has of another kind."""
+    dense, several = schema.space(name), schema.multi_space(name)
+    if dense is not None and (sparse or multi):
+        given = "indices" if sparse else "several vectors"
         return InvalidArgument(
-            f"space {name!r} is dense: it takes {dense.dim} numbers, not indices", field=field
+            f"space {name!r} is dense: it takes {dense.dim} numbers, not {given}", field=field
+        )
+    if several is not None:
+        return InvalidArgument(
+            f"space {name!r} is multi-dense: it takes vectors (n, {several.dim})", field=field
         )
     if schema.sparse_space(name) is not None:
         return InvalidArgument(
@@ -306,13 +317,13 @@ def _runs(
             puts: list[Put] = [ops[at] for at in positions]  # type: ignore[misc]
             payloads = tuple([put.payload for put in puts])
             columns = tuple(_columns(puts, positions, matrices, numbers))
-            sparse = tuple(sparse_columns(puts, numbers))
+            cells = (*sparse_columns(puts, numbers), *multi_columns(puts, numbers))
             expires: tuple[int, ...] = ()
             if expiries or otherwise:
                 expires = tuple([expiries.get(at, otherwise) for at in positions])
             if not any(expires):
                 expires = ()
-            yield Puts(positions, ids, payloads, columns, sparse, expected, expires)
+            yield Puts(positions, ids, payloads, columns, cells, expected, expires)
         elif kind is Patch:
             patches: list[Patch] = [ops[at] for at in positions]  # type: ignore[misc]
             yield Patches(
@@ -331,10 +342,12 @@ def _runs(
 
 
 def _patched_vectors(patch: Patch, numbers: Mapping[str, int]) -> Iterator[PatchedVector]:
-    for space in sorted({*patch.vectors, *patch.sparse}):
+    for space in sorted({*patch.vectors, *patch.sparse, *patch.multi}):
         if space in patch.vectors:
             text = patch.texts.get(space, "")
             yield PatchedVector(numbers[space], patch.vectors[space], text)
+        elif space in patch.multi:
+            yield PatchedVector(numbers[space], patch.multi[space].f32)
         else:
             yield PatchedVector(numbers[space], encode_sparse(patch.sparse[space]))
     for space in sorted(set(patch.unset_vectors)):

@@ -13,10 +13,11 @@ from vecdb.errors import (
     LimitExceeded,
     SchemaMismatch,
 )
+from vecdb.multi import MultiSpace
 from vecdb.segment.analysis import LANGUAGES
 from vecdb.segment.fields import PATH_CHARACTERS_MAX
 from vecdb.storage.numbered import SchemaChange
-from vecdb.types import Schema, TextField
+from vecdb.types import Schema, Space, TextField
 from vecdb.write.payload import json_object
 
 K1_MAX = 100.0
@@ -75,12 +76,14 @@ def check_schema(
                 f"space name {one.name!r}: at most 128 bytes without NUL",
                 field=spaces,
             )
-    for space in schema.spaces:
+    numbers: tuple[Space | MultiSpace, ...] = (*schema.spaces, *schema.multi_spaces)
+    for space in numbers:
         if not 1 <= space.dim <= limits.dim:
+            kind = "dense" if isinstance(space, Space) else "multi_dense"
             wrong = DimensionMismatch if space.dim < 1 else LimitExceeded
             raise wrong(
                 f"space {space.name!r}: dim is 1 to {limits.dim}, got {space.dim}",
-                field=f"{spaces}[{space.name!r}].dense.dim",
+                field=f"{spaces}[{space.name!r}].{kind}.dim",
                 hint="" if space.dim < 1 else "raise limits.dim",
             )
 
@@ -90,8 +93,7 @@ def check_change(schema: Schema, change: SchemaChange) -> None:
     spaces, paths = {one.name for one in schema.all_spaces}, {f.path for f in schema.text_fields}
     _check_drops(spaces, change.drop_spaces, "space", "drop_spaces")
     _check_drops(paths, change.drop_text_fields, "text field", "drop_text_fields")
-    added = [one.name for one in change.add_spaces] + [one.name for one in change.add_sparse_spaces]
-    for name in added:
+    for name in (one.name for one in change.added):
         if name in spaces.difference(change.drop_spaces):
             raise _is_there(f"space {name!r}", f"add_spaces[{name!r}]")
     for at, path in enumerate([one.path for one in change.add_text_fields]):

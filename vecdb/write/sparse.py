@@ -8,7 +8,7 @@ import numpy as np
 
 from vecdb.config import LimitsConfig
 from vecdb.errors import InvalidArgument, LimitExceeded, NotFinite, ZeroVector
-from vecdb.storage.command import SparseColumn
+from vecdb.storage.command import CellColumn
 from vecdb.storage.sparse import encode_sparse
 from vecdb.types import Put, SparseVector
 
@@ -56,11 +56,11 @@ def checked_sparse(
     return SparseVector(indices, values)
 
 
-def sparse_columns(puts: Sequence[Put], numbers: Mapping[str, int]) -> Iterator[SparseColumn]:
+def sparse_columns(puts: Sequence[Put], numbers: Mapping[str, int]) -> Iterator[CellColumn]:
     """Yield the checked sparse vectors of a run of puts, by space. numbers: of spaces, by name."""
     if not any(put.sparse for put in puts):
         return
     for space in sorted({name for put in puts for name in put.sparse}):
         rows = tuple([row for row, put in enumerate(puts) if space in put.sparse])
         cells = tuple([encode_sparse(puts[row].sparse[space]) for row in rows])
-        yield SparseColumn(numbers[space], cells, None if len(rows) == len(puts) else rows)
+        yield CellColumn(numbers[space], cells, None if len(rows) == len(puts) else rows)

@@ -117,8 +117,8 @@ def test_search_request(books, server):
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ({"query": [[1, 0, 0]]}, "not a vector"),
-        ({"query": np.zeros((1, 3), "f4")}, r"shape \(1, 3\)"),
+        ({"query": [[1, 0], [1]]}, "lengths differ"),
+        ({"query": np.zeros((1, 1, 3), "f4")}, r"shape \(1, 1, 3\)"),
         ({"query": "\ud800"}, "a query is not Unicode"),
         ({"query": [1], "k": 0}, "k is a whole number"),
         ({"query": [1], "k": True}, "k is a whole number"),

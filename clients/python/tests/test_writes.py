@@ -171,7 +171,7 @@ def test_failures_per_item(books, server):
         {"vector": V},
         {"id": "typo", "vector": V, "payloads": {}},
         "what",
-        {"id": "square", "vector": [[1, 2], [3, 4]]},
+        {"id": "ragged", "vector": [[1, 2], [3]]},
         *points(2, 2),
     ]
     with pytest.raises(WriteFailed) as caught:
@@ -187,7 +187,7 @@ def test_failures_per_item(books, server):
         (6, "", "BAD_POINT"),
         (7, "typo", "BAD_POINT"),
         (8, "", "BAD_POINT"),
-        (9, "square", "BAD_VECTOR"),
+        (9, "ragged", "BAD_VECTOR"),
     ]
     assert "8 of 12 items" in str(caught.value)
     assert "'short'" in str(caught.value)

@@ -64,7 +64,7 @@ class Legs {
 nb::tuple encode_hits(const nb::list& slots, const nb::list& records, const nb::list& scores,
                       const nb::list& distances, std::size_t k, std::size_t bytes_max, bool payload,
                       bool vectors, bool texts, const nb::dict& spaces, const nb::list& sparse,
-                      nb::handle leg_ranks, nb::handle leg_scores) {
+                      const nb::dict& multi, nb::handle leg_ranks, nb::handle leg_scores) {
   const std::size_t count = slots.size();
   if (records.size() != count || scores.size() != count || distances.size() != count) {
     throw nb::value_error("slots, records, scores and distances: expected equal lengths");
@@ -74,11 +74,16 @@ nb::tuple encode_hits(const nb::list& slots, const nb::list& records, const nb::
   if (vectors || texts) {
     for (const auto& [number, name] : spaces) {
       parts.spaces.push_back(
-          {nb::cast<std::uint16_t>(number), nb::cast<std::string>(name), false});
+          {nb::cast<std::uint16_t>(number), nb::cast<std::string>(name), false, 0});
     }
-    for (const nb::handle number : sparse) {
-      for (vecdb::HitSpace& space : parts.spaces) {
+    for (vecdb::HitSpace& space : parts.spaces) {
+      for (const nb::handle number : sparse) {
         if (space.number == nb::cast<std::uint16_t>(number)) space.sparse = true;
+      }
+      for (const auto& [number, dim] : multi) {
+        if (space.number == nb::cast<std::uint16_t>(number)) {
+          space.multi_dim = nb::cast<std::uint32_t>(dim);
+        }
       }
     }
   }
@@ -124,7 +129,7 @@ void bind_query(nb::module_& module) {
   module.def("encode_hits", &encode_hits, nb::arg("slots"), nb::arg("records"), nb::arg("scores"),
              nb::arg("distances"), nb::arg("k"), nb::arg("bytes_max"), nb::arg("payload"),
              nb::arg("vectors"), nb::arg("texts"), nb::arg("spaces"),
-             nb::arg("sparse"), nb::arg("leg_ranks") = nb::none(),
+             nb::arg("sparse"), nb::arg("multi"), nb::arg("leg_ranks") = nb::none(),
              nb::arg("leg_scores") = nb::none(),
              "Return stored points as hits on the wire, how many, and which records are damaged.");
 }

@@ -83,6 +83,33 @@ nb::tuple scan_many(nb::handle metric, nb::handle codes, nb::handle bounds, nb::
   return nb::make_tuple(table.take_rows(), table.take_scores());
 }
 
+nb::object products(nb::handle vectors, nb::handle others) {
+  const Array array("vectors", vectors, FLOAT32, 2);
+  const Array others_array("others", others, FLOAT32, 2);
+  const vecdb::Vectors view = checked_vectors(array);
+  const vecdb::Vectors other_view = checked_vectors(others_array);
+  others_array.expect_shape({other_view.n, view.dim});
+  const std::size_t n = view.n;
+  const std::size_t m = other_view.n;
+  auto found = std::make_unique_for_overwrite<float[]>(n * m);
+  {
+    nb::gil_scoped_release released;
+    vecdb::products(view, other_view, found.get());
+  }
+  return numpy_array(std::move(found), {n, m});
+}
+
+double max_sim(nb::handle query, nb::handle vectors, bool unit) {
+  const Array query_array("query", query, FLOAT32, 2);
+  const Array array("vectors", vectors, FLOAT32, 2);
+  const vecdb::Vectors asked = checked_vectors(query_array);
+  const vecdb::Vectors view = checked_vectors(array);
+  array.expect_shape({view.n, asked.dim});
+  if (asked.n == 0 || view.n == 0) raise_value("max_sim: expected at least one vector on each side");
+  nb::gil_scoped_release released;
+  return vecdb::max_sim(asked, view, unit);
+}
+
 }  // namespace
 
 void bind_scan(nb::module_& module) {
@@ -97,6 +124,10 @@ void bind_scan(nb::module_& module) {
   module.def("scan_many", &scan_many, arg("metric"), arg("codes"), arg("bounds"), arg("vectors"),
              arg("queries"), arg("k"), arg("allowed"), arg("threads"),
              "Return what scan_i8 returns for each of many queries, found by many threads.");
+  module.def("products", &products, arg("vectors"), arg("others"),
+             "Return the dot product of every vector with every other.");
+  module.def("max_sim", &max_sim, arg("query"), arg("vectors"), nb::arg("unit"),
+             "Return how well the vectors of a query fit those of a point, by MaxSim.");
 }
 
 }  // namespace vecdb::bindings

@@ -32,6 +32,9 @@ constexpr char MAP_KEY = 1 << 3 | 2;
 constexpr char MAP_VALUE = 2 << 3 | 2;
 constexpr char VECTOR_F32 = 1 << 3 | 2;
 constexpr char VECTOR_SPARSE = 5 << 3 | 2;
+constexpr char VECTOR_MULTI = 6 << 3 | 2;
+constexpr char MULTI_F32 = 1 << 3 | 2;
+constexpr char MULTI_DIM = 2 << 3 | 0;
 constexpr char SPARSE_INDICES = 1 << 3 | 2;
 constexpr char SPARSE_VALUES = 2 << 3 | 2;
 
@@ -172,8 +175,23 @@ class SparseCell {
   std::size_t index_bytes_ = 0;
 };
 
+// Return whether a cell can hold several vectors of dim numbers.
+bool is_multi(std::size_t bytes, std::uint32_t dim) {
+  return bytes != 0 && bytes % (std::size_t{4} * dim) == 0;
+}
+
 // Append a Vector message; only count its bytes when out is null.
 std::size_t put_vector(const HitSpace& space, std::string_view cell, std::string* out) {
+  if (space.multi_dim != 0) {
+    const std::size_t size = field_size(cell.size()) + 1 + varint_size(space.multi_dim);
+    if (out != nullptr) {
+      put_length(*out, VECTOR_MULTI, size);
+      put_bytes(*out, MULTI_F32, cell);
+      out->push_back(MULTI_DIM);
+      put_varint(*out, space.multi_dim);
+    }
+    return field_size(size);
+  }
   if (!space.sparse) {
     if (out != nullptr) put_bytes(*out, VECTOR_F32, cell);
     return field_size(cell.size());
@@ -255,6 +273,7 @@ bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float 
     const HitSpace* space = space_of(parts, cell.space);
     if (space == nullptr) continue;  // dropped since
     if (space->sparse && cell.vector.size() % 8 != 0) return false;
+    if (space->multi_dim != 0 && !is_multi(cell.vector.size(), space->multi_dim)) return false;
     size += put_cell(parts, cell, *space, nullptr);
   }
   size += put_legs(legs, nullptr);

@@ -15,6 +15,7 @@ struct HitSpace {
   std::uint16_t number;
   std::string name;
   bool sparse;
+  std::uint32_t multi_dim;  // of each of several vectors a point; 0 where it has one
 };
 
 // Which parts of a point a hit carries besides id and version.

@@ -38,4 +38,12 @@ std::vector<Neighbor> scan_f32(Metric metric, const Vectors& vectors, const floa
 std::vector<Neighbor> scan_i8(Metric metric, const Codes& codes, const Vectors& vectors,
                               const float* query, std::size_t k, const Bitmap& allowed);
 
+// Write the dot product of every vector with every other, (vectors.n, others.n); both of one dim.
+void products(const Vectors& vectors, const Vectors& others, float* out);
+
+// Return the sum, over the vectors of a query, of the greatest dot product with one of a point's,
+// divided by that one's length when unit; NaN where that length is no number to divide by. Neither is
+// empty, and both are of one dim.
+double max_sim(const Vectors& query, const Vectors& vectors, bool unit);
+
 }  // namespace vecdb

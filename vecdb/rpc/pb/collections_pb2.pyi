@@ -46,13 +46,23 @@ class Sparse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class MultiDense(_message.Message):
+    __slots__ = ("dim", "metric")
+    DIM_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    dim: int
+    metric: Metric
+    def __init__(self, dim: _Optional[int] = ..., metric: _Optional[_Union[Metric, str]] = ...) -> None: ...
+
 class Space(_message.Message):
-    __slots__ = ("dense", "sparse")
+    __slots__ = ("dense", "sparse", "multi_dense")
     DENSE_FIELD_NUMBER: _ClassVar[int]
     SPARSE_FIELD_NUMBER: _ClassVar[int]
+    MULTI_DENSE_FIELD_NUMBER: _ClassVar[int]
     dense: Dense
     sparse: Sparse
-    def __init__(self, dense: _Optional[_Union[Dense, _Mapping]] = ..., sparse: _Optional[_Union[Sparse, _Mapping]] = ...) -> None: ...
+    multi_dense: MultiDense
+    def __init__(self, dense: _Optional[_Union[Dense, _Mapping]] = ..., sparse: _Optional[_Union[Sparse, _Mapping]] = ..., multi_dense: _Optional[_Union[MultiDense, _Mapping]] = ...) -> None: ...
 
 class Collection(_message.Message):
     __slots__ = ("name", "spaces", "created_at_ms", "quarantined", "quarantine_reason", "text_fields", "metadata", "aliases", "ttl_ms", "limits")

@@ -79,8 +79,24 @@ class Fusion(_message.Message):
     weighted: Weighted
     def __init__(self, rrf: _Optional[_Union[Rrf, _Mapping]] = ..., weighted: _Optional[_Union[Weighted, _Mapping]] = ...) -> None: ...
 
+class MaxSim(_message.Message):
+    __slots__ = ("vector", "space")
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    SPACE_FIELD_NUMBER: _ClassVar[int]
+    vector: _common_pb2.Vector
+    space: str
+    def __init__(self, vector: _Optional[_Union[_common_pb2.Vector, _Mapping]] = ..., space: _Optional[str] = ...) -> None: ...
+
+class Rerank(_message.Message):
+    __slots__ = ("max_sim", "candidates")
+    MAX_SIM_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    max_sim: MaxSim
+    candidates: int
+    def __init__(self, max_sim: _Optional[_Union[MaxSim, _Mapping]] = ..., candidates: _Optional[int] = ...) -> None: ...
+
 class QueryRequest(_message.Message):
-    __slots__ = ("collection", "legs", "k", "filter", "with_vectors", "with_texts", "without_payload", "min_commit_seq", "fusion", "offset", "min_score", "boost", "mmr")
+    __slots__ = ("collection", "legs", "k", "filter", "with_vectors", "with_texts", "without_payload", "min_commit_seq", "fusion", "offset", "min_score", "boost", "mmr", "rerank")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     LEGS_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +110,7 @@ class QueryRequest(_message.Message):
     MIN_SCORE_FIELD_NUMBER: _ClassVar[int]
     BOOST_FIELD_NUMBER: _ClassVar[int]
     MMR_FIELD_NUMBER: _ClassVar[int]
+    RERANK_FIELD_NUMBER: _ClassVar[int]
     collection: str
     legs: _containers.RepeatedCompositeFieldContainer[Leg]
     k: int
@@ -107,7 +124,8 @@ class QueryRequest(_message.Message):
     min_score: float
     boost: _ranking_pb2.Boost
     mmr: _ranking_pb2.Mmr
-    def __init__(self, collection: _Optional[str] = ..., legs: _Optional[_Iterable[_Union[Leg, _Mapping]]] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ..., min_commit_seq: _Optional[int] = ..., fusion: _Optional[_Union[Fusion, _Mapping]] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., boost: _Optional[_Union[_ranking_pb2.Boost, _Mapping]] = ..., mmr: _Optional[_Union[_ranking_pb2.Mmr, _Mapping]] = ...) -> None: ...
+    rerank: Rerank
+    def __init__(self, collection: _Optional[str] = ..., legs: _Optional[_Iterable[_Union[Leg, _Mapping]]] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ..., min_commit_seq: _Optional[int] = ..., fusion: _Optional[_Union[Fusion, _Mapping]] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., boost: _Optional[_Union[_ranking_pb2.Boost, _Mapping]] = ..., mmr: _Optional[_Union[_ranking_pb2.Mmr, _Mapping]] = ..., rerank: _Optional[_Union[Rerank, _Mapping]] = ...) -> None: ...
 
 class LegHit(_message.Message):
     __slots__ = ("leg", "score", "rank")

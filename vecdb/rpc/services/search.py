@@ -17,13 +17,14 @@ from vecdb.database import Database
 from vecdb.embed.encoder import Role
 from vecdb.errors import InvalidArgument, VecdbError
 from vecdb.metrics import Metrics
+from vecdb.multi import MultiQuery, Rerank
 from vecdb.outcomes import QueryResult
 from vecdb.query.fusion import Rrf
 from vecdb.query.keyword import check_words
 from vecdb.query.order import OrderBy, OrderQuery
-from vecdb.rpc.convert import match_of, sparse_vector, vector_array
+from vecdb.rpc.convert import match_of, multi_vector, sparse_vector, vector_array
 from vecdb.rpc.convert_aggregate import checked_path
-from vecdb.rpc.convert_query import check_query, fusion_of, leg_k, weights_of
+from vecdb.rpc.convert_query import candidates_of, check_query, fusion_of, leg_k, weights_of
 from vecdb.rpc.convert_recommend import recommended
 from vecdb.rpc.convert_reorder import boost_of, mmr_of
 from vecdb.rpc.deadline import deadline_of
@@ -41,13 +42,14 @@ from vecdb.types import (
     SparseQuery,
     SparseVector,
 )
+from vecdb.write.multi import checked_multi
 from vecdb.write.prepare import unknown_space
 from vecdb.write.sparse import checked_sparse
 
 
 def _is_plain(request: pb.QueryRequest) -> bool:
     """Return whether a query costs little: a walk near to numbers, without a filter."""
-    if any(map(request.HasField, ("filter", "boost", "mmr"))) or len(request.legs) != 1:
+    if any(map(request.HasField, ("filter", "boost", "mmr", "rerank"))) or len(request.legs) != 1:
         return False
     leg = request.legs[0]
     return not (leg.exact or leg.HasField("filter")) and leg.near.vector.HasField("f32")
@@ -92,6 +94,9 @@ class SearchService(search_pb2_grpc.SearchServicer):
         need = request.offset + request.k
         need = max(need, *(one.candidates for one in (boost, mmr) if one is not None), 0)
         with self._database.collection(request.collection) as collection:
+            rerank = self._rerank(request, need, collection)
+            if request.HasField("rerank"):
+                need = candidates_of(request, need, self._limits)
             asks = self._asks(request, need, chosen, collection, context)
             embedded = time.perf_counter_ns()
             with collection.snapshot(deadline_of(context)) as snapshot:
@@ -106,6 +111,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
                     min_score,
                     fusion,
                     weights_of(request),
+                    None if rerank is None else rerank(snapshot),
                     boost,
                     mmr,
                 )
@@ -162,6 +168,8 @@ class SearchService(search_pb2_grpc.SearchServicer):
         context: grpc.ServicerContext,
     ) -> Ask:
         """Return what to ask for the points near to a vector, which may be a stored point's."""
+        if collection.schema.multi_space(leg.near.space) is not None:
+            return self._near_multi(at, leg, k, chosen, collection)
         near, schema = leg.near, collection.schema
         space = schema.space(near.space)
         if space is None and schema.sparse_space(near.space) is None:
@@ -172,8 +180,9 @@ class SearchService(search_pb2_grpc.SearchServicer):
             sent = sparse_vector(near.vector.sparse)
             vector = checked_sparse(sent, near.space, self._limits, "vector")
         elif kind != "point":
-            if kind == "sparse" or space is None:
-                raise unknown_space(near.space, schema, "vector", sparse=kind == "sparse")
+            if kind in ("sparse", "multi") or space is None:
+                given = {str(kind): True} if kind in ("sparse", "multi") else {}
+                raise unknown_space(near.space, schema, "vector", **given)
             vector = self._dense(at, near.vector, space, context)
 
         def ask(snapshot: Snapshot) -> Query | SparseQuery:
@@ -187,6 +196,44 @@ class SearchService(search_pb2_grpc.SearchServicer):
             return Query(found, k, near.space, chosen, leg.ef, leg.exact)
 
         return ask
+
+    def _near_multi(
+        self, at: int, leg: pb.Leg, k: int, chosen: Filter | None, collection: Collection
+    ) -> Ask:
+        """Return what to ask for the points near to several vectors."""
+        of = self._several(leg.near, collection, f"legs[{at}].near.vector")
+        space, ef, exact = leg.near.space, leg.ef, leg.exact
+        return lambda snapshot: MultiQuery(of(snapshot), k, space, chosen, ef, exact)
+
+    def _rerank(
+        self, request: pb.QueryRequest, need: int, collection: Collection
+    ) -> Callable[[Snapshot], Rerank] | None:
+        """Return how the best of what is found is to be ordered; None for as it is found."""
+        if not request.HasField("rerank"):
+            return None
+        if request.rerank.WhichOneof("kind") is None:
+            raise InvalidArgument("the rerank is empty: expected max_sim", field="rerank")
+        candidates = candidates_of(request, need, self._limits)
+        near = request.rerank.max_sim
+        if collection.schema.multi_space(near.space) is None:
+            field = "rerank.max_sim.space"
+            raise unknown_space(near.space, collection.schema, field, multi=True)
+        of = self._several(near, collection, "rerank.max_sim.vector")
+        return lambda snapshot: Rerank(of(snapshot), near.space, candidates)
+
+    def _several(
+        self, near: pb.Near | pb.MaxSim, collection: Collection, field: str
+    ) -> Callable[[Snapshot], F32]:
+        """Return where to get the vectors of a query in a multi-dense space."""
+        space = collection.schema.multi_space(near.space)
+        assert space is not None
+        kind = near.vector.WhichOneof("kind")
+        if kind == "point":
+            return lambda snapshot: snapshot.vectors_of(near.vector.point, near.space, field)
+        if kind != "multi":
+            raise unknown_space(near.space, collection.schema, field)
+        vectors = checked_multi(multi_vector(near.vector.multi), space, self._limits, field)
+        return lambda snapshot: vectors
 
     def _dense(
         self, at: int, vector: common_pb2.Vector, space: Space, context: grpc.ServicerContext

@@ -145,18 +145,18 @@ class Expected(_message.Message):
     def __init__(self, row: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Puts(_message.Message):
-    __slots__ = ("ids", "payloads", "columns", "sparse_columns", "expires_at_ms")
+    __slots__ = ("ids", "payloads", "columns", "cell_columns", "expires_at_ms")
     IDS_FIELD_NUMBER: _ClassVar[int]
     PAYLOADS_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
-    SPARSE_COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    CELL_COLUMNS_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_MS_FIELD_NUMBER: _ClassVar[int]
     ids: _containers.RepeatedScalarFieldContainer[str]
     payloads: _containers.RepeatedScalarFieldContainer[bytes]
     columns: _containers.RepeatedCompositeFieldContainer[Column]
-    sparse_columns: _containers.RepeatedCompositeFieldContainer[SparseColumn]
+    cell_columns: _containers.RepeatedCompositeFieldContainer[CellColumn]
     expires_at_ms: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, ids: _Optional[_Iterable[str]] = ..., payloads: _Optional[_Iterable[bytes]] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., sparse_columns: _Optional[_Iterable[_Union[SparseColumn, _Mapping]]] = ..., expires_at_ms: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, ids: _Optional[_Iterable[str]] = ..., payloads: _Optional[_Iterable[bytes]] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., cell_columns: _Optional[_Iterable[_Union[CellColumn, _Mapping]]] = ..., expires_at_ms: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Column(_message.Message):
     __slots__ = ("space", "rows", "vectors", "texts")
@@ -170,7 +170,7 @@ class Column(_message.Message):
     texts: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, space: _Optional[int] = ..., rows: _Optional[_Iterable[int]] = ..., vectors: _Optional[bytes] = ..., texts: _Optional[_Iterable[str]] = ...) -> None: ...
 
-class SparseColumn(_message.Message):
+class CellColumn(_message.Message):
     __slots__ = ("space", "rows", "cells")
     SPACE_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]

@@ -45,6 +45,7 @@ from vecdb_client.errors import (
 )
 from vecdb_client.filters import F, Filter
 from vecdb_client.legs import Fusion, Keyword, Leg, Near, OrderBy, Recommend, Rrf, Weighted
+from vecdb_client.multi import MaxSim, MultiDenseSpace
 from vecdb_client.ranking import Boost, Decay, Mmr, Prefer
 from vecdb_client.retry import NO_RETRIES, RETRIES, Retries
 from vecdb_client.types import (
@@ -107,8 +108,10 @@ __all__ = [
     "Keyword",
     "Leg",
     "LegHit",
+    "MaxSim",
     "Mmr",
     "ModelInfo",
+    "MultiDenseSpace",
     "Near",
     "NotFound",
     "NumberStats",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, overload
 
+from vecdb_client.multi import MultiDenseSpace
 from vecdb_client.types import Metric, Space, SparseSpace, TextField
 
 
@@ -22,7 +23,7 @@ class CollectionInfo:
     """
 
     name: str
-    spaces: dict[str, Space | SparseSpace]
+    spaces: dict[str, Space | SparseSpace | MultiDenseSpace]
     created_at: datetime
     quarantined: bool
     quarantine_reason: str

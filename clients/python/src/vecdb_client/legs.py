@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, cast
 
 from vecdb_client.errors import InvalidArgument
 from vecdb_client.filters import Filter
+from vecdb_client.multi import MultiLike
 from vecdb_client.types import Match, PointId
 from vecdb_client.vectors import Numbers, SparseLike, VectorLike, sparse_of
 
@@ -19,12 +20,13 @@ Normalization: TypeAlias = Literal["min_max", "z_score"]
 class Near:
     """A leg: near to numbers (dim,), a text that the space's model encodes, or a stored point.
 
-    Or to a sparse vector, where the space is sparse: a dict of index to value, or a Sparse.
+    Or to a sparse vector, where the space is sparse: a dict of index to value, or a Sparse; or to
+    several vectors (q, dim) in a MultiDenseSpace.
     k: how many of its best enter the fusion; None for 100, more where the hits asked for need it.
     weight: of several legs; None for 1. filter: beside the search's. ef and exact: as for search().
     """
 
-    query: VectorLike | PointId
+    query: VectorLike | MultiLike | PointId
     space: str = ""
     k: int | None = None
     weight: float | None = None
@@ -108,7 +110,7 @@ Fusion: TypeAlias = Rrf | Weighted
 
 
 def asked_legs(
-    query: Numbers | str | PointId | None,
+    query: Numbers | MultiLike | str | PointId | None,
     *,
     keyword: str | None,
     match: Match,

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from vecdb_client.errors import InvalidArgument
 from vecdb_client.expiry import Expiry, expiry_of
+from vecdb_client.multi import Multi, fill_multi, multi_of
 from vecdb_client.payloads import Payload, payload_bytes
 from vecdb_client.pb import common_pb2
 from vecdb_client.pb import points_pb2 as pb
@@ -21,11 +22,11 @@ from vecdb_client.vectors import Numbers, Sparse, VectorLike, f32_bytes, matrix_
 
 _POINT_KEYS: Final = frozenset(field.name for field in fields(Point))
 
-Content: TypeAlias = bytes | str | Sparse
+Content: TypeAlias = bytes | str | Sparse | Multi
 
 
 class PutOp(NamedTuple):
-    """A point, encoded. vectors: per space float32 bytes, the text to encode, or sparse."""
+    """A point, encoded. vectors: per space float32 bytes, a text to encode, sparse, or several."""
 
     id: str
     payload: bytes
@@ -129,7 +130,9 @@ def _size(vectors: Mapping[str, Content | None]) -> tuple[int, int]:
         if value is None:
             continue
         size += len(value)
-        if isinstance(value, Sparse):
+        if isinstance(value, Multi):
+            size += len(value.f32) + 16
+        elif isinstance(value, Sparse):
             size += 9 * len(value.indices) + 16
         elif isinstance(value, str):
             texts += 1
@@ -147,6 +150,8 @@ def _fill(
         elif isinstance(value, Sparse):
             message[space].sparse.indices.extend(value.indices)
             message[space].sparse.values.extend(value.values)
+        elif isinstance(value, Multi):
+            fill_multi(message[space], value)
         elif value is not None:
             message[space].f32 = value
 
@@ -203,7 +208,8 @@ def column_ops(
 ) -> Iterator[Op]:
     """Yield the points of parallel columns, encoded.
 
-    vectors: (n, dim), or n vectors, or a mapping of space names to such; None for none.
+    vectors: (n, dim), or n vectors, or a mapping of space names to such; None for none. In a
+    multi-dense space, n arrays of (m, dim).
     Raises InvalidArgument when a column is shorter or longer than ids.
     """
     if isinstance(ids, (str, bytes)):
@@ -262,7 +268,8 @@ def _content(value: VectorLike) -> Content:
         return _text(value)
     if isinstance(value, (dict, tuple)) and (sparse := sparse_of(value)) is not None:
         return sparse
-    return f32_bytes(cast(Numbers, value))
+    multi = multi_of(value)
+    return f32_bytes(cast(Numbers, value)) if multi is None else multi
 
 
 def _text(value: str) -> str:

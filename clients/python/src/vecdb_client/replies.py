@@ -19,6 +19,7 @@ from vecdb_client.descriptions import (
     RecallReport,
     SegmentStats,
 )
+from vecdb_client.multi import MultiDenseSpace, multi_view
 from vecdb_client.payloads import payload_of
 from vecdb_client.pb import (
     admin_pb2,
@@ -42,10 +43,11 @@ from vecdb_client.types import (
     TextField,
     Timings,
 )
-from vecdb_client.vectors import Sparse, floats_of
+from vecdb_client.vectors import Matrix, Sparse, floats_of
 
 _METRIC_NAMES: Final = {number: cast(Metric, name) for name, number in METRICS.items()}
 _NO_BYTES: Final[Mapping[str, bytes]] = MappingProxyType({})
+_NO_MULTI: Final[Mapping[str, Matrix]] = MappingProxyType({})
 _NO_SPARSE: Final[Mapping[str, Sparse]] = MappingProxyType({})
 _NO_TEXTS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -68,9 +70,13 @@ def collection_info(message: collections_pb2.Collection) -> CollectionInfo:
     )
 
 
-def _space(message: collections_pb2.Space) -> Space | SparseSpace:
+def _space(message: collections_pb2.Space) -> Space | SparseSpace | MultiDenseSpace:
     if message.WhichOneof("kind") == "sparse":
         return SparseSpace()
+    if message.WhichOneof("kind") == "multi_dense":
+        several = message.multi_dense
+        dot = several.metric == collections_pb2.METRIC_DOT
+        return MultiDenseSpace(several.dim, "dot" if dot else "cosine")
     dense = message.dense
     return Space(
         dim=dense.dim,
@@ -135,6 +141,7 @@ def stored_point(message: common_pb2.Point) -> StoredPoint:
         _vector_bytes(message.vectors),
         dict(message.texts) or _NO_TEXTS,
         _sparse(message.vectors),
+        _multi(message.vectors),
         message.expires_at_ms,
     )
 
@@ -173,6 +180,7 @@ def search_result(reply: search_pb2.QueryResponse) -> SearchResult:
                 _vector_bytes(hit.vectors),
                 dict(hit.texts) or _NO_TEXTS,
                 _sparse(hit.vectors),
+                _multi(hit.vectors),
                 hit.score,
                 hit.distance,
                 tuple([LegHit(leg.leg, leg.score, leg.rank) for leg in hit.legs]),
@@ -227,5 +235,15 @@ def _sparse(vectors: Mapping[str, common_pb2.Vector]) -> Mapping[str, Sparse]:
     return {
         name: Sparse(array("I", vector.sparse.indices), array("f", vector.sparse.values))
         for name, vector in vectors.items()
-        if not vector.f32
+        if vector.HasField("sparse")
+    }
+
+
+def _multi(vectors: Mapping[str, common_pb2.Vector]) -> Mapping[str, Matrix]:
+    if not vectors:
+        return _NO_MULTI
+    return {
+        name: multi_view(vector.multi)
+        for name, vector in vectors.items()
+        if vector.HasField("multi")
     }

@@ -16,6 +16,7 @@ from vecdb_client.errors import InvalidArgument
 from vecdb_client.expiry import milliseconds
 from vecdb_client.filters import MODES, Filter, filter_message
 from vecdb_client.legs import Fusion, Keyword, Leg, Near, OrderBy, Recommend, Rrf, Weighted
+from vecdb_client.multi import MaxSim, MultiDenseSpace, fill_multi, multi_of
 from vecdb_client.payloads import Payload, payload_bytes
 from vecdb_client.pb import (
     collections_pb2,
@@ -54,7 +55,7 @@ def create_request(
     dim: int | None,
     metric: Metric | None,
     model: str | None,
-    spaces: Mapping[str, Space | SparseSpace] | None,
+    spaces: Mapping[str, Space | SparseSpace | MultiDenseSpace] | None,
     text_fields: Iterable[TextField],
     metadata: Payload | None,
     ttl_s: float | None,
@@ -84,7 +85,9 @@ def create_request(
     return request
 
 
-def _space(name: str, space: Space | SparseSpace) -> collections_pb2.Space:
+def _space(name: str, space: Space | SparseSpace | MultiDenseSpace) -> collections_pb2.Space:
+    if isinstance(space, MultiDenseSpace):
+        return collections_pb2.Space(multi_dense=_multi(name, space))
     if isinstance(space, SparseSpace):
         return collections_pb2.Space(sparse=collections_pb2.Sparse())
     return collections_pb2.Space(dense=_dense(name, space))
@@ -104,7 +107,7 @@ def update_request(
     ttl_s: float | None = None,
     *,
     points_max: int | None = None,
-    add_spaces: Mapping[str, Space | SparseSpace] | None = None,
+    add_spaces: Mapping[str, Space | SparseSpace | MultiDenseSpace] | None = None,
     drop_spaces: Iterable[str] = (),
     add_text_fields: Iterable[TextField] = (),
     drop_text_fields: Iterable[str] = (),
@@ -150,6 +153,12 @@ def _dense(name: str, space: Space) -> collections_pb2.Dense:
     if space.metric is None and not space.model:
         dense.metric = collections_pb2.METRIC_COSINE
     return dense
+
+
+def _multi(name: str, space: MultiDenseSpace) -> collections_pb2.MultiDense:
+    if space.metric not in ("cosine", "dot"):
+        raise InvalidArgument(f"space {name!r}: metric is cosine or dot, got {space.metric!r}")
+    return collections_pb2.MultiDense(dim=_count(space.dim, "dim"), metric=METRICS[space.metric])
 
 
 def _given(name: str, space: Space) -> collections_pb2.Dense:
@@ -270,6 +279,7 @@ def query_request(
     min_score: float | None = None,
     boost: Boost | None = None,
     mmr: Mmr | None = None,
+    rerank: MaxSim | None = None,
 ) -> search_pb2.QueryRequest:
     """Return the request for the k points that one leg finds, or several of them fused."""
     request = search_pb2.QueryRequest(
@@ -293,6 +303,8 @@ def query_request(
         fill_boost(request.boost, boost)
     if mmr is not None:
         fill_mmr(request.mmr, mmr)
+    if rerank is not None:
+        _fill_rerank(request.rerank, rerank)
     return request
 
 
@@ -309,6 +321,21 @@ def _fill_leg(message: search_pb2.Leg, leg: Leg) -> None:
     chosen = filter_message(leg.filter)
     if chosen is not None:
         message.filter.CopyFrom(chosen)
+
+
+def _fill_rerank(message: search_pb2.Rerank, rerank: MaxSim) -> None:
+    if not isinstance(rerank, MaxSim):
+        raise InvalidArgument(f"rerank is a MaxSim(query, space), got {rerank!r}")
+    near = message.max_sim
+    near.space = checked_text(rerank.space, "a space's name")
+    if isinstance(rerank.query, PointId):
+        near.vector.point = checked_text(rerank.query.id, "a point id")
+    elif (multi := multi_of(rerank.query)) is not None:
+        fill_multi(near.vector, multi)
+    else:
+        raise InvalidArgument("MaxSim takes vectors (q, dim), or a PointId", reason="BAD_VECTOR")
+    if rerank.candidates is not None:
+        message.candidates = _count(rerank.candidates, "candidates")
 
 
 def _fill_kind(message: search_pb2.Leg, leg: Leg) -> None:
@@ -340,6 +367,8 @@ def _fill_vector(vector: common_pb2.Vector, query: VectorLike | PointId) -> None
     elif (sparse := sparse_of(query)) is not None:
         vector.sparse.indices.extend(sparse.indices)
         vector.sparse.values.extend(sparse.values)
+    elif (multi := multi_of(query)) is not None:
+        fill_multi(vector, multi)
     else:
         vector.f32 = f32_bytes(cast(Numbers, query))
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from vecdb_client.errors import InvalidArgument
+from vecdb_client.multi import MultiDenseSpace
 from vecdb_client.types import Space, SparseSpace, StoredPoint
 from vecdb_client.vectors import Sparse
 
@@ -138,7 +139,9 @@ def _views(numbers: Any, lengths: Sequence[int | None]) -> list[Any]:  # noqa: A
 
 
 def batch_schema(
-    spaces: Mapping[str, Space | SparseSpace], fields: Fields | None, with_vectors: bool
+    spaces: Mapping[str, Space | SparseSpace | MultiDenseSpace],
+    fields: Fields | None,
+    with_vectors: bool,
 ) -> pyarrow.Schema:
     """Return the schema of a collection's record batches.
 
@@ -159,6 +162,8 @@ def batch_schema(
             kind = arrow.struct([(part, arrow.list_(of)) for part, of in parts])
         else:
             kind = arrow.list_(arrow.float32(), space.dim)
+            if isinstance(space, MultiDenseSpace):
+                kind = arrow.list_(kind)
         columns.append((NAMED + name if name else "vector", kind))
     return arrow.schema(columns)
 
@@ -187,6 +192,9 @@ def _vectors(points: Sequence[StoredPoint], column: Any, arrow: Any) -> Any:  # 
     if arrow.types.is_struct(column.type):
         found = [point.sparse.get(space) for point in points]
         return arrow.array([one and one._asdict() for one in found], column.type)
+    if not arrow.types.is_fixed_size_list(column.type):
+        several = [point.multi.get(space) for point in points]
+        return arrow.array([one if one is None else one.tolist() for one in several], column.type)
     dense = [point.vectors.get(space) for point in points]
     none = bytes(4 * column.type.list_size)
     data = b"".join(none if one is None else one.tobytes() for one in dense)

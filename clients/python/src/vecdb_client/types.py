@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, overload
 from vecdb_client.expiry import moment
 from vecdb_client.payloads import Payload, payload_of
 from vecdb_client.typed_payloads import object_of
-from vecdb_client.vectors import Sparse, VectorLike, floats_of
+from vecdb_client.vectors import Matrix, Sparse, VectorLike, floats_of
 
 Metric: TypeAlias = Literal["cosine", "dot", "euclid"]
 Role: TypeAlias = Literal["document", "query"]
@@ -63,7 +63,7 @@ class Point:
     """A point to store. A dict with the same keys does as well.
 
     vector: numbers (dim,), a text that the space's model encodes, or a sparse vector, for the
-    default space.
+    default space; in a MultiDenseSpace several, (n, dim).
     text: the same as a vector that is a text. vectors: by space name, for other spaces too.
     payload: a JSON object as dict, dataclass, text or bytes. if_version: store it only while the
     point has this version, 0 for no point; else it fails with VERSION_MISMATCH.
@@ -126,7 +126,8 @@ class StoredPoint:
 
     version: the commit_seq of the write that stored it. Payload and vectors are read from their
     bytes at first use; payload is {} and vectors empty where they were not asked for. sparse: the
-    vectors of sparse spaces, by name.
+    vectors of sparse spaces, by name. multi: those of multi-dense spaces, each a view (n, dim) of
+    float32, which np.asarray takes as it is.
     """
 
     __slots__ = (
@@ -135,6 +136,7 @@ class StoredPoint:
         "_vectors",
         "expires_at_ms",
         "id",
+        "multi",
         "payload_bytes",
         "sparse",
         "texts",
@@ -149,6 +151,7 @@ class StoredPoint:
         vectors: Mapping[str, bytes],
         texts: Mapping[str, str],
         sparse: Mapping[str, Sparse],
+        multi: Mapping[str, Matrix],
         expires_at_ms: int = 0,
     ) -> None:
         self.id = id
@@ -157,6 +160,7 @@ class StoredPoint:
         self.version = version
         self.texts = texts
         self.sparse = sparse
+        self.multi = multi
         self._vector_bytes = vectors
         self._payload: dict[str, Any] | None = None
         self._vectors: dict[str, array[float]] | None = None
@@ -214,7 +218,7 @@ class Hit(StoredPoint):
     """A point that a search found. score: higher is better; distance: lower is nearer.
 
     legs: of a search with several, those that found the point; score is then the fused one, and
-    distance 0.
+    distance 0. Of a search with a rerank too: score is then MaxSim, and distance its opposite.
     """
 
     __slots__ = ("distance", "legs", "score")
@@ -227,12 +231,13 @@ class Hit(StoredPoint):
         vectors: Mapping[str, bytes],
         texts: Mapping[str, str],
         sparse: Mapping[str, Sparse],
+        multi: Mapping[str, Matrix],
         score: float,
         distance: float,
         legs: tuple[LegHit, ...] = (),
         expires_at_ms: int = 0,
     ) -> None:
-        super().__init__(id, payload_bytes, version, vectors, texts, sparse, expires_at_ms)
+        super().__init__(id, payload_bytes, version, vectors, texts, sparse, multi, expires_at_ms)
         self.score = score
         self.distance = distance
         self.legs = legs

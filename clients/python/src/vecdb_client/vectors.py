@@ -41,11 +41,14 @@ class Sparse(NamedTuple):
 
 SparseLike: TypeAlias = "Sparse | Mapping[int, float] | tuple[Sequence[int], Sequence[float]]"
 
-VectorLike: TypeAlias = "Numbers | str | SparseLike"
-"""A vector to store: numbers, a text that the space's model encodes, or a sparse vector."""
+VectorLike: TypeAlias = "Numbers | str | SparseLike | Sequence[Numbers]"
+"""A vector to store: numbers, a text that the space's model encodes, a sparse one, or several."""
 
 Floats: TypeAlias = "array[float]"
 """Numbers of a reply: ``array('f')``, a sequence and a buffer; ``np.asarray(v)`` copies nothing."""
+
+Matrix: TypeAlias = "memoryview[float]"
+"""Several vectors of a reply, (n, dim); ``np.asarray(v)`` copies nothing."""
 
 _SWAP = sys.byteorder == "big"
 _BLOCK_BYTES = 64 << 10  # larger ones come from fresh pages, which cost more than the copying

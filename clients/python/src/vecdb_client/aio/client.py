@@ -20,6 +20,7 @@ from vecdb_client.errors import (
     VecdbError,
 )
 from vecdb_client.health import Health
+from vecdb_client.multi import MultiDenseSpace
 from vecdb_client.payloads import Payload
 from vecdb_client.pb import models_pb2
 from vecdb_client.protocol import (
@@ -133,7 +134,7 @@ class AsyncClient:
         dim: int | None = None,
         metric: Metric | None = None,
         model: str | None = None,
-        spaces: Mapping[str, Space | SparseSpace] | None = None,
+        spaces: Mapping[str, Space | SparseSpace | MultiDenseSpace] | None = None,
         text_fields: Iterable[TextField] = (),
         metadata: Payload | None = None,
         ttl_s: float | None = None,

@@ -10,6 +10,7 @@ from vecdb_client import replies, requests
 from vecdb_client.descriptions import CollectionInfo, CollectionStats, RecallReport
 from vecdb_client.filters import Filter
 from vecdb_client.legs import Fusion, Leg, asked_legs
+from vecdb_client.multi import MaxSim, MultiLike
 from vecdb_client.protocol import (
     COMPACT,
     ESTIMATE_RECALL,
@@ -84,7 +85,7 @@ class AsyncCollection(TableReads, Writes):
 
     async def search(
         self,
-        query: Numbers | str | PointId | None = None,
+        query: Numbers | MultiLike | str | PointId | None = None,
         *,
         keyword: str | None = None,
         match: Match = "any",
@@ -106,24 +107,23 @@ class AsyncCollection(TableReads, Writes):
         min_score: float | None = None,
         boost: Boost | None = None,
         mmr: Mmr | None = None,
+        rerank: MaxSim | None = None,
         timeout_s: float | None = None,
     ) -> SearchResult:
         """Return the k points nearest to the query, best first: all that match, when fewer do.
 
-        query: numbers (dim,), a text that the space's model encodes, or the PointId of a stored
-        point. Or, in its place: sparse, a vector for a sparse space, which finds the points that
-        share an index with it; or keyword, a text whose words are searched in the text fields, any,
-        all, or as a phrase by match, in the fields of these paths or, without, in all.
-        min_commit_seq: answer from a state at least this new, a write report's commit_seq.
-        ef: points that a walk over a graph keeps in sight; None for what the space's target_recall
-        needs. exact: judge every point instead, which finds the true neighbours.
+        query: numbers (dim,), a text that the space's model encodes, the PointId of a stored point,
+        or, in a MultiDenseSpace, vectors (q, dim). In its place: sparse, a vector for a sparse
+        space; or keyword, words that are searched in the text fields, any, all, or as a phrase by
+        match, in the fields of these paths or in all. min_commit_seq: a state at least this new.
+        ef: points that a walk over a graph keeps in sight, or in a MultiDenseSpace points scored;
+        None for what is needed. exact: judge every point instead, which finds the true neighbours.
         hybrid: search by vector and by words, and fuse both: the query is a text for both, or
         numbers and `keyword` the words. legs: in place of all that, any number of Near, Keyword,
         Recommend and OrderBy. fusion: of several legs, Rrf() where not given.
         offset: hits to skip. min_score: only hits of at least this score, the fused one of several.
-        boost, mmr: add to scores by payload; choose hits unlike one another.
-        Raises NotFound, InvalidArgument (DIMENSION_MISMATCH, BAD_FILTER ...), FailedPrecondition
-        (NO_MODEL).
+        rerank: order the best by MaxSim. boost, mmr: add by payload; choose hits that differ.
+        Raises NotFound, InvalidArgument (BAD_FILTER ...), FailedPrecondition (NO_MODEL).
         """
         request = requests.query_request(
             self.name,
@@ -150,5 +150,6 @@ class AsyncCollection(TableReads, Writes):
             min_score=min_score,
             boost=boost,
             mmr=mmr,
+            rerank=rerank,
         )
         return replies.search_result(await self._transport.call(QUERY, request, timeout_s=timeout_s))

@@ -19,18 +19,28 @@ KEYWORD_MODE_ALL: KeywordMode
 KEYWORD_MODE_PHRASE: KeywordMode
 
 class Vector(_message.Message):
-    __slots__ = ("f32", "floats", "text", "point", "sparse")
+    __slots__ = ("f32", "floats", "text", "point", "sparse", "multi")
     F32_FIELD_NUMBER: _ClassVar[int]
     FLOATS_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     POINT_FIELD_NUMBER: _ClassVar[int]
     SPARSE_FIELD_NUMBER: _ClassVar[int]
+    MULTI_FIELD_NUMBER: _ClassVar[int]
     f32: bytes
     floats: Floats
     text: str
     point: str
     sparse: SparseVector
-    def __init__(self, f32: _Optional[bytes] = ..., floats: _Optional[_Union[Floats, _Mapping]] = ..., text: _Optional[str] = ..., point: _Optional[str] = ..., sparse: _Optional[_Union[SparseVector, _Mapping]] = ...) -> None: ...
+    multi: MultiVector
+    def __init__(self, f32: _Optional[bytes] = ..., floats: _Optional[_Union[Floats, _Mapping]] = ..., text: _Optional[str] = ..., point: _Optional[str] = ..., sparse: _Optional[_Union[SparseVector, _Mapping]] = ..., multi: _Optional[_Union[MultiVector, _Mapping]] = ...) -> None: ...
+
+class MultiVector(_message.Message):
+    __slots__ = ("f32", "dim")
+    F32_FIELD_NUMBER: _ClassVar[int]
+    DIM_FIELD_NUMBER: _ClassVar[int]
+    f32: bytes
+    dim: int
+    def __init__(self, f32: _Optional[bytes] = ..., dim: _Optional[int] = ...) -> None: ...
 
 class SparseVector(_message.Message):
     __slots__ = ("indices", "values")
