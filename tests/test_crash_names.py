@@ -28,7 +28,7 @@ ROUNDS = 5
 DYING = """
 import os, shutil, signal, sys
 from pathlib import Path
-from vecdb import database as names
+from vecdb import database as names, folders
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.storage.catalog import Catalog
 from vecdb.storage.store import Store
@@ -50,7 +50,7 @@ Store.create = staticmethod(dying(Store.create))
 Store.close = dying(Store.close)
 Catalog.apply = dying(Catalog.apply)
 Catalog.removed = dying(Catalog.removed)
-names.sync_folder = dying(names.sync_folder)
+folders.sync_folder = dying(folders.sync_folder)
 names.shutil.rmtree = dying(shutil.rmtree)
 print(database.truncate("a").seq)
 """

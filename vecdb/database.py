@@ -95,6 +95,7 @@ class Database:
         self.path = path
         self._storage = storage
         self._limits = limits
+        self._clock = clock
         self._read_only = read_only
         self._builders = builders
         self._names_lock = threading.Lock()
@@ -308,7 +309,8 @@ class Database:
                 )
                 folders.sync(fresh)
                 self._catalog.apply(command)
-                truncated = Truncated(last.state.points, command.seq)
+                there = last.state.points - len(last.expiries.between(0, self._clock()))
+                truncated = Truncated(there, command.seq)
         self._remove_dropped()
         return truncated
 

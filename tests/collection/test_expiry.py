@@ -436,3 +436,12 @@ def test_clones_and_truncations_keep_the_ttl(node: Node) -> None:
         with node.database.collection("d") as clone, clone.snapshot() as snapshot:
             assert seen(snapshot) == {name: START + ttl_ms for name, ttl_ms in left.items()}
     assert node.seen() == {}
+
+
+def test_a_truncation_counts_what_was_there(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Expiry, "remove", lambda self: False)
+    node.create()
+    node.write(put("a", 100), put("b", 300), put("c"))
+    node.clock.now += 100
+    assert node.stored() == 3
+    assert node.database.truncate("c").points == 2
