@@ -77,6 +77,7 @@ bench: $(VENV)/.bench ## Run the benchmarks (minutes); figures go to build/bench
 	$(PY) benchmarks/text.py --json build/bench/text.json
 	$(PY) benchmarks/hybrid.py --json build/bench/hybrid.json
 	$(PY) benchmarks/late_interaction.py --json build/bench/late_interaction.json
+	$(PY) benchmarks/shapes.py --json build/bench/shapes.json
 
 clean: ## Remove what was built, and the virtual environment
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -180,6 +180,17 @@ def test_late_interaction(tmp_path: Path, shared_data: Path) -> None:
     positive(figures, "maxsim_ndcg_at_10", "rerank_ndcg_at_10")
 
 
+def test_shapes(tmp_path: Path) -> None:
+    figures = run("shapes", tmp_path)
+    check_facts(figures, "shapes")
+    for percent in (100, 50, 10, 1):
+        positive(figures, f"grouped_{percent}_percent_p50_ms", f"plain_{percent}_percent_p50_ms")
+        positive(figures, f"grouped_{percent}_percent_vs_plain")
+    assert figures["groups_found"] == 1.0  # of one flat segment
+    for key in ("batch", "batch_filtered"):
+        positive(figures, *(f"{key}_{of}" for of in ("qps", "single_qps", "vs_single")))
+
+
 def test_search(tmp_path: Path) -> None:
     figures = run("search", tmp_path)
     check_facts(figures, "search")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from vecdb.types import Scalar
+
 
 @dataclass(frozen=True, slots=True)
 class ItemResult:
@@ -32,12 +34,21 @@ class WriteOutcome:
     replayed: bool = False
 
 
+class GroupHits(NamedTuple):
+    """The hits of one group, best first, as QueryResult has them, and the value they share."""
+
+    value: Scalar
+    hits: bytes
+    found: int
+
+
 class QueryResult(NamedTuple):
     """What a query found, and how.
 
     hits: as many as were found, best first, as the wire has them: see kernel.encode_hits.
     plan: which way each segment was searched, such as ``exact(segments=3, tail=120)``.
     matched: points that the filter lets through (all points without one).
+    groups: of a query that is grouped, in place of hits; found counts all of them.
     complete: False when something had to be left out; warnings then says what.
     """
 
@@ -49,3 +60,4 @@ class QueryResult(NamedTuple):
     complete: bool = True
     warnings: tuple[str, ...] = ()
     timings_us: dict[str, int] = {}  # noqa: RUF012 - never changed
+    groups: tuple[GroupHits, ...] = ()

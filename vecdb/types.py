@@ -5,6 +5,7 @@ The wire has its own messages (``rpc/convert.py``), the disk its own records (``
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple, TypeAlias
@@ -413,8 +414,12 @@ class KeywordQuery:
 
 
 class Wanted(NamedTuple):
-    """Which parts of a point a caller asked for, besides id and version."""
+    """Which parts of a point a caller asked for, besides id and version.
+
+    kept: what to send of a stored payload; None for all of it.
+    """
 
     payload: bool = True
     vectors: bool = False
     texts: bool = False
+    kept: Callable[[bytes], bytes] | None = None

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import MakeServer
 from tests.live import LiveServer, descendants, wait_until
-from vecdb_client import Collection, F, Space
+from vecdb_client import Collection, F, Search, Space
 
 DIM, K = 24, 10
 EF = 28
@@ -96,6 +96,50 @@ def test_graphs_are_built_searched_and_grown(make_server: MakeServer) -> None:
         (segment,) = collection.stats().segments
         assert (segment.rows, segment.dead, segment.graph) == (5_800, 0, True)
         assert recall(collection, vectors, live) >= 0.95
+
+
+def test_shapes_of_queries_over_a_graph(make_server: MakeServer) -> None:
+    """Groups and batches walk as single queries do; k groups come, however the values lie."""
+    server = make_server(**GRAPHS)
+    vectors = made(4_000)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    near_first = np.argsort(-(unit @ unit[0]))
+    place = np.empty(4_000, np.int64)
+    place[near_first] = np.arange(4_000)
+    with server.client() as client:
+        collection = client.create_collection("c", dim=DIM)
+        # The nearest 3,000 share a value; the others have one of forty.
+        values = [f"{at % 40}" if at >= 3_000 else "near" for at in place.tolist()]
+        collection.upsert(
+            ids=[f"p{i}" for i in range(4_000)],
+            vectors=vectors,
+            payloads=[{"value": value} for value in values],
+        )
+        wait_until(lambda: settled(collection))
+        found = collection.search(vectors[0], k=3, group="value", group_size=2, ef=EF)
+        assert "walk" in found.plan
+        assert len(found.groups) == 3
+        assert [len(group.hits) for group in found.groups] == [2] * 3
+        assert found.groups[0].value == "near"
+        for group in found.groups:
+            assert {values[int(hit.id[1:])] for hit in group.hits} == {group.value}
+            alone = collection.search(vectors[0], k=2, filter=F("value") == group.value, exact=True)
+            if group.value != "near":  # which is walked, not scanned
+                assert [hit.id for hit in group.hits] == [hit.id for hit in alone]
+        queries = made(40, seed=99)
+        searches: list[Search] = [{"query": query, "k": K, "ef": EF} for query in queries]
+        searches += [{**one, "filter": F("value") == "near"} for one in searches]
+        plans: list[str] = []
+        for one, batched in zip(searches, collection.search_batch(searches), strict=True):
+            plans.append(batched.plan)
+            single = collection.search(**one)
+            assert [(hit.id, hit.score) for hit in batched] == [
+                (hit.id, hit.score) for hit in single
+            ]
+            assert batched.plan == single.plan
+        assert "walk" in plans[0]
+        (leg,) = collection.explain(searches[0]).legs
+        assert any("walk" in part.plan for part in leg.parts)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclid"])

@@ -275,8 +275,9 @@ def harmed(tmp_path: Path) -> Iterator[Collection]:
     made.create("c", SCHEMA)
     with made.collection("c") as opened:
         ops: list[Op] = [
-            Put(f"p{n}", to_json({"title": "red " * (10 - n)}), {"": vector(n)}, {}, {})
+            Put(f"p{n}", to_json(payload), {"": vector(n)}, {}, {})
             for n in range(10)
+            for payload in [{"title": "red " * (10 - n), "id": f"p{n}", "all": True}]
         ]
         opened.write(prepare(ops, SCHEMA, LimitsConfig())).result()
         assert len(ask(opened, dense(1, 0, 0))[0]) == 10  # and now they are in memory

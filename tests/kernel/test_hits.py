@@ -110,6 +110,7 @@ def encode(
     bytes_max: int = 1 << 30,
     parts: tuple[bool, bool, bool] = (True, False, False),
     legs: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
+    payloads: list[bytes] | None = None,
 ) -> tuple[bytes, int, list[int]]:
     cells = [point.sealed() for point in points] if records is None else records
     return kernel.encode_hits(
@@ -124,6 +125,7 @@ def encode(
         SPARSE,
         MULTI,
         *legs,
+        payloads,
     )
 
 
@@ -171,6 +173,18 @@ def test_what_legs_said_goes_with_their_hits(
     found = pb.QueryResponse.FromString(encoded)
     # As text: NaN is not equal to itself, and -0.0 is to 0.0.
     assert str(found) == str(expected)
+
+
+@given(st.lists(st.tuples(stored, st.binary(max_size=300)), max_size=4), parts_asked)
+def test_payloads_that_are_given_stand_in_place_of_the_records(
+    given_: list[tuple[Stored, bytes]], parts: tuple
+) -> None:
+    points = [point for point, _ in given_]
+    encoded, count, _ = encode(points, parts=parts, payloads=[payload for _, payload in given_])
+    expected = response_of([replace(point, payload=payload) for point, payload in given_], parts)
+    assert count == len(points)
+    assert pb.QueryResponse.FromString(encoded) == expected
+    assert len(encoded) == expected.ByteSize()
 
 
 @given(stored, st.data())
@@ -243,6 +257,15 @@ def test_lists_of_unequal_length_are_refused() -> None:
         kernel.encode_hits([1], [], [0.5], [0.5], 1, 1, True, False, False, {}, [], {})
     with pytest.raises(TypeError):
         kernel.encode_hits([1], ["text"], [0.5], [0.5], 1, 1, True, False, False, {}, [], {})
+
+
+def test_payloads_are_one_a_slot() -> None:
+    point = Stored(1, "a", b"", 1, [], 0.5, 0.5)
+    with pytest.raises(ValueError, match="payloads: expected one for each slot"):
+        encode([point], payloads=[])
+    with pytest.raises(TypeError):
+        encode([point], payloads=[None])
+    assert encode([point], [b"junk"], payloads=[b""]) == (b"", 0, [0])
 
 
 def test_what_legs_said_is_an_array_of_hits_and_legs() -> None:

@@ -14,6 +14,7 @@ from vecdb.rpc.pb import (
     collections_pb2_grpc,
     points_pb2,
     points_pb2_grpc,
+    ranking_pb2,
     search_pb2,
     search_pb2_grpc,
 )
@@ -22,7 +23,12 @@ from vecdb_client import VecdbError
 from vecdb_client.status import error_of
 
 NAME = "points"
-SETTINGS = {"embed.enabled": "false", "limits.k": 100, "limits.legs": 3}
+SETTINGS = {
+    "embed.enabled": "false",
+    "limits.k": 100,
+    "limits.legs": 3,
+    "limits.groups": 40,
+}
 
 
 def numbers(*values: float) -> Vector:
@@ -64,6 +70,11 @@ NEITHER = search_pb2.Fusion(weighted=search_pb2.Weighted())
 STEEP = search_pb2.Fusion(rrf=search_pb2.Rrf(k=1_000_001))
 NO_CONDITION = Filter()
 
+
+def group(path: str = "n", size: int = 0) -> search_pb2.Group:
+    return search_pb2.Group(path=path, size=size)
+
+
 BAD = {
     "four-legs": (legs(NEAR, NEAR, NEAR, NEAR), "LIMIT_EXCEEDED", "legs", "4", "limits.legs"),
     "leg-without-kind": (legs(NEAR, search_pb2.Leg()), INVALID, "legs[1]", "near"),
@@ -86,6 +97,20 @@ BAD = {
     "rrf-k-over": (legs(NEAR, NEAR, fusion=STEEP), INVALID, "fusion.rrf.k", "1000001"),
     "offset-over": (legs(NEAR, k=60, offset=41), "LIMIT_EXCEEDED", "offset", "101", "List"),
     "offset-huge": (legs(NEAR, offset=2**32 - 1), "LIMIT_EXCEEDED", "offset", "List"),
+    "group-path": (legs(NEAR, group=group("")), INVALID, "group.path", "1 to 512"),
+    "group-path-long": (legs(NEAR, group=group("x" * 513)), INVALID, "group.path", "got 513"),
+    "group-and-mmr": (
+        legs(NEAR, group=group(), mmr=ranking_pb2.Mmr()),
+        *(INVALID, "group", "leave out group"),
+    ),
+    "groups-over": (
+        legs(NEAR, k=30, offset=11, group=group()),
+        *("LIMIT_EXCEEDED", "k", "41 groups", "limits.groups"),
+    ),
+    "group-size-over": (
+        legs(NEAR, k=10, group=group(size=11)),
+        *("LIMIT_EXCEEDED", "group.size", "110 hits", "limits.k"),
+    ),
     "min-score-nan": (legs(NEAR, min_score=math.nan), INVALID, "min_score", "finite"),
     "min-score-inf": (legs(NEAR, NEAR, min_score=math.inf), INVALID, "min_score", "finite"),
     "second-vector": (
@@ -136,10 +161,13 @@ AT_LIMIT = {
     "leg k": legs(leg(k=100), leg(k=1), leg(ef=10_000)),
     "weight": legs(leg(weight=1e6), leg(weight=1e-30)),
     "rrf k": legs(NEAR, NEAR, fusion=search_pb2.Fusion(rrf=search_pb2.Rrf(k=1_000_000))),
+    "groups": legs(NEAR, k=10, offset=30, group=group()),
+    "group size": legs(NEAR, k=5, group=group("x" * 512, size=20)),
     "min score": legs(NEAR, min_score=-3e38),
 }
 
 
 @pytest.mark.parametrize("request_", AT_LIMIT.values(), ids=AT_LIMIT.keys())
 def test_a_query_at_a_limit(stub: search_pb2_grpc.SearchStub, request_) -> None:
-    assert len(stub.Query(request_, timeout=30).hits) == (0 if request_.offset else 5)
+    nothing = request_.offset or request_.HasField("group")  # the points hold no payload
+    assert len(stub.Query(request_, timeout=30).hits) == (0 if nothing else 5)

@@ -18,6 +18,7 @@ from vecdb_client import (
     Client,
     F,
     Keyword,
+    Mask,
     MultiDenseSpace,
     Space,
     SparseSpace,
@@ -51,6 +52,9 @@ LIMITS: dict[str, int] = {
     "streams": 2,
     "aggregations": 2,
     "facet_values": 3,
+    "queries": 4,
+    "groups": 10,
+    "mask_paths": 3,
 }
 ELSEWHERE = {"queued_writes": "tests/storage/test_writer.py"}
 
@@ -224,6 +228,20 @@ def aggregations(node: Node, size: int) -> None:
 
 def facet_values(node: Node, size: int) -> None:
     node.things.aggregate(facets={"title": size})
+
+
+def queries(node: Node, size: int) -> None:
+    node.things.search_batch([{"query": [1] * DIM}] * size)
+
+
+def groups(node: Node, size: int) -> None:
+    node.things.search([1] * DIM, k=size, group="title")
+    if size > 2:
+        node.things.search([1] * DIM, k=2, offset=size - 2, group="title")
+
+
+def mask_paths(node: Node, size: int) -> None:
+    node.things.get("a", with_payload=Mask([f"n{n}" for n in range(size - 1)], "title"))
 
 
 CALLS: dict[str, Callable[[Node, int], None]] = {name: globals()[name] for name in LIMITS}

@@ -17,6 +17,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from vecdb.cli.explanation import explanation_tables
 from vecdb.cli.screen import bytes_text, err, hits_table, out, progress_bar
 from vecdb.errors import InvalidArgument, NotFound, Unavailable
 from vecdb.segment.times import microseconds
@@ -29,6 +30,7 @@ from vecdb_client import (
     F,
     Filter,
     MultiDenseSpace,
+    Search,
     SparseSpace,
 )
 from vecdb_client import Unavailable as ServerUnavailable
@@ -129,21 +131,27 @@ def search(
     hybrid: Annotated[
         bool, typer.Option("--hybrid", help="By vector and by words, both lists fused by rank.")
     ] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Say how they were found.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
     """Find the points nearest to a text or a vector, or by their words."""
     if keyword and hybrid:
         raise InvalidArgument("--keyword is by words alone, --hybrid by vector too: give one")
+    if explain and as_json:
+        raise InvalidArgument("--explain is for people, --json for programs: give one")
+    asked: Search = {"k": k, "filter": parse_where(where or [])}
+    if keyword:
+        asked["keyword"] = query
+    else:
+        asked |= {"space": space, "hybrid": hybrid}
+        asked["query"] = query if hybrid else _vector_or_text(query)
     with connect(address) as client:
         chosen = client.collection(the_collection(client, collection))
-        chosen_filter = parse_where(where or [])
-        if hybrid:
-            result = chosen.search(query, k=k, space=space, filter=chosen_filter, hybrid=True)
-        elif keyword:
-            result = chosen.search(keyword=query, k=k, filter=chosen_filter)
-        else:
-            result = chosen.search(_vector_or_text(query), k=k, space=space, filter=chosen_filter)
+        explanation = chosen.explain(asked) if explain else None
+        result = explanation.result if explanation else chosen.search(**asked)
+    if explanation:
+        out.print(*explanation_tables(explanation), sep="\n")
     if as_json:
         for hit in result:
             line = {"id": hit.id, "score": hit.score, "payload": hit.payload}

@@ -10,9 +10,10 @@ import numpy as np
 from vecdb.errors import Corrupt, DeadlineExceeded, DimensionMismatch
 from vecdb.multi import MultiQuery, MultiSpace, Rerank
 from vecdb.query.maxsim import MaxSim, Scored, ordered
+from vecdb.storage.hits import Ranked
 from vecdb.storage.multi import decode_multi
 from vecdb.storage.numbered import NumberedSchema
-from vecdb.storage.store import Ranked, ReadTxn
+from vecdb.storage.store import ReadTxn
 from vecdb.types import F32
 from vecdb.write.prepare import unknown_space
 

@@ -42,5 +42,7 @@ def point_of(record: RecordView, schema: NumberedSchema, wanted: Wanted) -> Poin
         texts = {names[number]: text for number, text in record.texts().items() if number in names}
     vectors, sparse = vectors_of(record, schema) if wanted.vectors else ({}, {})
     payload = record.payload if wanted.payload else b""
+    if wanted.kept is not None:
+        payload = wanted.kept(payload)
     expires_at_ms = record.expires_at_ms
     return Point(record.id, payload, record.version, vectors, texts, sparse, expires_at_ms)

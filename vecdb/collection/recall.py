@@ -11,12 +11,13 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from vecdb.collection.search import AnyQuery
 from vecdb.collection.snapshot import Snapshot
 from vecdb.segment.vectors import Effort
-from vecdb.types import Query, Space
+from vecdb.types import Filter, Query, Space
 
 KEPT = 200
 """Live queries kept, of each space, to estimate with."""
@@ -81,6 +82,13 @@ class RecallMonitor:
                 self._watched[query.space] = watched
             watched.queries.append(query)
             self._fresh = query
+
+    def saw_legs(self, legs: Iterable[AnyQuery], filter: Filter | None) -> None:
+        """Keep a live query of these legs. filter: of all of them."""
+        for query in legs:
+            # One that two filters narrow is not kept: it would be judged by one of them.
+            if isinstance(query, Query) and (filter is None or query.filter is filter):
+                self.saw(query)
 
     def scale(self, space: str) -> float:
         """Return by how much more than measured the live queries of a space need as ef."""

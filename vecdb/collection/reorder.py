@@ -16,7 +16,8 @@ from vecdb.query.mmr import Mmr, chosen
 from vecdb.query.search import Candidates, among
 from vecdb.segment.bitmaps import all_rows, rows_in
 from vecdb.segment.fields import Json
-from vecdb.storage.store import Ranked, ReadTxn
+from vecdb.storage.hits import Ranked
+from vecdb.storage.store import ReadTxn
 from vecdb.types import U32, Filter, Space
 
 CandidatesOf: TypeAlias = Callable[[Filter | None, Sequence[Candidates] | None], list[Candidates]]

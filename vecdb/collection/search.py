@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -27,8 +27,9 @@ from vecdb.query.search import Candidates, Nearest, nearest
 from vecdb.query.sources import Source
 from vecdb.query.sparse import nearest_sparse
 from vecdb.segment.vectors import Effort, scores_and_distances
+from vecdb.storage.hits import Ranked
 from vecdb.storage.numbered import NumberedSchema
-from vecdb.storage.store import Ranked, ReadTxn
+from vecdb.storage.store import ReadTxn
 from vecdb.types import (
     F32,
     Filter,
@@ -61,6 +62,17 @@ Scale: TypeAlias = Callable[[str], float]
 """By how much more than was measured the queries of a space need as ef."""
 
 
+class GroupBy(NamedTuple):
+    """Hits by the values of a payload path, up to `size` of each.
+
+    leg_k_max: the most that each of several legs gives to the fusion until there are k groups.
+    """
+
+    path: str
+    size: int
+    leg_k_max: int
+
+
 class Asked(NamedTuple):
     """What is asked of a snapshot: hits offset to offset + k of what the legs find.
 
@@ -68,7 +80,8 @@ class Asked(NamedTuple):
     narrows it further, unless it is the same object. min_score: of hits, the fused one where there
     are several legs, with what a boost adds. fusion and weights, one a leg: of several. rerank: a
     second look at what is found, whose score takes the place of the legs'. boost and mmr order the
-    best of that anew. No leg has a smaller k than any of the three has candidates.
+    best of that anew. No leg has a smaller k than any of the three has candidates. group: k and
+    offset count groups; without the three.
     """
 
     legs: Sequence[AnyQuery]
@@ -81,6 +94,7 @@ class Asked(NamedTuple):
     rerank: Rerank | None = None
     boost: Boost | None = None
     mmr: Mmr | None = None
+    group: GroupBy | None = None
 
     @classmethod
     def one(cls, query: AnyQuery) -> Asked:
@@ -89,7 +103,7 @@ class Asked(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Leg:
+class Leg:
     """A leg about to be searched. found: by the last search."""
 
     query: AnyQuery
@@ -105,8 +119,24 @@ class _Leg:
         return Ranked(found.slots, *scores_and_distances(self.metric, found.scores))
 
 
+@dataclass(slots=True)
+class Prepared:
+    """A query about to be searched for.
+
+    candidates: what the filter of all legs lets through. filter_ns: what finding them took; rerank:
+    what takes the second look; search_ns: what searches took that were made for it already.
+    """
+
+    asked: Asked
+    candidates: list[Candidates]
+    legs: list[Leg]
+    filter_ns: int
+    rerank: Scorer | None = None
+    search_ns: int = 0
+
+
 class Searcher:
-    """Answers queries within a snapshot's block."""
+    """Answers queries within a snapshot's block: first prepared, then answered."""
 
     def __init__(
         self,
@@ -127,11 +157,10 @@ class Searcher:
         self._deadline = deadline
         self._reorder = Reorder(txn, candidates_of, deadline)
 
-    def answer(self, asked: Asked, wanted: Wanted, bytes_max: int, scale: Scale) -> QueryResult:
-        """Return the hits. Raises InvalidArgument, DeadlineExceeded.
+    def prepared(self, asked: Asked, scale: Scale) -> Prepared:
+        """Return a query with its filters evaluated. Raises InvalidArgument, DeadlineExceeded.
 
-        Raises LimitExceeded once the hits have more than bytes_max bytes. The field of an error
-        about a leg begins ``legs[n].``.
+        The field of an error about a leg begins ``legs[n].``.
         """
         started = time.perf_counter_ns()
         if asked.mmr is not None:
@@ -139,40 +168,48 @@ class Searcher:
         candidates = self._candidates_of(asked.filter, None)
         legs = self._legs(asked, candidates, scale)
         rerank = None if asked.rerank is None else self._scorer(asked.rerank, "rerank.max_sim.")
-        filtered = time.perf_counter_ns()
-        ranked = self._ranked(legs, asked, rerank, 0)
+        return Prepared(asked, candidates, legs, time.perf_counter_ns() - started, rerank)
+
+    def answer(self, prepared: Prepared, wanted: Wanted, bytes_max: int) -> QueryResult:
+        """Return the hits. Raises DeadlineExceeded.
+
+        Raises LimitExceeded once the hits have more than bytes_max bytes.
+        """
+        asked, legs = prepared.asked, prepared.legs
+        started = time.perf_counter_ns()
+        ranked = self._ranked(legs, asked, prepared.rerank, 0)
         searched = time.perf_counter_ns()
         page, skipped = self._skipped(ranked, asked.offset) if asked.offset else (ranked, 0)
         fetched = self._txn.encode_hits(page, asked.k, bytes_max, wanted)
         damaged = skipped + len(fetched.damaged)
         if damaged and fetched.found < asked.k:  # others take their places
-            ranked = self._ranked(legs, asked, rerank, damaged + SPARE)
+            ranked = self._ranked(legs, asked, prepared.rerank, damaged + SPARE)
             page, _ = self._skipped(ranked, asked.offset)
             fetched = self._txn.encode_hits(page, asked.k, bytes_max, wanted)
         if len(fetched.hits) > bytes_max:
             raise too_large(bytes_max)
-        lost = [*(page.slots[at] for at in fetched.damaged), *sorted(self._unread)]
-        told = dict.fromkeys([one for leg in legs for one in leg.found.warnings])
-        ended = time.perf_counter_ns()
-        every = asked.filter is None
+        ailments = self._ailments([page.slots[at] for at in fetched.damaged])
+        told = warnings_of(legs)
         return QueryResult(
             hits=fetched.hits,
             found=fetched.found,
-            plan=_plan(legs, asked, len(ranked.slots)),
-            matched=self._points if every else sum(one.count for one in candidates),
+            plan=plan(legs, asked, len(ranked.slots)),
+            matched=self._matched(prepared),
             commit_seq=self._txn.state.applied_seq,
-            complete=not (lost or told),
-            warnings=(*map(self._ailment, lost), *told, *self._absent(asked)),
-            timings_us={
-                "filter": (filtered - started) // 1000,
-                "search": (searched - filtered) // 1000,
-                "fetch": (ended - searched) // 1000,
-            },
+            complete=not (ailments or told),
+            warnings=(*ailments, *told, *self._absent(asked)),
+            timings_us=timings_us(prepared, started, searched),
         )
 
-    def _legs(self, asked: Asked, candidates: list[Candidates], scale: Scale) -> list[_Leg]:
+    def _matched(self, prepared: Prepared) -> int:
+        """Return how many points the filter of all legs lets through."""
+        if prepared.asked.filter is None:
+            return self._points
+        return sum(one.count for one in prepared.candidates)
+
+    def _legs(self, asked: Asked, candidates: list[Candidates], scale: Scale) -> list[Leg]:
         """Return the legs, ready to be searched among what the filter of all lets through."""
-        legs: list[_Leg] = []
+        legs: list[Leg] = []
         known: dict[str, list[Candidates]] = {}  # equal filters are evaluated once
         for at, query in enumerate(asked.legs):
             chosen, effort = candidates, NO_EFFORT
@@ -188,7 +225,7 @@ class Searcher:
             except VecdbError as error:
                 error.field = f"legs[{at}].{error.field}" if error.field else ""
                 raise
-            legs.append(_Leg(query, search, metric, chosen))
+            legs.append(Leg(query, search, metric, chosen))
         return legs
 
     def _search_of(self, query: AnyQuery, effort: Effort) -> tuple[Search, Metric]:
@@ -235,7 +272,7 @@ class Searcher:
         return search
 
     def _ranked(
-        self, legs: Sequence[_Leg], asked: Asked, rerank: Scorer | None, spare: int
+        self, legs: Sequence[Leg], asked: Asked, rerank: Scorer | None, spare: int
     ) -> Ranked:
         """Return what the legs find, spare more of each than was asked for."""
         for at, leg in enumerate(legs):
@@ -251,13 +288,18 @@ class Searcher:
             self._unread.update(self._reranked.damaged)
         if asked.boost is not None:
             ranked = self._reorder.boosted(ranked, asked.boost)
-        if asked.min_score is not None:  # of the scores as they are sent
-            passed = np.array(ranked.scores, np.float32) >= np.float32(asked.min_score)
-            ranked = ranked.part(0, int(np.count_nonzero(passed)))
+        ranked = self._passed(ranked, asked)
         if asked.mmr is not None:
             space = self._dense(asked.mmr.space, "mmr.space")
             ranked = self._reorder.diverse(ranked, asked.mmr, space, asked.offset + asked.k + spare)
         return ranked
+
+    def _passed(self, ranked: Ranked, asked: Asked) -> Ranked:
+        """Return those of at least the least score, compared as scores are sent."""
+        if asked.min_score is None:
+            return ranked
+        passed = np.array(ranked.scores, np.float32) >= np.float32(asked.min_score)
+        return ranked.part(0, int(np.count_nonzero(passed)))
 
     def _dense(self, name: str, field: str) -> Space:
         space = self._schema.space(name)
@@ -285,6 +327,10 @@ class Searcher:
         damaged = len(before.damaged)
         return ranked.part(before.found + damaged), damaged
 
+    def _ailments(self, damaged: Iterable[int]) -> list[str]:
+        """Return why these points, and those that could not be scored, are not returned."""
+        return [self._ailment(slot) for slot in (*damaged, *sorted(self._unread))]
+
     def _ailment(self, slot: int) -> str:
         """Return why a slot that was found could not be returned."""
         try:
@@ -301,6 +347,34 @@ def _fused(lists: Sequence[Ranked], asked: Asked) -> Ranked:
     return Ranked(slots, scores, [0.0] * len(slots), leg_ranks, leg_scores)
 
 
+@dataclass(slots=True)
+class DenseSearch:
+    """Ranks candidates by their nearness to a vector, in comparable form.
+
+    known: what was found already, for so many.
+    """
+
+    space: Space
+    vector: F32
+    effort: Effort
+    known: tuple[int, Nearest] | None = None
+
+    def __call__(self, candidates: Sequence[Candidates], k: int) -> Nearest:
+        """Return the k nearest candidates."""
+        if self.known is not None and self.known[0] == k:
+            return self.known[1]
+        return nearest(candidates, self.space, self.vector, k, self.effort)
+
+
+def timings_us(prepared: Prepared, started: int, searched: int) -> dict[str, int]:
+    """Return the microseconds of each stage; started, searched: of time.perf_counter_ns."""
+    return {
+        "filter": prepared.filter_ns // 1000,
+        "search": (prepared.search_ns + searched - started) // 1000,
+        "fetch": (time.perf_counter_ns() - searched) // 1000,
+    }
+
+
 def search_of(query: OneSearch, schema: Schema, effort: Effort) -> tuple[Search, Metric]:
     """Return how a query ranks candidates, and as what its scores count. Raises its errors."""
     if isinstance(query, KeywordQuery):
@@ -314,8 +388,7 @@ def search_of(query: OneSearch, schema: Schema, effort: Effort) -> tuple[Search,
     space = schema.space(query.space)
     if space is None:
         raise unknown_space(query.space, schema, "space")
-    vector = _comparable(query.vector, space)
-    return lambda candidates, k: nearest(candidates, space, vector, k, effort), space.metric
+    return DenseSearch(space, _comparable(query.vector, space), effort), space.metric
 
 
 def too_large(bytes_max: int) -> LimitExceeded:
@@ -335,11 +408,16 @@ def _comparable(vector: F32, space: Space) -> F32:
     return np.ascontiguousarray(vector)
 
 
-def _plan(legs: Sequence[_Leg], asked: Asked, count: int) -> str:
+def warnings_of(legs: Sequence[Leg]) -> tuple[str, ...]:
+    """Return what the legs could not search."""
+    return tuple(dict.fromkeys([one for leg in legs for one in leg.found.warnings]))
+
+
+def plan(legs: Sequence[Leg], asked: Asked, count: int) -> str:
     """Return how the legs were searched and fused, in words. count: of the points they found."""
     if len(legs) == 1:
-        return _way(legs[0]) + _reordered(asked)
-    words = [f"legs[{at}] {_way(leg)}, {len(leg.found.slots)} found" for at, leg in enumerate(legs)]
+        return way(legs[0]) + _reordered(asked)
+    words = [f"legs[{at}] {way(leg)}, {len(leg.found.slots)} found" for at, leg in enumerate(legs)]
     if isinstance(asked.fusion, Rrf):
         how = f"rrf (k {asked.fusion.k})"
     else:
@@ -357,7 +435,7 @@ def _reordered(asked: Asked) -> str:
     return done + (f"; mmr over the best {asked.mmr.candidates}" if asked.mmr else "")
 
 
-def _way(leg: _Leg) -> str:
+def way(leg: Leg) -> str:
     """Return which way a leg searched the parts."""
     query = leg.query
     if isinstance(query, OrderQuery):

@@ -7,21 +7,35 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from vecdb import kernel
+from vecdb.collection.batch import Answer, answers, evaluated_once, search_together
+from vecdb.collection.explain import Explanation, explained
+from vecdb.collection.grouped import GroupSearcher
 from vecdb.collection.matches import slot_past
 from vecdb.collection.paging import Listing, Paging, Spot, slots_of
 from vecdb.collection.part_rows import PartRows
 from vecdb.collection.points import point_of, vectors_of
-from vecdb.collection.search import AnyQuery, Asked, Scale, Searcher, search_of, too_large
+from vecdb.collection.reorder import CandidatesOf
+from vecdb.collection.search import (
+    AnyQuery,
+    Asked,
+    Prepared,
+    Scale,
+    Searcher,
+    search_of,
+    too_large,
+)
 from vecdb.collection.view import View
 from vecdb.errors import (
     Corrupt,
     DeadlineExceeded,
     NotFound,
     Unavailable,
+    VecdbError,
 )
 from vecdb.outcomes import QueryResult
 from vecdb.query.aggregate import Aggregates, Aggregation, aggregate
@@ -279,8 +293,42 @@ class Snapshot:
     ) -> QueryResult:
         """Return the points that fit a query best, or several legs of one. See Searcher.answer."""
         asked = query if isinstance(query, Asked) else Asked.one(query)
-        searcher = Searcher(self._txn, self._schema, self._candidates, self._points, self._deadline)
-        return searcher.answer(asked, wanted, bytes_max, scale)
+        searcher = self._searcher(asked, self._candidates)
+        return searcher.answer(searcher.prepared(asked, scale), wanted, bytes_max)
+
+    def explain(self, asked: Asked, wanted: Wanted, bytes_max: int, scale: Scale) -> Explanation:
+        """Return what query() does, and how it came about."""
+        searcher = self._searcher(asked, self._candidates)
+        prepared = searcher.prepared(asked, scale)
+        result = searcher.answer(prepared, wanted, bytes_max)
+        return Explanation(result, explained(prepared, self._txn, bytes_max, self._deadline))
+
+    def query_many(
+        self,
+        queries: Sequence[tuple[Asked, Wanted]],
+        bytes_max: int,
+        scale: Scale,
+        threads: int,
+    ) -> list[QueryResult | VecdbError]:
+        """Return what query() does for each of some queries, or raises. bytes_max: of all hits."""
+        candidates_of = evaluated_once(self._candidates)
+        asks: list[Answer | VecdbError] = []
+        known: list[Prepared] = []
+        for asked, wanted in queries:
+            try:
+                searcher = self._searcher(asked, candidates_of)
+                prepared = searcher.prepared(asked, scale)
+            except VecdbError as error:
+                asks.append(error)
+                continue
+            known.append(prepared)
+            asks.append(partial(searcher.answer, prepared, wanted))
+        search_together(known, threads, self._deadline)
+        return answers(asks, bytes_max)
+
+    def _searcher(self, asked: Asked, candidates_of: CandidatesOf) -> Searcher:
+        kind = Searcher if asked.group is None else GroupSearcher
+        return kind(self._txn, self._schema, candidates_of, self._points, self._deadline)
 
     @property
     def _points(self) -> int:

@@ -5,7 +5,6 @@ An answer does not depend on which part a row lies in: sums are rounded once, ov
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from vecdb import kernel
 from vecdb.query.facets import FacetTotal
+from vecdb.query.near_misses import nothing_held
 from vecdb.query.sources import Source, read_fields
 from vecdb.segment.bitmaps import unpack
 from vecdb.segment.fields import (
@@ -33,10 +33,6 @@ from vecdb.segment.fields import (
 )
 from vecdb.segment.times import rfc3339
 from vecdb.types import Bitmap, Scalar
-
-SUGGESTIONS = 3
-SUGGEST_CHARACTERS_MAX = 64
-"""Longer paths are not compared with others: that takes their length squared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,16 +263,5 @@ _SOUGHT: dict[type[Any], tuple[str, frozenset[str]]] = {
 
 def _warnings(asked: Aggregation, sources: Sequence[Source]) -> list[str]:
     """Return what may not have been meant by an aggregation that found nothing."""
-    known = [source.rows.fields.kinds() for source in sources]
-    held = {kind for kinds in known for kind in kinds.get(asked.path, ())}
     what, sought = _SOUGHT[type(asked)]
-    if held & sought or not any(known):
-        return []
-    if held:
-        return [f"no point holds {what} at {asked.path!r}: what it holds is of other types"]
-    meant = ""
-    if len(asked.path) <= SUGGEST_CHARACTERS_MAX:
-        paths = {p for kinds in known for p in kinds if len(p) <= SUGGEST_CHARACTERS_MAX}
-        near = difflib.get_close_matches(asked.path, sorted(paths), SUGGESTIONS)
-        meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return [f"no point holds anything at {asked.path!r}{meant}"]
+    return nothing_held(asked.path, what, sought, sources)

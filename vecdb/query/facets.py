@@ -54,7 +54,7 @@ class FacetTotal:
         """Take n rows, those of the mask; None for all. Raises NotIndexed."""
         strings = fields.tally(self._path, KEYWORD, mask)
         bools = fields.tally(self._path, BOOL, mask)
-        whole, rest = _as_whole(fields.numbers(self._path, INT), fields.numbers(self._path, FLOAT))
+        whole, rest = as_whole(fields.numbers(self._path, INT), fields.numbers(self._path, FLOAT))
         self._strings.append(strings)
         for at, count in enumerate(bools.counts.tolist()):
             _count(self._bools, [(bools.key(at) == TRUE, count)] if count else [])
@@ -96,16 +96,7 @@ class FacetTotal:
 
     def _text(self, key: bytes, sources: Sequence[Source]) -> str:
         """Return the string of a key; one that the index has shortened is read from a payload."""
-        if LONG in key:
-            for payload in self._holders(key, sources):
-                for node in nodes_at(payload, self._path):
-                    if isinstance(node, str) and shortened(key_of(node)) == key:
-                        return node
-            key = key[: key.index(LONG)]  # nobody holds it whose record is sound
-        try:
-            return key.decode("utf-8", "surrogatepass")
-        except UnicodeDecodeError:  # damaged, or cut in the middle of a character
-            return key.decode("utf-8", "replace")
+        return text_of(key, self._path, self._holders(key, sources))
 
     def _holders(self, key: bytes, sources: Sequence[Source]) -> Iterable[Json]:
         """Yield payloads of rows that hold a key."""
@@ -124,12 +115,26 @@ class FacetTotal:
                 yield from source.rows.payloads([row])
 
 
+def text_of(key: bytes, path: str, holders: Iterable[Json]) -> str:
+    """Return the string of a key. holders: payloads to read one from that is shortened."""
+    if LONG in key:
+        for payload in holders:
+            for node in nodes_at(payload, path):
+                if isinstance(node, str) and shortened(key_of(node)) == key:
+                    return node
+        key = key[: key.index(LONG)]  # nobody holds it whose record is sound
+    try:
+        return key.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:  # damaged, or cut in the middle of a character
+        return key.decode("utf-8", "replace")
+
+
 def _count(into: Counts, counted: Iterable[tuple[int | float, int]]) -> None:
     for value, count in counted:
         into[value] = into.get(value, 0) + count
 
 
-def _as_whole(ints: Numbers, floats: Numbers) -> tuple[Numbers, Numbers]:
+def as_whole(ints: Numbers, floats: Numbers) -> tuple[Numbers, Numbers]:
     """Return the numbers that are whole and in int64, and the others."""
     values, rows = floats
     if not len(rows):

@@ -30,6 +30,11 @@ class Part(Protocol):
     ) -> Answer:
         """Return rows of the mask near to the query, best first: k, or all there are."""
 
+    def search_many(
+        self, space: Space, queries: F32, k: int, effort: Effort, mask: Bitmap | None, threads: int
+    ) -> list[Answer]:
+        """Return what search does for each of some queries (q, dim)."""
+
     def vectors(self, space: str) -> tuple[F32, U32 | None]:
         """Return the comparable vectors of a space, and the rows they belong to; None for all."""
 
@@ -110,6 +115,29 @@ def nearest(
         if answer.ef:
             efs.append(answer.ef)
     return merged(found, k, efs)
+
+
+def nearest_many(
+    candidates: Sequence[Candidates],
+    space: Space,
+    queries: F32,
+    k: int,
+    effort: Effort,
+    threads: int,
+) -> list[Nearest]:
+    """Return what nearest does for each of some queries (q, dim), found by many threads."""
+    efs: list[list[int]] = [[] for _ in queries]
+    found: list[list[tuple[U64, F32]]] = [[] for _ in queries]
+    for candidate in candidates:
+        part = candidate.part
+        if not candidate.count:
+            continue
+        answers = part.search_many(space, queries, k, effort, candidate.mask, threads)
+        for at, answer in enumerate(answers):
+            found[at].append((part.slots[answer.rows], answer.scores))
+            if answer.ef:
+                efs[at].append(answer.ef)
+    return [merged(one, k, walked) for one, walked in zip(found, efs, strict=True)]
 
 
 def merged(found: Sequence[tuple[U64, F32]], k: int, efs: list[int]) -> Nearest:

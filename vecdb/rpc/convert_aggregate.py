@@ -69,16 +69,16 @@ def fill_result(message: pb.AggregateResult, result: AggregateResult) -> None:
     if isinstance(result, FacetCounts):
         message.facets.other_values = result.others
         for value, points in result.values:
-            message.facets.values.add(points=points, value=_value(value))
+            message.facets.values.add(points=points, value=value_message(value))
         message.facets.SetInParent()
     elif isinstance(result, NumberResult):
         numbers = message.numbers
         numbers.points, numbers.count = result.points, result.count
-        numbers.sum.CopyFrom(_value(result.sum))
+        numbers.sum.CopyFrom(value_message(result.sum))
         if result.avg is not None and result.min is not None and result.max is not None:
             numbers.avg = result.avg
-            numbers.min.CopyFrom(_value(result.min))
-            numbers.max.CopyFrom(_value(result.max))
+            numbers.min.CopyFrom(value_message(result.min))
+            numbers.max.CopyFrom(value_message(result.max))
     else:
         times = message.times
         times.points, times.count = result.points, result.count
@@ -86,7 +86,8 @@ def fill_result(message: pb.AggregateResult, result: AggregateResult) -> None:
         times.SetInParent()
 
 
-def _value(value: Scalar) -> common_pb2.Value:
+def value_message(value: Scalar) -> common_pb2.Value:
+    """Return a value as replies carry it."""
     if isinstance(value, bool):
         return common_pb2.Value(bool=value)
     if isinstance(value, str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from vecdb.collection.search import GroupBy
 from vecdb.config import LimitsConfig
 from vecdb.errors import InvalidArgument, LimitExceeded
 from vecdb.query.fusion import (
@@ -15,6 +16,7 @@ from vecdb.query.fusion import (
     Rrf,
     Weighted,
 )
+from vecdb.rpc.convert_aggregate import checked_path
 from vecdb.rpc.convert_reorder import doubled
 from vecdb.rpc.pb import search_pb2 as pb
 
@@ -53,6 +55,8 @@ def check_query(request: pb.QueryRequest, limits: LimitsConfig) -> None:
             field="offset",
             hint="raise limits.k, or page through the points with List",
         )
+    if request.HasField("group"):
+        _check_group(request, limits)
     if not math.isfinite(request.min_score):
         raise InvalidArgument(
             f"min_score is {request.min_score}, expected a finite number", field="min_score"
@@ -61,6 +65,36 @@ def check_query(request: pb.QueryRequest, limits: LimitsConfig) -> None:
         _check_alone(request, request.legs[0])
     for at, leg in enumerate(request.legs):
         _check_leg(leg, at, limits)
+
+
+def _check_group(request: pb.QueryRequest, limits: LimitsConfig) -> None:
+    checked_path(request.group.path, "group.path")
+    if any(map(request.HasField, ("rerank", "boost", "mmr"))):
+        raise InvalidArgument(
+            "a group has the best hits by the legs: leave out group, or rerank, boost and mmr",
+            field="group",
+        )
+    groups = request.offset + request.k
+    if groups > limits.groups:
+        raise LimitExceeded(
+            f"offset + k is {groups} groups, the limit is {limits.groups}",
+            field="k",
+            hint="raise limits.groups, or ask for fewer groups",
+        )
+    hits = groups * max(request.group.size, 1)
+    if hits > limits.k:
+        raise LimitExceeded(
+            f"(offset + k) * size is {hits} hits, the limit is {limits.k}",
+            field="group.size",
+            hint="raise limits.k, or ask for fewer hits of each group",
+        )
+
+
+def group_of(request: pb.QueryRequest, limits: LimitsConfig) -> GroupBy | None:
+    """Return how the hits of a checked request are grouped, or None."""
+    if not request.HasField("group"):
+        return None
+    return GroupBy(request.group.path, max(request.group.size, 1), limits.k)
 
 
 def _check_alone(request: pb.QueryRequest, leg: pb.Leg) -> None:

@@ -23,6 +23,8 @@ StreamBehaviour = Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[byt
 READS = frozenset(
     (
         "/vecdb.v1.Search/Query",
+        "/vecdb.v1.Search/QueryBatch",
+        "/vecdb.v1.Search/Explain",
         "/vecdb.v1.Admin/EstimateRecall",  # of the queries asked here
         "/vecdb.v1.Points/Get",
         "/vecdb.v1.Points/List",

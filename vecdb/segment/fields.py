@@ -135,11 +135,13 @@ class FieldSource(Protocol):
     """Rows that can be asked what they hold at a path. Raises NotIndexed where it cannot tell.
 
     Every bitmap is a new one of the rows. Where the rows never change, answers are kept. matches:
-    bitmaps of whole filters, by their key; rankings: see `ranking`.
+    bitmaps of whole filters, by their key; rankings: see `ranking`; groupings: see
+    `query.grouping`.
     """
 
     matches: KeptBitmaps | None
     rankings: Kept[Any] | None
+    groupings: Kept[Any] | None
 
     def holding(self, path: str, kind: str, keys: Sequence[bytes]) -> Bitmap:
         """Return the rows that hold one of the keys of a dictionary kind; of strings, `key_of`."""

@@ -52,6 +52,8 @@ MATCHES_KEPT = 64
 """Filters whose bitmaps are kept, a bit a row each: 8 bytes a row, where a vector has hundreds."""
 RANKINGS_KEPT = 4
 """Orders of rows that are kept: at most 8 bytes a row each, and nothing where the column is one."""
+GROUPINGS_KEPT = 4
+"""Paths whose groups are kept: 8 bytes a row each, where a row holds one value."""
 
 _DICTIONARY_PARTS = (
     "|u1",
@@ -179,6 +181,7 @@ class FieldIndex:
         self.paths = directory.keys()
         self.matches: KeptBitmaps | None = KeptBitmaps(MATCHES_KEPT)
         self.rankings: Kept[Any] | None = Kept(RANKINGS_KEPT)
+        self.groupings: Kept[Any] | None = Kept(GROUPINGS_KEPT)
         for path, kinds in directory.items():
             for kind, parts in kinds.items():
                 _check_parts(path, kind, parts, len(array), rows)

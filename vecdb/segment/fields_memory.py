@@ -69,6 +69,7 @@ class CollectedFields:
 
     matches: KeptBitmaps | None = None
     rankings: Kept[Any] | None = None
+    groupings: Kept[Any] | None = None
 
     def __init__(self, *, exact: bool = False) -> None:
         self.rows = 0
@@ -282,6 +283,7 @@ class MemoryFields:
 
     matches: KeptBitmaps | None = None
     rankings: Kept[Any] | None = None
+    groupings: Kept[Any] | None = None
 
     def __init__(self, rows: int, payloads: Sequence[bytes], shared: SharedFields) -> None:
         self.rows = rows

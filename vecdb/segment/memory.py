@@ -145,6 +145,13 @@ class MemoryRows:
         rows, scores = kernel.scan_i8(KERNEL_METRIC[space.metric], *arrays, query, k, mask)
         return Answer(rows, scores, 0)
 
+    def search_many(
+        self, space: Space, queries: F32, k: int, effort: Effort, mask: Bitmap | None, threads: int
+    ) -> list[Answer]:
+        """Return what search does for each of some queries (q, dim)."""
+        # They are few rows, and no faster in another thread.
+        return [self.search(space, query, k, effort, mask) for query in queries]
+
     def vectors(self, space: str) -> tuple[F32, U32 | None]:
         """Return the comparable vectors of a space, and the rows they belong to; None for all."""
         cells = self._buffers.spaces[space]

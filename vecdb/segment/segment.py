@@ -31,28 +31,18 @@ from vecdb.segment.graph import (
     Graph,
     Progress,
     build_graph,
-    ef_for,
     measure_recall,
 )
 from vecdb.segment.memory import Row
 from vecdb.segment.postings import GrowingSparse, GrowingText, SparseSource, TextSource
 from vecdb.segment.postings_arrays import PostingsArrays, PostingsBuilder
-from vecdb.segment.vectors import KERNEL_METRIC, Answer, Effort, comparable
+from vecdb.segment.space_arrays import SpaceArrays, no_vectors
+from vecdb.segment.vectors import Answer, Effort, comparable
 from vecdb.types import F32, U32, U64, Bitmap, Schema, Space
 
 FORMAT_VERSION = 1
 _CHUNK = 4 << 20
 _MATRIX_ROWS = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class _SpaceArrays:
-    vectors: F32
-    codes: NDArray[np.uint8]
-    bounds: F32
-    rows: U32 | None
-    graph: Graph | None
-    recalls: list[tuple[int, float]]  # of the graph, by ef
 
 
 class Segment:
@@ -94,11 +84,11 @@ class Segment:
             raise self._corrupt("dead.npy names a row past the last")
         return dead
 
-    def _open_space(self, space: Space, number: int) -> _SpaceArrays:
+    def _open_space(self, space: Space, number: int) -> SpaceArrays:
         name = f"rows-{number}"
         if f"vectors-{number}" not in self._manifest["arrays"]:
             # The space was added since, and a point that got a vector got another slot with it.
-            return _no_vectors(space.dim)
+            return no_vectors(space.dim)
         rows: U32 | None = None
         count = self.rows
         if name in self._manifest["arrays"]:
@@ -106,7 +96,7 @@ class Segment:
             rows = self._open(name, "<u4", (count,))
             if count and int(rows.max()) >= self.rows:
                 raise self._corrupt(f"{name}.npy names a row past the last")
-        return _SpaceArrays(
+        return SpaceArrays(
             self._open(f"vectors-{number}", "<f4", (count, space.dim)),
             self._open(f"codes-{number}", "|u1", (count, space.dim)),
             self._open(f"bounds-{number}", "<f4", (count, 3)),
@@ -232,40 +222,15 @@ class Segment:
     ) -> Answer:
         """Return rows of the mask near to the query, best first: k, or all there are."""
         arrays = self._spaces[space.name]
-        if mask is not None and arrays.rows is not None:
-            mask = kernel.pick_bits(mask, self.rows, arrays.rows)
-        n = len(arrays.codes)
-        count = n if mask is None else kernel.count_bits(mask, n)
-        allowed = None if count == n else mask
-        metric = KERNEL_METRIC[space.metric]
-        if arrays.graph is None or effort.exact:
-            rows, scores = kernel.scan_i8(
-                metric, arrays.codes, arrays.bounds, arrays.vectors, query, k, allowed
-            )
-            scanned = True
-        else:
-            ef = effort.ef_of(ef_for(space.target_recall, arrays.recalls), k)
-            rows, scores, _, scanned = kernel.search(
-                metric,
-                *arrays.graph,
-                arrays.codes,
-                arrays.bounds,
-                arrays.vectors,
-                query,
-                k,
-                ef,
-                allowed,
-            )
-        return Answer(
-            rows if arrays.rows is None else arrays.rows[rows],
-            scores,
-            0 if scanned else ef,
-        )
+        return arrays.search(space, query, k, effort, arrays.allowed(mask, self.rows))
 
-
-def _no_vectors(dim: int) -> _SpaceArrays:
-    none, bounds = np.empty((0, dim), np.float32), np.empty((0, 3), np.float32)
-    return _SpaceArrays(none, none.astype(np.uint8), bounds, np.empty(0, np.uint32), None, [])
+    def search_many(
+        self, space: Space, queries: F32, k: int, effort: Effort, mask: Bitmap | None, threads: int
+    ) -> list[Answer]:
+        """Return what search does for each of some queries (q, dim)."""
+        arrays = self._spaces[space.name]
+        allowed = arrays.allowed(mask, self.rows)
+        return arrays.search_many(space, queries, k, effort, allowed, threads)
 
 
 # What says that this process may not open one more file now, and nothing about the file.

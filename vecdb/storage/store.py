@@ -11,11 +11,9 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import lmdb
 
-from vecdb import kernel
 from vecdb.errors import Corrupt, Unavailable
 from vecdb.storage import codec
 from vecdb.storage.codec import Change, RecordView, SegmentEntry, State, slot_key
@@ -23,48 +21,15 @@ from vecdb.storage.environment import Environment, told_when_full
 from vecdb.storage.expiries import DATABASE as EXPIRIES
 from vecdb.storage.expiries import Expiries
 from vecdb.storage.format import check_format
+from vecdb.storage.hits import EncodedHits, Ranked, encode_hits
 from vecdb.storage.numbered import NumberedSchema
-from vecdb.types import F32, U32, Wanted
+from vecdb.types import Wanted
 
 log = logging.getLogger(__name__)
 
 UNKNOWN_SEQ = (1 << 64) - 1
 
 _DATABASES = (b"meta", b"ids", b"points", b"tombstones", b"changes", b"requests", EXPIRIES)
-
-
-class Ranked(NamedTuple):
-    """Slots, best first, with the score and the distance of each.
-
-    leg_ranks and leg_scores: of several legs, arrays (slots, legs), see kernel.encode_hits.
-    """
-
-    slots: list[int]
-    scores: list[float]
-    distances: list[float]
-    leg_ranks: U32 | None = None
-    leg_scores: F32 | None = None
-
-    def part(self, first: int, end: int | None = None) -> Ranked:
-        """Return those from first on, up to end."""
-        cut = slice(first, end)
-        if self.leg_ranks is None or self.leg_scores is None:
-            return Ranked(self.slots[cut], self.scores[cut], self.distances[cut])
-        return Ranked(
-            self.slots[cut],
-            self.scores[cut],
-            self.distances[cut],
-            self.leg_ranks[cut],
-            self.leg_scores[cut],
-        )
-
-
-class EncodedHits(NamedTuple):
-    """Hits as the wire has them, how many, and which of the slots have no sound record."""
-
-    hits: bytes
-    found: int
-    damaged: list[int]
 
 
 class ReadTxn:
@@ -138,24 +103,9 @@ class ReadTxn:
         return found
 
     def _encode(self, ranked: Ranked, k: int, bytes_max: int, wanted: Wanted) -> EncodedHits:
-        slots, scores, distances, leg_ranks, leg_scores = ranked
         get, db = self._txn.get, self._db[b"points"]
-        schema = self._store.schema
-        return EncodedHits(
-            *kernel.encode_hits(
-                slots,
-                [get(key, db=db) for key in map(slot_key, slots)],
-                scores,
-                distances,
-                k,
-                bytes_max,
-                *wanted,
-                schema.names if wanted.vectors or wanted.texts else {},
-                *((schema.sparse_numbers, schema.multi_dims) if wanted.vectors else ([], {})),
-                leg_ranks,
-                leg_scores,
-            )
-        )
+        records = [get(key, db=db) for key in map(slot_key, ranked.slots)]
+        return encode_hits(ranked, records, self._store.schema, k, bytes_max, wanted)
 
     def records(self, first: int, end: int) -> Iterator[tuple[int, RecordView | Corrupt]]:
         """Yield slot and record of each live slot of [first, end), a damaged one as its error."""

@@ -29,7 +29,7 @@ def _refuse_constant(name: str) -> None:
 
 
 # One decoder for all: json.loads with any option makes a new one for every payload.
-_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
+JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 _Node: TypeAlias = "str | dict[str, _Node]"
 """A value as its JSON text, or an object that was taken apart into its members."""
@@ -110,7 +110,7 @@ def json_object(content: bytes, what: str, field: str) -> dict[str, Any]:
     """Return the members of a JSON object. Raises BadPayload."""
     _check_depth(content, what, field)
     try:
-        value = _JSON.decode(content.decode())
+        value = JSON.decode(content.decode())
     except ValueError as error:
         raise BadPayload(f"{what} is not JSON: {error}", field=field) from None
     if not isinstance(value, dict):
@@ -175,7 +175,7 @@ def _steps(paths: Iterable[str]) -> _Steps:
 
 def _members(text: str, steps: _Steps) -> dict[str, _Node]:
     """Return the members of a JSON object, none of "", with those of `steps` taken apart too."""
-    return _object(text, _after_blank(text, 0), steps)[0] if text else {}
+    return _object(text, after_blank(text, 0), steps)[0] if text else {}
 
 
 def _object(text: str, at: int, steps: _Steps) -> tuple[dict[str, _Node], int]:
@@ -184,35 +184,37 @@ def _object(text: str, at: int, steps: _Steps) -> tuple[dict[str, _Node], int]:
     Reads every character once, however deep the steps go.
     """
     found: dict[str, _Node] = {}
-    at = _after_blank(text, at + 1)
+    at = after_blank(text, at + 1)
     while text[at] != "}":
-        key, at = _JSON.raw_decode(text, at)
-        at = _after_blank(text, _after_blank(text, at) + 1)  # past the colon
+        key, at = JSON.raw_decode(text, at)
+        at = after_blank(text, after_blank(text, at) + 1)  # past the colon
         found.pop(key, None)  # of a key that comes twice the last one counts, and its place
         if key in steps and text[at] == "{":
             found[key], at = _object(text, at, steps[key])
         else:
-            start, (_, at) = at, _JSON.raw_decode(text, at)
+            start, (_, at) = at, JSON.raw_decode(text, at)
             found[key] = text[start:at]
-        at = _after_comma(text, at)
+        at = after_comma(text, at)
     return found, at + 1
 
 
 def _elements(text: str) -> Iterator[tuple[str, Any]]:
     """Yield text and value of each element of a JSON array."""
-    at = _after_blank(text, 1)
+    at = after_blank(text, 1)
     while text[at] != "]":
-        start, (value, at) = at, _JSON.raw_decode(text, at)
+        start, (value, at) = at, JSON.raw_decode(text, at)
         yield text[start:at], value
-        at = _after_comma(text, at)
+        at = after_comma(text, at)
 
 
-def _after_comma(text: str, at: int) -> int:
-    at = _after_blank(text, at)
-    return _after_blank(text, at + 1) if text[at] == "," else at
+def after_comma(text: str, at: int) -> int:
+    """Return where the next element or the end of an array or object begins, behind a value."""
+    at = after_blank(text, at)
+    return after_blank(text, at + 1) if text[at] == "," else at
 
 
-def _after_blank(text: str, at: int) -> int:
+def after_blank(text: str, at: int) -> int:
+    """Return where the next character that is no blank stands."""
     found = _BLANK.match(text, at)
     return found.end() if found else at
 
@@ -263,7 +265,7 @@ def _joined(array: str, values: _Node) -> str:
 def _without(array: str, values: _Node) -> str:
     """Return an array without the elements that are equal to a value of another."""
     assert isinstance(values, str)
-    gone = {_comparable(value) for value in _JSON.decode(values)}
+    gone = {_comparable(value) for value in JSON.decode(values)}
     kept = [part for part, value in _elements(array) if _comparable(value) not in gone]
     return f"[{','.join(kept)}]"
 
@@ -290,7 +292,7 @@ def _written(members: dict[str, _Node]) -> Iterator[str]:
     comma = ""
     yield "{"
     for key, value in members.items():
-        yield f"{comma}{_quoted(key)}:"
+        yield f"{comma}{quoted(key)}:"
         comma = ","
         if isinstance(value, str):
             yield value
@@ -299,7 +301,8 @@ def _written(members: dict[str, _Node]) -> Iterator[str]:
     yield "}"
 
 
-def _quoted(key: str) -> str:
+def quoted(key: str) -> str:
+    """Return a key as JSON text."""
     text = json.dumps(key, ensure_ascii=False)
     try:
         text.encode()

@@ -17,6 +17,8 @@ def test_legs_are_sent_as_written(books, server):
         Near(PointId("dune")),
         Keyword("brave world", ["title"], "all", k=20, weight=0.5, filter=F("n") == 1),
     ]
+    books.search([1, 0, 0], group="author.name", group_size=3)
+    assert server.queries.pop().group == search_pb2.Group(path="author.name", size=3)
     books.search(legs=legs, k=3, offset=6, min_score=-0.5, fusion=Rrf(10), filter=F("x").exists())
     (sent,) = server.queries
     assert (sent.k, sent.offset, sent.min_score) == (3, 6, -0.5)
@@ -43,7 +45,7 @@ def test_what_is_not_said_is_not_sent(books, server):
     books.search([1, 0, 0])
     books.search(legs=[Near([1, 0, 0])])
     assert server.queries[0] == server.queries[1]
-    for name in ("fusion", "min_score"):
+    for name in ("fusion", "min_score", "group"):
         assert not server.queries[0].HasField(name)
 
 
@@ -91,6 +93,9 @@ def test_hybrid_is_a_leg_by_vector_and_one_by_words(books, server):
         ({"query": "a", "hybrid": True, "fusion": Rrf(0)}, "k of Rrf"),
         ({"query": "a", "offset": -1}, "offset is a whole number"),
         ({"query": "a", "min_score": "high"}, "min_score is a number"),
+        ({"query": "a", "group": 7}, "group is a str"),
+        ({"query": "a", "group": "g", "group_size": 0}, "group_size is a whole number"),
+        ({"query": "a", "group_size": 2}, "group_size goes with group"),
     ],
 )
 def test_searches_refused_before_sending(books, server, arguments, why):

@@ -257,11 +257,12 @@ std::size_t put_legs(const HitLegs& legs, std::string* out) {
 }  // namespace
 
 bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float distance,
-                const HitLegs& legs, const HitParts& parts, std::string& out) {
+                const HitLegs& legs, const HitParts& parts, const std::string_view* payload,
+                std::string& out) {
   if (!is_sealed(slot, sealed)) return false;
-  const auto record =
-      cut(sealed.substr(0, sealed.size() - SEAL_BYTES), parts.vectors || parts.texts);
+  auto record = cut(sealed.substr(0, sealed.size() - SEAL_BYTES), parts.vectors || parts.texts);
   if (!record) return false;
+  if (payload != nullptr) record->payload = *payload;
   const bool with_payload = parts.payload && !record->payload.empty();
   std::size_t size = 0;
   if (!record->id.empty()) size += field_size(record->id.size());

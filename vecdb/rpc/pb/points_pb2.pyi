@@ -186,18 +186,20 @@ class WhereProgress(_message.Message):
     def __init__(self, found: _Optional[int] = ..., skipped: _Optional[int] = ..., damaged: _Optional[int] = ..., complete: bool = ..., after_version: _Optional[int] = ..., max_version: _Optional[int] = ..., commit_seq: _Optional[int] = ...) -> None: ...
 
 class GetPointsRequest(_message.Message):
-    __slots__ = ("collection", "ids", "with_vectors", "with_texts", "without_payload")
+    __slots__ = ("collection", "ids", "with_vectors", "with_texts", "without_payload", "payload_mask")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
     WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
     WITH_TEXTS_FIELD_NUMBER: _ClassVar[int]
     WITHOUT_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_MASK_FIELD_NUMBER: _ClassVar[int]
     collection: str
     ids: _containers.RepeatedScalarFieldContainer[str]
     with_vectors: bool
     with_texts: bool
     without_payload: bool
-    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Iterable[str]] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ...) -> None: ...
+    payload_mask: _common_pb2.PayloadMask
+    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Iterable[str]] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ..., payload_mask: _Optional[_Union[_common_pb2.PayloadMask, _Mapping]] = ...) -> None: ...
 
 class GetPointsResponse(_message.Message):
     __slots__ = ("points", "missing", "damaged", "commit_seq")
@@ -228,7 +230,7 @@ class CountResponse(_message.Message):
     def __init__(self, count: _Optional[int] = ..., commit_seq: _Optional[int] = ...) -> None: ...
 
 class ListPointsRequest(_message.Message):
-    __slots__ = ("collection", "filter", "page_size", "page_token", "with_vectors", "with_texts", "without_payload", "order_by", "slice")
+    __slots__ = ("collection", "filter", "page_size", "page_token", "with_vectors", "with_texts", "without_payload", "order_by", "slice", "payload_mask")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -238,6 +240,7 @@ class ListPointsRequest(_message.Message):
     WITHOUT_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     ORDER_BY_FIELD_NUMBER: _ClassVar[int]
     SLICE_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_MASK_FIELD_NUMBER: _ClassVar[int]
     collection: str
     filter: _common_pb2.Filter
     page_size: int
@@ -247,7 +250,8 @@ class ListPointsRequest(_message.Message):
     without_payload: bool
     order_by: OrderBy
     slice: Slice
-    def __init__(self, collection: _Optional[str] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ..., order_by: _Optional[_Union[OrderBy, _Mapping]] = ..., slice: _Optional[_Union[Slice, _Mapping]] = ...) -> None: ...
+    payload_mask: _common_pb2.PayloadMask
+    def __init__(self, collection: _Optional[str] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ..., order_by: _Optional[_Union[OrderBy, _Mapping]] = ..., slice: _Optional[_Union[Slice, _Mapping]] = ..., payload_mask: _Optional[_Union[_common_pb2.PayloadMask, _Mapping]] = ...) -> None: ...
 
 class OrderBy(_message.Message):
     __slots__ = ("path", "descending")
@@ -278,18 +282,20 @@ class ListPointsResponse(_message.Message):
     def __init__(self, points: _Optional[_Iterable[_Union[_common_pb2.Point, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., damaged: _Optional[_Iterable[str]] = ..., commit_seq: _Optional[int] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
-    __slots__ = ("collection", "after_seq", "with_vectors", "with_texts", "without_payload")
+    __slots__ = ("collection", "after_seq", "with_vectors", "with_texts", "without_payload", "payload_mask")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     AFTER_SEQ_FIELD_NUMBER: _ClassVar[int]
     WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
     WITH_TEXTS_FIELD_NUMBER: _ClassVar[int]
     WITHOUT_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_MASK_FIELD_NUMBER: _ClassVar[int]
     collection: str
     after_seq: int
     with_vectors: bool
     with_texts: bool
     without_payload: bool
-    def __init__(self, collection: _Optional[str] = ..., after_seq: _Optional[int] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ...) -> None: ...
+    payload_mask: _common_pb2.PayloadMask
+    def __init__(self, collection: _Optional[str] = ..., after_seq: _Optional[int] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ..., payload_mask: _Optional[_Union[_common_pb2.PayloadMask, _Mapping]] = ...) -> None: ...
 
 class WatchResponse(_message.Message):
     __slots__ = ("deleted", "points", "commit_seq", "complete", "warnings", "truncated")

@@ -39,6 +39,16 @@ class SearchStub(object):
                 request_serializer=vecdb_dot_v1_dot_search__pb2.QueryRequest.SerializeToString,
                 response_deserializer=vecdb_dot_v1_dot_search__pb2.QueryResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/vecdb.v1.Search/Explain',
+                request_serializer=vecdb_dot_v1_dot_search__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_search__pb2.ExplainResponse.FromString,
+                _registered_method=True)
+        self.QueryBatch = channel.unary_unary(
+                '/vecdb.v1.Search/QueryBatch',
+                request_serializer=vecdb_dot_v1_dot_search__pb2.QueryBatchRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_search__pb2.QueryBatchResponse.FromString,
+                _registered_method=True)
 
 
 class SearchServicer(object):
@@ -52,6 +62,24 @@ class SearchServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Explain(self, request, context):
+        """What Query answers to the same request, and how it came about: each leg's own list, which parts
+        of the collection were searched how, and what each condition of the filter lets through. It
+        takes longer than Query, since parts are searched once more to be timed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QueryBatch(self, request, context):
+        """Many queries of one state of a collection, each answered as Query would, or refused with an error
+        of its own. Equal filters are evaluated once, and searches near to dense vectors that differ in
+        nothing else are made side by side, on several cores.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SearchServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -59,6 +87,16 @@ def add_SearchServicer_to_server(servicer, server):
                     servicer.Query,
                     request_deserializer=vecdb_dot_v1_dot_search__pb2.QueryRequest.FromString,
                     response_serializer=vecdb_dot_v1_dot_search__pb2.QueryResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=vecdb_dot_v1_dot_search__pb2.ExplainRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_search__pb2.ExplainResponse.SerializeToString,
+            ),
+            'QueryBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.QueryBatch,
+                    request_deserializer=vecdb_dot_v1_dot_search__pb2.QueryBatchRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_search__pb2.QueryBatchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -88,6 +126,60 @@ class Search(object):
             '/vecdb.v1.Search/Query',
             vecdb_dot_v1_dot_search__pb2.QueryRequest.SerializeToString,
             vecdb_dot_v1_dot_search__pb2.QueryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Search/Explain',
+            vecdb_dot_v1_dot_search__pb2.ExplainRequest.SerializeToString,
+            vecdb_dot_v1_dot_search__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QueryBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Search/QueryBatch',
+            vecdb_dot_v1_dot_search__pb2.QueryBatchRequest.SerializeToString,
+            vecdb_dot_v1_dot_search__pb2.QueryBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

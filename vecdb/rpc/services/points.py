@@ -67,7 +67,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
     ) -> pb.GetPointsResponse:
         """Return points by id."""
         check_batch(len(request.ids), self._limits, "ids")
-        wanted = wanted_of(request)
+        wanted = wanted_of(request, self._limits)
         with (
             self._database.collection(request.collection) as collection,
             collection.snapshot() as snapshot,
@@ -104,7 +104,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
             self._database.collection(request.collection) as collection,
             collection.snapshot(deadline_of(context)) as snapshot,
         ):
-            wanted, bytes_max = wanted_of(request), self._limits.message_bytes // 2
+            wanted, bytes_max = wanted_of(request, self._limits), self._limits.message_bytes // 2
             found = snapshot.page(listing, size, request.page_token, wanted, bytes_max)
             reply = pb.ListPointsResponse(
                 next_page_token=found.next_token, damaged=found.damaged, commit_seq=snapshot.seq

@@ -11,6 +11,7 @@ from vecdb.rpc.convert_aggregate import checked_path
 from vecdb.rpc.convert_filter import filter_of
 from vecdb.rpc.pb import points_pb2, search_pb2
 from vecdb.types import Filter, Wanted
+from vecdb.write.mask import PayloadMask, paths_of
 
 SLICES_MAX = 1_024
 
@@ -61,9 +62,34 @@ def wanted_of(
     | points_pb2.ListPointsRequest
     | points_pb2.WatchRequest
     | search_pb2.QueryRequest,
+    limits: LimitsConfig,
 ) -> Wanted:
-    """Return which parts of a point a request asks for."""
-    return Wanted(not request.without_payload, request.with_vectors, request.with_texts)
+    """Return which parts of a point a request asks for. Raises InvalidArgument, LimitExceeded."""
+    wanted = Wanted(not request.without_payload, request.with_vectors, request.with_texts)
+    if not request.HasField("payload_mask"):
+        return wanted
+    if request.without_payload:
+        raise InvalidArgument(
+            "a mask of payloads that are not sent: leave out payload_mask or without_payload",
+            field="payload_mask",
+        )
+    include, exclude = request.payload_mask.include, request.payload_mask.exclude
+    count = len(include) + len(exclude)
+    if not count:
+        raise InvalidArgument(
+            "the mask is empty: expected paths to include or to exclude", field="payload_mask"
+        )
+    if count > limits.mask_paths:
+        raise LimitExceeded(
+            f"the mask has {count} paths, the limit is {limits.mask_paths}",
+            field="payload_mask",
+            hint="name the object that they are in, or raise limits.mask_paths",
+        )
+    for what, paths in (("include", include), ("exclude", exclude)):
+        for at, path in enumerate(paths):
+            checked_path(path, f"payload_mask.{what}[{at}]")
+    mask = PayloadMask(paths_of(include) if include else None, paths_of(exclude))
+    return wanted._replace(kept=mask.kept)
 
 
 def check_reply(size: int, limits: LimitsConfig) -> None:

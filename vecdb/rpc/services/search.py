@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import grpc
@@ -19,19 +20,27 @@ from vecdb.errors import InvalidArgument, VecdbError
 from vecdb.metrics import Metrics
 from vecdb.multi import MultiQuery, Rerank
 from vecdb.outcomes import QueryResult
-from vecdb.query.fusion import Rrf
 from vecdb.query.keyword import check_words
 from vecdb.query.order import OrderBy, OrderQuery
 from vecdb.rpc.convert import match_of, multi_vector, sparse_vector, vector_array
-from vecdb.rpc.convert_aggregate import checked_path
-from vecdb.rpc.convert_query import candidates_of, check_query, fusion_of, leg_k, weights_of
+from vecdb.rpc.convert_aggregate import checked_path, value_message
+from vecdb.rpc.convert_query import (
+    candidates_of,
+    check_query,
+    fusion_of,
+    group_of,
+    leg_k,
+    weights_of,
+)
 from vecdb.rpc.convert_recommend import recommended
 from vecdb.rpc.convert_reorder import boost_of, mmr_of
 from vecdb.rpc.deadline import deadline_of
 from vecdb.rpc.dispatch import quick_when
 from vecdb.rpc.pb import common_pb2, search_pb2_grpc
 from vecdb.rpc.pb import search_pb2 as pb
+from vecdb.rpc.services.batch import Batch, KnownTexts
 from vecdb.rpc.services.encode import SpaceEncoder
+from vecdb.rpc.services.explain import explain
 from vecdb.rpc.services.reads import check_reply, checked_filter, wanted_of
 from vecdb.types import (
     F32,
@@ -41,6 +50,7 @@ from vecdb.types import (
     Space,
     SparseQuery,
     SparseVector,
+    Wanted,
 )
 from vecdb.write.multi import checked_multi
 from vecdb.write.prepare import unknown_space
@@ -49,7 +59,8 @@ from vecdb.write.sparse import checked_sparse
 
 def _is_plain(request: pb.QueryRequest) -> bool:
     """Return whether a query costs little: a walk near to numbers, without a filter."""
-    if any(map(request.HasField, ("filter", "boost", "mmr", "rerank"))) or len(request.legs) != 1:
+    costly = "filter", "rerank", "boost", "mmr", "group"
+    if any(map(request.HasField, costly)) or len(request.legs) != 1:
         return False
     leg = request.legs[0]
     return not (leg.exact or leg.HasField("filter")) and leg.near.vector.HasField("f32")
@@ -69,64 +80,98 @@ class SearchService(search_pb2_grpc.SearchServicer):
     @quick_when(_is_plain)
     def Query(self, request: pb.QueryRequest, context: grpc.ServicerContext) -> bytes:
         """Return the k points nearest to a vector: a QueryResponse, serialized."""
-        started = time.perf_counter_ns()
-        try:
-            check_query(request, self._limits)
-            result, timings = self._query(request, context, started)
-        except VecdbError as error:
-            error.field = _wire_field(error.field, request)
-            raise
-        reply = _encode(result, timings, started)
-        check_reply(len(reply), self._limits)
-        self._metrics.count_query(timings, result.found, complete=result.complete)
+        with self._fields_of(request):
+            return self._query(request, context)
+
+    def Explain(
+        self, request: pb.ExplainRequest, context: grpc.ServicerContext
+    ) -> pb.ExplainResponse:
+        """Return what a query finds, and how."""
+        with self._fields_of(request.query):
+            return explain(self, self._database, self._limits, request.query, context)
+
+    def QueryBatch(
+        self, request: pb.QueryBatchRequest, context: grpc.ServicerContext
+    ) -> pb.QueryBatchResponse:
+        """Return what each of many queries finds, or its error."""
+        texts = KnownTexts(self._encoder)
+        queries = SearchService(self._database, texts, self._limits, self._metrics)
+        batch = Batch(queries, self._limits, request)
+        with self._database.collection(request.collection) as collection:
+            reply = batch.answer(collection, texts, context)
+        check_reply(reply.ByteSize(), self._limits)
         return reply
 
-    def _query(
-        self, request: pb.QueryRequest, context: grpc.ServicerContext, started: int
-    ) -> tuple[QueryResult, dict[str, int]]:
-        """Return what was found, and the microseconds of each stage."""
-        chosen = checked_filter(request, self._limits)
-        wanted = wanted_of(request)
-        min_score = request.min_score if request.HasField("min_score") else None
-        fusion = fusion_of(request) if len(request.legs) > 1 else Rrf()
-        mmr = mmr_of(request, self._limits)
-        boost = boost_of(request, mmr, self._limits)
-        need = request.offset + request.k
-        need = max(need, *(one.candidates for one in (boost, mmr) if one is not None), 0)
+    def _query(self, request: pb.QueryRequest, context: grpc.ServicerContext) -> bytes:
+        started = time.perf_counter_ns()
         with self._database.collection(request.collection) as collection:
-            rerank = self._rerank(request, need, collection)
-            if request.HasField("rerank"):
-                need = candidates_of(request, need, self._limits)
-            asks = self._asks(request, need, chosen, collection, context)
+            ask, wanted = self.asked(request, collection, context)
             embedded = time.perf_counter_ns()
             with collection.snapshot(deadline_of(context)) as snapshot:
                 snapshotted = time.perf_counter_ns()
                 snapshot.require_seq(request.min_commit_seq)
-                queries = [ask(snapshot) for ask in asks]
-                asked = Asked(
-                    queries,
-                    request.k,
-                    chosen,
-                    request.offset,
-                    min_score,
-                    fusion,
-                    weights_of(request),
-                    None if rerank is None else rerank(snapshot),
-                    boost,
-                    mmr,
-                )
-                scale = collection.recall.scale
+                asked, scale = ask(snapshot), collection.recall.scale
                 result = snapshot.query(asked, wanted, self._limits.message_bytes, scale)
-            for query in queries:
-                # One that two filters narrow is not kept: it would be judged by one of them.
-                if isinstance(query, Query) and (chosen is None or query.filter is chosen):
-                    collection.recall.saw(query)
+            collection.recall.saw_legs(asked.legs, asked.filter)
         timings = {
             "embed": (embedded - started) // 1000,
             "snapshot": (snapshotted - embedded) // 1000,
             **result.timings_us,
         }
-        return result, timings
+        reply = self.reply(result, timings, (time.perf_counter_ns() - started) // 1000)
+        check_reply(len(reply), self._limits)
+        return reply
+
+    def asked(
+        self, request: pb.QueryRequest, collection: Collection, context: grpc.ServicerContext
+    ) -> tuple[Callable[[Snapshot], Asked], Wanted]:
+        """Return what a request asks of a snapshot, and for. Raises what is wrong with it."""
+        check_query(request, self._limits)
+        chosen = checked_filter(request, self._limits)
+        wanted = wanted_of(request, self._limits)
+        asked = Asked((), request.k, chosen, request.offset, group=group_of(request, self._limits))
+        mmr = mmr_of(request, self._limits)
+        boost = boost_of(request, mmr, self._limits)
+        asked = asked._replace(boost=boost, mmr=mmr)
+        if request.HasField("min_score"):
+            asked = asked._replace(min_score=request.min_score)
+        if len(request.legs) > 1:
+            asked = asked._replace(fusion=fusion_of(request), weights=weights_of(request))
+        need = (request.offset + request.k) * max(request.group.size, 1)
+        need = max(need, *(one.candidates for one in (boost, mmr) if one is not None), 0)
+        rerank = self._rerank(request, need, collection)
+        if rerank is not None:
+            need = candidates_of(request, need, self._limits)
+        asks = self._asks(request, need, chosen, collection, context)
+
+        def of(snapshot: Snapshot) -> Asked:
+            second = None if rerank is None else rerank(snapshot)
+            return asked._replace(legs=[ask(snapshot) for ask in asks], rerank=second)
+
+        return of, wanted
+
+    @contextmanager
+    def _fields_of(self, request: pb.QueryRequest) -> Iterator[None]:
+        """Name the fields of errors as the request does."""
+        try:
+            yield
+        except VecdbError as error:
+            error.field = self.field_of(error.field, request)
+            raise
+
+    def field_of(self, field: str, request: pb.QueryRequest) -> str:
+        """Return the path of a request's field; field: with a leg's as the rooms below name it."""
+        found = _OF_LEG.fullmatch(field)
+        if found is None:
+            return field
+        kind = request.legs[int(found[1])].WhichOneof("kind")
+        known = _FIELDS.get(str(kind), {})
+        return f"legs[{found[1]}].{known.get(found[2], found[2])}"
+
+    def reply(self, result: QueryResult, timings: dict[str, int], total_us: int) -> bytes:
+        """Return a QueryResponse, serialized, and count the query. timings: us of each stage."""
+        self._metrics.count_query(timings, result.found, complete=result.complete)
+        return _encode(result, timings, total_us)
 
     def _asks(
         self,
@@ -321,17 +366,7 @@ def _leg_field(field: str, at: int) -> str:
     return field if not field or field.startswith("legs[") else f"legs[{at}].{field}"
 
 
-def _wire_field(field: str, request: pb.QueryRequest) -> str:
-    """Return the path of a request's field; field: with a leg's as the rooms below name them."""
-    found = _OF_LEG.fullmatch(field)
-    if found is None:
-        return field
-    kind = request.legs[int(found[1])].WhichOneof("kind")
-    known = _FIELDS.get(str(kind), {})
-    return f"legs[{found[1]}].{known.get(found[2], found[2])}"
-
-
-def _encode(result: QueryResult, timings: dict[str, int], started: int) -> bytes:
+def _encode(result: QueryResult, timings: dict[str, int], total_us: int) -> bytes:
     rest = pb.QueryResponse(
         plan=result.plan,
         matched=result.matched,
@@ -344,9 +379,11 @@ def _encode(result: QueryResult, timings: dict[str, int], started: int) -> bytes
             filter_us=timings["filter"],
             search_us=timings["search"],
             fetch_us=timings["fetch"],
-            total_us=(time.perf_counter_ns() - started) // 1000,
+            total_us=total_us,
         ),
     )
+    for group in result.groups:
+        rest.groups.add(value=value_message(group.value)).MergeFromString(group.hits)
     # The fields of a message may come in pieces; hits are the first of them.
     encoded: bytes = result.hits + rest.SerializeToString()
     return encoded

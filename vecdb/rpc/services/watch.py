@@ -31,7 +31,7 @@ def watch(
     over = threading.Event()
     if not context.add_callback(over.set):
         return
-    wanted, bytes_max = wanted_of(request), limits.message_bytes // SHARE_OF_MESSAGE
+    wanted, bytes_max = wanted_of(request, limits), limits.message_bytes // SHARE_OF_MESSAGE
     after = request.after_seq if request.HasField("after_seq") else None
     uuid, first = "", True
     while not over.is_set():

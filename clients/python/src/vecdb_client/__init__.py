@@ -43,18 +43,22 @@ from vecdb_client.errors import (
     VecdbError,
     WriteFailed,
 )
+from vecdb_client.explanations import Condition, ExplainedLeg, ExplainedPart, Explanation
 from vecdb_client.filters import F, Filter
 from vecdb_client.legs import Fusion, Keyword, Leg, Near, OrderBy, Recommend, Rrf, Weighted
 from vecdb_client.multi import MaxSim, MultiDenseSpace
 from vecdb_client.ranking import Boost, Decay, Mmr, Prefer
 from vecdb_client.retry import NO_RETRIES, RETRIES, Retries
+from vecdb_client.searches import Search
 from vecdb_client.types import (
     Changes,
     Delete,
     GetResult,
+    Group,
     Hit,
     ItemFailure,
     LegHit,
+    Mask,
     Page,
     Patch,
     Point,
@@ -86,6 +90,7 @@ __all__ = [
     "Collection",
     "CollectionInfo",
     "CollectionStats",
+    "Condition",
     "Conflict",
     "DataLoss",
     "DeadlineExceeded",
@@ -93,6 +98,9 @@ __all__ = [
     "Delete",
     "Embedding",
     "Embeddings",
+    "ExplainedLeg",
+    "ExplainedPart",
+    "Explanation",
     "F",
     "FacetCount",
     "Facets",
@@ -101,6 +109,7 @@ __all__ = [
     "Filter",
     "Fusion",
     "GetResult",
+    "Group",
     "Hit",
     "Internal",
     "InvalidArgument",
@@ -108,6 +117,7 @@ __all__ = [
     "Keyword",
     "Leg",
     "LegHit",
+    "Mask",
     "MaxSim",
     "Mmr",
     "ModelInfo",
@@ -130,6 +140,7 @@ __all__ = [
     "ResourceExhausted",
     "Retries",
     "Rrf",
+    "Search",
     "SearchResult",
     "SegmentStats",
     "Space",

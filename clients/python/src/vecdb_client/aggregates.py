@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from vecdb_client.errors import InvalidArgument
 from vecdb_client.filters import Filter, filter_message
 from vecdb_client.pb import common_pb2, points_pb2
 from vecdb_client.requests import checked_text, text_list
-
-Scalar: TypeAlias = str | int | float | bool
+from vecdb_client.types import Scalar
 
 FACET_VALUES_DEFAULT: Final = 10
 _UINT32_MAX: Final = (1 << 32) - 1
@@ -133,7 +132,7 @@ def aggregates(
 
 
 def _facets(message: points_pb2.FacetCounts) -> Facets:
-    counts = tuple(FacetCount(_scalar(one.value), one.points) for one in message.values)
+    counts = tuple(FacetCount(scalar_of(one.value), one.points) for one in message.values)
     return Facets(counts, message.other_values)
 
 
@@ -150,7 +149,8 @@ def _number_stats(message: points_pb2.NumberResult) -> NumberStats:
     )
 
 
-def _scalar(message: common_pb2.Value) -> Scalar:
+def scalar_of(message: common_pb2.Value) -> Scalar:
+    """Return a value of a reply."""
     kind = message.WhichOneof("kind")
     value: Scalar = getattr(message, kind) if kind is not None else ""
     return value

@@ -93,6 +93,10 @@ AGGREGATE: Final = Method(
     "Points.Aggregate", points_pb2.AggregateRequest, points_pb2.AggregateResponse
 )
 QUERY: Final = Method("Search.Query", search_pb2.QueryRequest, search_pb2.QueryResponse)
+EXPLAIN: Final = Method("Search.Explain", search_pb2.ExplainRequest, search_pb2.ExplainResponse)
+QUERY_BATCH: Final = Method(
+    "Search.QueryBatch", search_pb2.QueryBatchRequest, search_pb2.QueryBatchResponse
+)
 ESTIMATE_RECALL: Final = Method(
     "Admin.EstimateRecall", admin_pb2.EstimateRecallRequest, admin_pb2.EstimateRecallResponse
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, cast
 
+from vecdb_client.aggregates import scalar_of
 from vecdb_client.descriptions import (
     BuildStats,
     CollectionInfo,
@@ -32,6 +33,7 @@ from vecdb_client.pb import (
 from vecdb_client.requests import METRICS
 from vecdb_client.types import (
     Changes,
+    Group,
     Hit,
     LegHit,
     Metric,
@@ -171,23 +173,9 @@ def changes(reply: points_pb2.WatchResponse) -> Changes:
 def search_result(reply: search_pb2.QueryResponse) -> SearchResult:
     """Return the hits, best first, and how they were found."""
     timings = reply.timings
+    groups = tuple([Group(scalar_of(group.value), hits_of(group.hits)) for group in reply.groups])
     return SearchResult(
-        hits=tuple(
-            Hit(
-                hit.id,
-                hit.payload,
-                hit.version,
-                _vector_bytes(hit.vectors),
-                dict(hit.texts) or _NO_TEXTS,
-                _sparse(hit.vectors),
-                _multi(hit.vectors),
-                hit.score,
-                hit.distance,
-                tuple([LegHit(leg.leg, leg.score, leg.rank) for leg in hit.legs]),
-                hit.expires_at_ms,
-            )
-            for hit in reply.hits
-        ),
+        hits=hits_of(reply.hits) or tuple([hit for group in groups for hit in group.hits]),
         plan=reply.plan,
         matched=reply.matched,
         complete=reply.complete,
@@ -201,6 +189,27 @@ def search_result(reply: search_pb2.QueryResponse) -> SearchResult:
             timings.total_us,
         ),
         commit_seq=reply.commit_seq,
+        groups=groups,
+    )
+
+
+def hits_of(messages: Iterable[search_pb2.Hit]) -> tuple[Hit, ...]:
+    """Return hits in their order."""
+    return tuple(
+        Hit(
+            hit.id,
+            hit.payload,
+            hit.version,
+            _vector_bytes(hit.vectors),
+            dict(hit.texts) or _NO_TEXTS,
+            _sparse(hit.vectors),
+            _multi(hit.vectors),
+            hit.score,
+            hit.distance,
+            tuple([LegHit(leg.leg, leg.score, leg.rank) for leg in hit.legs]),
+            hit.expires_at_ms,
+        )
+        for hit in messages
     )
 
 

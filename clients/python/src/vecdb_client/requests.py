@@ -7,7 +7,7 @@ limits and names are the server's to judge.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from vecdb_client.arguments import UINT32_MAX
 from vecdb_client.arguments import count as _count
@@ -27,7 +27,16 @@ from vecdb_client.pb import (
     search_pb2,
 )
 from vecdb_client.ranking import Boost, Mmr, fill_boost, fill_mmr
-from vecdb_client.types import Metric, PointId, Role, Space, SparseSpace, TextField
+from vecdb_client.types import (
+    Mask,
+    Metric,
+    PointId,
+    Role,
+    Space,
+    SparseSpace,
+    TextField,
+    WithPayload,
+)
 from vecdb_client.vectors import Numbers, VectorLike, f32_bytes, sparse_of
 
 METRICS: Final[dict[str, collections_pb2.Metric]] = {
@@ -182,7 +191,12 @@ def _given(name: str, space: Space) -> collections_pb2.Dense:
 
 
 def get_request(
-    collection: str, ids: list[str], *, with_vectors: bool, with_texts: bool, with_payload: bool
+    collection: str,
+    ids: list[str],
+    *,
+    with_vectors: bool,
+    with_texts: bool,
+    with_payload: WithPayload,
 ) -> points_pb2.GetPointsRequest:
     """Return the request for points by id."""
     return points_pb2.GetPointsRequest(
@@ -190,8 +204,23 @@ def get_request(
         ids=ids,
         with_vectors=with_vectors,
         with_texts=with_texts,
-        without_payload=not with_payload,
+        **payload_parts(with_payload),
     )
+
+
+def payload_parts(with_payload: WithPayload) -> dict[str, Any]:
+    """Return the fields of a request that say what to send of payloads. Raises InvalidArgument."""
+    if isinstance(with_payload, bool):
+        return {"without_payload": not with_payload}
+    mask = with_payload if isinstance(with_payload, Mask) else Mask(with_payload)
+    try:
+        include = text_list(mask.include, "a path of with_payload")
+        exclude = text_list(mask.exclude, "a path of with_payload")
+    except TypeError:
+        raise InvalidArgument(
+            f"with_payload is True, False, a list of paths or a Mask; got {with_payload!r}"
+        ) from None
+    return {"payload_mask": common_pb2.PayloadMask(include=include, exclude=exclude)}
 
 
 def count_request(collection: str, filter: Filter | None) -> points_pb2.CountRequest:
@@ -207,7 +236,7 @@ def list_request(
     page_token: str,
     with_vectors: bool,
     with_texts: bool,
-    with_payload: bool,
+    with_payload: WithPayload,
     order_by: str | None = None,
     descending: bool = False,
     slice: tuple[int, int] | None = None,
@@ -222,7 +251,7 @@ def list_request(
         page_token=page_token,
         with_vectors=with_vectors,
         with_texts=with_texts,
-        without_payload=not with_payload,
+        **payload_parts(with_payload),
     )
     if order_by is not None:
         request.order_by.path = checked_text(order_by, "order_by")
@@ -250,7 +279,7 @@ def watch_request(
     *,
     with_vectors: bool,
     with_texts: bool,
-    with_payload: bool,
+    with_payload: WithPayload,
 ) -> points_pb2.WatchRequest:
     """Return the request for what writes change after one of them, or from now on."""
     if after_seq is not None and not 0 <= after_seq < 1 << 64:
@@ -260,7 +289,7 @@ def watch_request(
         after_seq=after_seq,
         with_vectors=with_vectors,
         with_texts=with_texts,
-        without_payload=not with_payload,
+        **payload_parts(with_payload),
     )
 
 
@@ -272,7 +301,7 @@ def query_request(
     filter: Filter | None,
     with_vectors: bool,
     with_texts: bool,
-    with_payload: bool,
+    with_payload: WithPayload,
     min_commit_seq: int,
     fusion: Fusion | None = None,
     offset: int = 0,
@@ -280,6 +309,8 @@ def query_request(
     boost: Boost | None = None,
     mmr: Mmr | None = None,
     rerank: MaxSim | None = None,
+    group: str | None = None,
+    group_size: int = 1,
 ) -> search_pb2.QueryRequest:
     """Return the request for the k points that one leg finds, or several of them fused."""
     request = search_pb2.QueryRequest(
@@ -288,7 +319,7 @@ def query_request(
         filter=filter_message(filter),
         with_vectors=with_vectors,
         with_texts=with_texts,
-        without_payload=not with_payload,
+        **payload_parts(with_payload),
         min_commit_seq=min_commit_seq,
     )
     for leg in legs:
@@ -305,6 +336,11 @@ def query_request(
         fill_mmr(request.mmr, mmr)
     if rerank is not None:
         _fill_rerank(request.rerank, rerank)
+    if group is not None:
+        request.group.path = checked_text(group, "group")
+        request.group.size = _count(group_size, "group_size")
+    elif group_size != 1:
+        raise InvalidArgument("group_size goes with group, a payload path")
     return request
 
 

@@ -16,8 +16,24 @@ from vecdb_client.vectors import Matrix, Sparse, VectorLike, floats_of
 Metric: TypeAlias = Literal["cosine", "dot", "euclid"]
 Role: TypeAlias = Literal["document", "query"]
 Match: TypeAlias = Literal["any", "all", "phrase"]
+Scalar: TypeAlias = str | int | float | bool
 OnError: TypeAlias = Literal["raise", "collect"]
 Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """Parts of payloads: only what stands at some paths, all where there are none, less others.
+
+    Dots step into objects, and arrays are looked through.
+    """
+
+    include: str | Sequence[str] = ()
+    exclude: str | Sequence[str] = ()
+
+
+WithPayload: TypeAlias = bool | str | Sequence[str] | Mask
+"""Payloads, or not; or what stands at these paths alone; or what a mask says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,9 +275,18 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Hits that share a value of a payload path, best first."""
+
+    value: Scalar
+    hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult(Sequence[Hit]):
     """The hits, best first, and how they were found.
 
+    groups: of a search with `group`, best first; hits are then those of all groups, in their order.
     matched: points that the filter lets through. complete: False when something had to be left out,
     and `warnings` say what. commit_seq: the state that was searched.
     """
@@ -273,6 +298,7 @@ class SearchResult(Sequence[Hit]):
     warnings: tuple[str, ...]
     timings: Timings
     commit_seq: int
+    groups: tuple[Group, ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> Hit: ...

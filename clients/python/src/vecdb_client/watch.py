@@ -9,7 +9,7 @@ from vecdb_client import replies, requests
 from vecdb_client.errors import VecdbError
 from vecdb_client.protocol import WATCH
 from vecdb_client.transport import Transport
-from vecdb_client.types import Changes
+from vecdb_client.types import Changes, WithPayload
 
 
 def follow(
@@ -19,7 +19,7 @@ def follow(
     *,
     with_vectors: bool,
     with_texts: bool,
-    with_payload: bool,
+    with_payload: WithPayload,
 ) -> Iterator[Changes]:
     """Yield what writes to a collection change; see Collection.watch."""
     attempt, heard, is_first = 0, time.monotonic(), True

@@ -4,24 +4,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Literal, overload
 
 from vecdb_client import replies, requests
 from vecdb_client.descriptions import CollectionInfo, CollectionStats, RecallReport
+from vecdb_client.errors import VecdbError
+from vecdb_client.explanations import Explanation, explanation
 from vecdb_client.filters import Filter
-from vecdb_client.legs import Fusion, Leg, asked_legs
+from vecdb_client.legs import Fusion, Leg
 from vecdb_client.multi import MaxSim, MultiLike
 from vecdb_client.protocol import (
     COMPACT,
     ESTIMATE_RECALL,
+    EXPLAIN,
     GET_COLLECTION,
     QUERY,
+    QUERY_BATCH,
     STATS,
 )
 from vecdb_client.ranking import Boost, Mmr
+from vecdb_client.searches import (
+    Search,
+    batch_request,
+    batch_results,
+    one_request,
+    search_request,
+)
 from vecdb_client.aio.table_reads import TableReads
 from vecdb_client.aio.transport import Transport
-from vecdb_client.types import Match, PointId, SearchResult
+from vecdb_client.types import Match, OnError, PointId, SearchResult, WithPayload
 from vecdb_client.vectors import Numbers, SparseLike
 from vecdb_client.aio.writes import Writes
 
@@ -96,7 +107,7 @@ class AsyncCollection(TableReads, Writes):
         filter: Filter | None = None,
         with_vectors: bool = False,
         with_texts: bool = False,
-        with_payload: bool = True,
+        with_payload: WithPayload = True,
         min_commit_seq: int = 0,
         ef: int | None = None,
         exact: bool = False,
@@ -108,6 +119,8 @@ class AsyncCollection(TableReads, Writes):
         boost: Boost | None = None,
         mmr: Mmr | None = None,
         rerank: MaxSim | None = None,
+        group: str | None = None,
+        group_size: int = 1,
         timeout_s: float | None = None,
     ) -> SearchResult:
         """Return the k points nearest to the query, best first: all that match, when fewer do.
@@ -123,33 +136,83 @@ class AsyncCollection(TableReads, Writes):
         Recommend and OrderBy. fusion: of several legs, Rrf() where not given.
         offset: hits to skip. min_score: only hits of at least this score, the fused one of several.
         rerank: order the best by MaxSim. boost, mmr: add by payload; choose hits that differ.
+        group: a payload path: k groups of hits that share a value there, up to group_size of each,
+        in the result's groups. with_payload: as for get().
         Raises NotFound, InvalidArgument (BAD_FILTER ...), FailedPrecondition (NO_MODEL).
         """
-        request = requests.query_request(
+        request = search_request(
             self.name,
-            asked_legs(
-                query,
-                keyword=keyword,
-                match=match,
-                fields=fields,
-                sparse=sparse,
-                space=space,
-                ef=ef,
-                exact=exact,
-                hybrid=hybrid,
-                legs=legs,
-            ),
+            query,
+            keyword=keyword,
+            match=match,
+            fields=fields,
+            sparse=sparse,
             k=k,
+            space=space,
             filter=filter,
             with_vectors=with_vectors,
             with_texts=with_texts,
             with_payload=with_payload,
             min_commit_seq=min_commit_seq,
+            ef=ef,
+            exact=exact,
+            hybrid=hybrid,
+            legs=legs,
             fusion=fusion,
             offset=offset,
             min_score=min_score,
             boost=boost,
             mmr=mmr,
             rerank=rerank,
+            group=group,
+            group_size=group_size,
         )
         return replies.search_result(await self._transport.call(QUERY, request, timeout_s=timeout_s))
+
+    async def explain(self, search: Search, *, timeout_s: float | None = None) -> Explanation:
+        """Return what a search finds and how: each leg's own list, parts of the collection, times.
+
+        search: a dict of the arguments of search().
+        """
+        request = EXPLAIN.request(query=one_request(self.name, search, "search"))
+        return explanation(await self._transport.call(EXPLAIN, request, timeout_s=timeout_s))
+
+    @overload
+    async def search_batch(
+        self,
+        searches: Iterable[Search],
+        *,
+        on_error: Literal["raise"] = "raise",
+        min_commit_seq: int = 0,
+        timeout_s: float | None = None,
+    ) -> list[SearchResult]: ...
+    @overload
+    async def search_batch(
+        self,
+        searches: Iterable[Search],
+        *,
+        on_error: OnError,
+        min_commit_seq: int = 0,
+        timeout_s: float | None = None,
+    ) -> list[SearchResult | VecdbError]: ...
+    async def search_batch(
+        self,
+        searches: Iterable[Search],
+        *,
+        on_error: OnError = "raise",
+        min_commit_seq: int = 0,
+        timeout_s: float | None = None,
+    ) -> list[SearchResult] | list[SearchResult | VecdbError]:
+        """Return what each of some searches finds, all of one state, in one call.
+
+        searches: dicts of the arguments of search(). They share work: equal filters are evaluated
+        once, texts encoded together, and vectors that are searched for alike go side by side.
+        on_error: "raise" the first error of a search, or "collect": it stands in its place.
+        """
+        request = batch_request(self.name, searches, min_commit_seq)
+        found = batch_results(await self._transport.call(QUERY_BATCH, request, timeout_s=timeout_s))
+        if on_error == "raise":
+            for one in found:
+                if isinstance(one, VecdbError):
+                    raise one
+        return found

@@ -13,7 +13,7 @@ from vecdb_client.filters import Filter
 from vecdb_client.protocol import AGGREGATE, COUNT, GET, LIST
 from vecdb_client.status import over_limit
 from vecdb_client.aio.transport import Transport
-from vecdb_client.types import Changes, GetResult, Page, StoredPoint
+from vecdb_client.types import Changes, GetResult, Page, StoredPoint, WithPayload
 from vecdb_client.aio.watch import follow
 
 IDS_PER_GET: Final = 1_000
@@ -32,11 +32,13 @@ class PointReads:
         *,
         with_vectors: bool = False,
         with_texts: bool = False,
-        with_payload: bool = True,
+        with_payload: WithPayload = True,
         timeout_s: float | None = None,
     ) -> GetResult:
         """Return points by id, in the order asked. Missing and damaged ids are named.
 
+        with_payload: in this call as in others, also a list of payload paths, or a Mask of some to
+        include and some to exclude, of which the payloads are then made.
         Any number of ids: they are asked for in parts, each with a deadline of its own.
         """
 
@@ -102,7 +104,7 @@ class PointReads:
         slice: tuple[int, int] | None = None,
         with_vectors: bool = False,
         with_texts: bool = False,
-        with_payload: bool = True,
+        with_payload: WithPayload = True,
         timeout_s: float | None = None,
     ) -> Page:
         """Return one page of points; see list() for their order.
@@ -140,7 +142,7 @@ class PointReads:
         page_size: int = PAGE_SIZE_DEFAULT,
         with_vectors: bool = False,
         with_texts: bool = False,
-        with_payload: bool = True,
+        with_payload: WithPayload = True,
         on_damaged: Callable[[str], None] | None = None,
         timeout_s: float | None = None,
     ) -> AsyncIterator[StoredPoint]:
@@ -186,7 +188,7 @@ class PointReads:
         *,
         with_vectors: bool = False,
         with_texts: bool = False,
-        with_payload: bool = True,
+        with_payload: WithPayload = True,
     ) -> AsyncIterator[Changes]:
         """Yield what writes change, as it happens, until the caller stops asking.
 

@@ -10,7 +10,7 @@ from vecdb_client import replies, requests
 from vecdb_client.errors import VecdbError
 from vecdb_client.protocol import WATCH
 from vecdb_client.aio.transport import Transport
-from vecdb_client.types import Changes
+from vecdb_client.types import Changes, WithPayload
 
 
 async def follow(
@@ -20,7 +20,7 @@ async def follow(
     *,
     with_vectors: bool,
     with_texts: bool,
-    with_payload: bool,
+    with_payload: WithPayload,
 ) -> AsyncIterator[Changes]:
     """Yield what writes to a collection change; see AsyncCollection.watch."""
     attempt, heard, is_first = 0, time.monotonic(), True

@@ -277,3 +277,11 @@ class MatchesText(_message.Message):
     text: str
     mode: KeywordMode
     def __init__(self, path: _Optional[str] = ..., text: _Optional[str] = ..., mode: _Optional[_Union[KeywordMode, str]] = ...) -> None: ...
+
+class PayloadMask(_message.Message):
+    __slots__ = ("include", "exclude")
+    INCLUDE_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_FIELD_NUMBER: _ClassVar[int]
+    include: _containers.RepeatedScalarFieldContainer[str]
+    exclude: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, include: _Optional[_Iterable[str]] = ..., exclude: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from . import common_pb2 as vecdb_dot_v1_dot_common__pb2
+from . import errors_pb2 as vecdb_dot_v1_dot_errors__pb2
 from . import points_pb2 as vecdb_dot_v1_dot_points__pb2
 from . import ranking_pb2 as vecdb_dot_v1_dot_ranking__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15vecdb/v1/search.proto\x12\x08vecdb.v1\x1a\x15vecdb/v1/common.proto\x1a\x15vecdb/v1/points.proto\x1a\x16vecdb/v1/ranking.proto\"7\n\x04Near\x12 \n\x06vector\x18\x01 \x01(\x0b\x32\x10.vecdb.v1.Vector\x12\r\n\x05space\x18\x02 \x01(\t\"L\n\x07Keyword\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06\x66ields\x18\x02 \x03(\t\x12#\n\x04mode\x18\x03 \x01(\x0e\x32\x15.vecdb.v1.KeywordMode\"\x8c\x02\n\x03Leg\x12\x1e\n\x04near\x18\x01 \x01(\x0b\x32\x0e.vecdb.v1.NearH\x00\x12$\n\x07keyword\x18\x04 \x01(\x0b\x32\x11.vecdb.v1.KeywordH\x00\x12(\n\trecommend\x18\x08 \x01(\x0b\x32\x13.vecdb.v1.RecommendH\x00\x12%\n\x08order_by\x18\t \x01(\x0b\x32\x11.vecdb.v1.OrderByH\x00\x12\n\n\x02\x65\x66\x18\x02 \x01(\r\x12\r\n\x05\x65xact\x18\x03 \x01(\x08\x12\t\n\x01k\x18\x05 \x01(\r\x12\x13\n\x06weight\x18\x06 \x01(\x02H\x01\x88\x01\x01\x12 \n\x06\x66ilter\x18\x07 \x01(\x0b\x32\x10.vecdb.v1.FilterB\x06\n\x04kindB\t\n\x07_weight\"\x10\n\x03Rrf\x12\t\n\x01k\x18\x01 \x01(\r\":\n\x08Weighted\x12.\n\rnormalization\x18\x01 \x01(\x0e\x32\x17.vecdb.v1.Normalization\"V\n\x06\x46usion\x12\x1c\n\x03rrf\x18\x01 \x01(\x0b\x32\r.vecdb.v1.RrfH\x00\x12&\n\x08weighted\x18\x02 \x01(\x0b\x32\x12.vecdb.v1.WeightedH\x00\x42\x06\n\x04kind\"9\n\x06MaxSim\x12 \n\x06vector\x18\x01 \x01(\x0b\x32\x10.vecdb.v1.Vector\x12\r\n\x05space\x18\x02 \x01(\t\"I\n\x06Rerank\x12#\n\x07max_sim\x18\x01 \x01(\x0b\x32\x10.vecdb.v1.MaxSimH\x00\x12\x12\n\ncandidates\x18\x02 \x01(\rB\x06\n\x04kind\"\xfd\x02\n\x0cQueryRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x1b\n\x04legs\x18\x02 \x03(\x0b\x32\r.vecdb.v1.Leg\x12\t\n\x01k\x18\x03 \x01(\r\x12 \n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x10.vecdb.v1.Filter\x12\x14\n\x0cwith_vectors\x18\x05 \x01(\x08\x12\x12\n\nwith_texts\x18\x06 \x01(\x08\x12\x17\n\x0fwithout_payload\x18\x07 \x01(\x08\x12\x16\n\x0emin_commit_seq\x18\x08 \x01(\x04\x12 \n\x06\x66usion\x18\t \x01(\x0b\x32\x10.vecdb.v1.Fusion\x12\x0e\n\x06offset\x18\n \x01(\r\x12\x16\n\tmin_score\x18\x0b \x01(\x02H\x00\x88\x01\x01\x12\x1e\n\x05\x62oost\x18\x0c \x01(\x0b\x32\x0f.vecdb.v1.Boost\x12\x1a\n\x03mmr\x18\r \x01(\x0b\x32\r.vecdb.v1.Mmr\x12 \n\x06rerank\x18\x0e \x01(\x0b\x32\x10.vecdb.v1.RerankB\x0c\n\n_min_score\"2\n\x06LegHit\x12\x0b\n\x03leg\x18\x01 \x01(\r\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x0c\n\x04rank\x18\x03 \x01(\r\"\xd1\x02\n\x03Hit\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x10\n\x08\x64istance\x18\x03 \x01(\x02\x12\x0f\n\x07payload\x18\x04 \x01(\x0c\x12\x0f\n\x07version\x18\x05 \x01(\x04\x12+\n\x07vectors\x18\x06 \x03(\x0b\x32\x1a.vecdb.v1.Hit.VectorsEntry\x12\'\n\x05texts\x18\x07 \x03(\x0b\x32\x18.vecdb.v1.Hit.TextsEntry\x12\x1e\n\x04legs\x18\x08 \x03(\x0b\x32\x10.vecdb.v1.LegHit\x12\x15\n\rexpires_at_ms\x18\t \x01(\x03\x1a@\n\x0cVectorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.vecdb.v1.Vector:\x02\x38\x01\x1a,\n\nTextsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"z\n\x07Timings\x12\x10\n\x08\x65mbed_us\x18\x01 \x01(\r\x12\x13\n\x0bsnapshot_us\x18\x02 \x01(\r\x12\x11\n\tfilter_us\x18\x03 \x01(\r\x12\x11\n\tsearch_us\x18\x04 \x01(\r\x12\x10\n\x08\x66\x65tch_us\x18\x05 \x01(\r\x12\x10\n\x08total_us\x18\x06 \x01(\r\"\xa7\x01\n\rQueryResponse\x12\x1b\n\x04hits\x18\x01 \x03(\x0b\x32\r.vecdb.v1.Hit\x12\x0c\n\x04plan\x18\x02 \x01(\t\x12\x0f\n\x07matched\x18\x03 \x01(\x04\x12\x12\n\ncommit_seq\x18\x04 \x01(\x04\x12\x10\n\x08\x63omplete\x18\x05 \x01(\x08\x12\x10\n\x08warnings\x18\x06 \x03(\t\x12\"\n\x07timings\x18\x07 \x01(\x0b\x32\x11.vecdb.v1.Timings*d\n\rNormalization\x12\x1d\n\x19NORMALIZATION_UNSPECIFIED\x10\x00\x12\x19\n\x15NORMALIZATION_MIN_MAX\x10\x01\x12\x19\n\x15NORMALIZATION_Z_SCORE\x10\x02\x32\x42\n\x06Search\x12\x38\n\x05Query\x12\x16.vecdb.v1.QueryRequest\x1a\x17.vecdb.v1.QueryResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15vecdb/v1/search.proto\x12\x08vecdb.v1\x1a\x15vecdb/v1/common.proto\x1a\x15vecdb/v1/errors.proto\x1a\x15vecdb/v1/points.proto\x1a\x16vecdb/v1/ranking.proto\"7\n\x04Near\x12 \n\x06vector\x18\x01 \x01(\x0b\x32\x10.vecdb.v1.Vector\x12\r\n\x05space\x18\x02 \x01(\t\"L\n\x07Keyword\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06\x66ields\x18\x02 \x03(\t\x12#\n\x04mode\x18\x03 \x01(\x0e\x32\x15.vecdb.v1.KeywordMode\"\x8c\x02\n\x03Leg\x12\x1e\n\x04near\x18\x01 \x01(\x0b\x32\x0e.vecdb.v1.NearH\x00\x12$\n\x07keyword\x18\x04 \x01(\x0b\x32\x11.vecdb.v1.KeywordH\x00\x12(\n\trecommend\x18\x08 \x01(\x0b\x32\x13.vecdb.v1.RecommendH\x00\x12%\n\x08order_by\x18\t \x01(\x0b\x32\x11.vecdb.v1.OrderByH\x00\x12\n\n\x02\x65\x66\x18\x02 \x01(\r\x12\r\n\x05\x65xact\x18\x03 \x01(\x08\x12\t\n\x01k\x18\x05 \x01(\r\x12\x13\n\x06weight\x18\x06 \x01(\x02H\x01\x88\x01\x01\x12 \n\x06\x66ilter\x18\x07 \x01(\x0b\x32\x10.vecdb.v1.FilterB\x06\n\x04kindB\t\n\x07_weight\"\x10\n\x03Rrf\x12\t\n\x01k\x18\x01 \x01(\r\":\n\x08Weighted\x12.\n\rnormalization\x18\x01 \x01(\x0e\x32\x17.vecdb.v1.Normalization\"V\n\x06\x46usion\x12\x1c\n\x03rrf\x18\x01 \x01(\x0b\x32\r.vecdb.v1.RrfH\x00\x12&\n\x08weighted\x18\x02 \x01(\x0b\x32\x12.vecdb.v1.WeightedH\x00\x42\x06\n\x04kind\"9\n\x06MaxSim\x12 \n\x06vector\x18\x01 \x01(\x0b\x32\x10.vecdb.v1.Vector\x12\r\n\x05space\x18\x02 \x01(\t\"I\n\x06Rerank\x12#\n\x07max_sim\x18\x01 \x01(\x0b\x32\x10.vecdb.v1.MaxSimH\x00\x12\x12\n\ncandidates\x18\x02 \x01(\rB\x06\n\x04kind\"#\n\x05Group\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\r\"\xca\x03\n\x0cQueryRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x1b\n\x04legs\x18\x02 \x03(\x0b\x32\r.vecdb.v1.Leg\x12\t\n\x01k\x18\x03 \x01(\r\x12 \n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x10.vecdb.v1.Filter\x12\x14\n\x0cwith_vectors\x18\x05 \x01(\x08\x12\x12\n\nwith_texts\x18\x06 \x01(\x08\x12\x17\n\x0fwithout_payload\x18\x07 \x01(\x08\x12\x16\n\x0emin_commit_seq\x18\x08 \x01(\x04\x12 \n\x06\x66usion\x18\t \x01(\x0b\x32\x10.vecdb.v1.Fusion\x12\x0e\n\x06offset\x18\n \x01(\r\x12\x16\n\tmin_score\x18\x0b \x01(\x02H\x00\x88\x01\x01\x12\x1e\n\x05\x62oost\x18\x0c \x01(\x0b\x32\x0f.vecdb.v1.Boost\x12\x1a\n\x03mmr\x18\r \x01(\x0b\x32\r.vecdb.v1.Mmr\x12 \n\x06rerank\x18\x0e \x01(\x0b\x32\x10.vecdb.v1.Rerank\x12\x1e\n\x05group\x18\x0f \x01(\x0b\x32\x0f.vecdb.v1.Group\x12+\n\x0cpayload_mask\x18\x10 \x01(\x0b\x32\x15.vecdb.v1.PayloadMaskB\x0c\n\n_min_score\"2\n\x06LegHit\x12\x0b\n\x03leg\x18\x01 \x01(\r\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x0c\n\x04rank\x18\x03 \x01(\r\"\xd1\x02\n\x03Hit\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x10\n\x08\x64istance\x18\x03 \x01(\x02\x12\x0f\n\x07payload\x18\x04 \x01(\x0c\x12\x0f\n\x07version\x18\x05 \x01(\x04\x12+\n\x07vectors\x18\x06 \x03(\x0b\x32\x1a.vecdb.v1.Hit.VectorsEntry\x12\'\n\x05texts\x18\x07 \x03(\x0b\x32\x18.vecdb.v1.Hit.TextsEntry\x12\x1e\n\x04legs\x18\x08 \x03(\x0b\x32\x10.vecdb.v1.LegHit\x12\x15\n\rexpires_at_ms\x18\t \x01(\x03\x1a@\n\x0cVectorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.vecdb.v1.Vector:\x02\x38\x01\x1a,\n\nTextsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"z\n\x07Timings\x12\x10\n\x08\x65mbed_us\x18\x01 \x01(\r\x12\x13\n\x0bsnapshot_us\x18\x02 \x01(\r\x12\x11\n\tfilter_us\x18\x03 \x01(\r\x12\x11\n\tsearch_us\x18\x04 \x01(\r\x12\x10\n\x08\x66\x65tch_us\x18\x05 \x01(\r\x12\x10\n\x08total_us\x18\x06 \x01(\r\"G\n\x08HitGroup\x12\x1b\n\x04hits\x18\x01 \x03(\x0b\x32\r.vecdb.v1.Hit\x12\x1e\n\x05value\x18\x02 \x01(\x0b\x32\x0f.vecdb.v1.Value\"\xcb\x01\n\rQueryResponse\x12\x1b\n\x04hits\x18\x01 \x03(\x0b\x32\r.vecdb.v1.Hit\x12\x0c\n\x04plan\x18\x02 \x01(\t\x12\x0f\n\x07matched\x18\x03 \x01(\x04\x12\x12\n\ncommit_seq\x18\x04 \x01(\x04\x12\x10\n\x08\x63omplete\x18\x05 \x01(\x08\x12\x10\n\x08warnings\x18\x06 \x03(\t\x12\"\n\x07timings\x18\x07 \x01(\x0b\x32\x11.vecdb.v1.Timings\x12\"\n\x06groups\x18\x08 \x03(\x0b\x32\x12.vecdb.v1.HitGroup\"h\n\x11QueryBatchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\'\n\x07queries\x18\x02 \x03(\x0b\x32\x16.vecdb.v1.QueryRequest\x12\x16\n\x0emin_commit_seq\x18\x03 \x01(\x04\"P\n\x12QueryBatchResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.vecdb.v1.QueryResult\x12\x12\n\ncommit_seq\x18\x02 \x01(\x04\"g\n\x0bQueryResult\x12+\n\x08response\x18\x01 \x01(\x0b\x32\x17.vecdb.v1.QueryResponseH\x00\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x10.vecdb.v1.StatusH\x00\x42\x08\n\x06result\"7\n\x0e\x45xplainRequest\x12%\n\x05query\x18\x01 \x01(\x0b\x32\x16.vecdb.v1.QueryRequest\"\x98\x01\n\x0f\x45xplainResponse\x12)\n\x08response\x18\x01 \x01(\x0b\x32\x17.vecdb.v1.QueryResponse\x12&\n\x04legs\x18\x02 \x03(\x0b\x32\x18.vecdb.v1.LegExplanation\x12\x32\n\nconditions\x18\x03 \x03(\x0b\x32\x1e.vecdb.v1.ConditionExplanation\"v\n\x0eLegExplanation\x12\x1b\n\x04hits\x18\x01 \x03(\x0b\x32\r.vecdb.v1.Hit\x12\x0c\n\x04plan\x18\x02 \x01(\t\x12\x0f\n\x07matched\x18\x03 \x01(\x04\x12(\n\x05parts\x18\x04 \x03(\x0b\x32\x19.vecdb.v1.PartExplanation\"q\n\x0fPartExplanation\x12\x0f\n\x07segment\x18\x01 \x01(\x04\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x0f\n\x07matched\x18\x03 \x01(\x04\x12\x0c\n\x04plan\x18\x04 \x01(\t\x12\x11\n\tsearch_us\x18\x05 \x01(\r\x12\r\n\x05\x66ound\x18\x06 \x01(\r\"L\n\x14\x43onditionExplanation\x12#\n\tcondition\x18\x01 \x01(\x0b\x32\x10.vecdb.v1.Filter\x12\x0f\n\x07matched\x18\x02 \x01(\x04*d\n\rNormalization\x12\x1d\n\x19NORMALIZATION_UNSPECIFIED\x10\x00\x12\x19\n\x15NORMALIZATION_MIN_MAX\x10\x01\x12\x19\n\x15NORMALIZATION_Z_SCORE\x10\x02\x32\xcb\x01\n\x06Search\x12\x38\n\x05Query\x12\x16.vecdb.v1.QueryRequest\x1a\x17.vecdb.v1.QueryResponse\x12>\n\x07\x45xplain\x12\x18.vecdb.v1.ExplainRequest\x1a\x19.vecdb.v1.ExplainResponse\x12G\n\nQueryBatch\x12\x1b.vecdb.v1.QueryBatchRequest\x1a\x1c.vecdb.v1.QueryBatchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,38 +39,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HIT_VECTORSENTRY']._serialized_options = b'8\001'
   _globals['_HIT_TEXTSENTRY']._loaded_options = None
   _globals['_HIT_TEXTSENTRY']._serialized_options = b'8\001'
-  _globals['_NORMALIZATION']._serialized_start=1881
-  _globals['_NORMALIZATION']._serialized_end=1981
-  _globals['_NEAR']._serialized_start=105
-  _globals['_NEAR']._serialized_end=160
-  _globals['_KEYWORD']._serialized_start=162
-  _globals['_KEYWORD']._serialized_end=238
-  _globals['_LEG']._serialized_start=241
-  _globals['_LEG']._serialized_end=509
-  _globals['_RRF']._serialized_start=511
-  _globals['_RRF']._serialized_end=527
-  _globals['_WEIGHTED']._serialized_start=529
-  _globals['_WEIGHTED']._serialized_end=587
-  _globals['_FUSION']._serialized_start=589
-  _globals['_FUSION']._serialized_end=675
-  _globals['_MAXSIM']._serialized_start=677
-  _globals['_MAXSIM']._serialized_end=734
-  _globals['_RERANK']._serialized_start=736
-  _globals['_RERANK']._serialized_end=809
-  _globals['_QUERYREQUEST']._serialized_start=812
-  _globals['_QUERYREQUEST']._serialized_end=1193
-  _globals['_LEGHIT']._serialized_start=1195
-  _globals['_LEGHIT']._serialized_end=1245
-  _globals['_HIT']._serialized_start=1248
-  _globals['_HIT']._serialized_end=1585
-  _globals['_HIT_VECTORSENTRY']._serialized_start=1475
-  _globals['_HIT_VECTORSENTRY']._serialized_end=1539
-  _globals['_HIT_TEXTSENTRY']._serialized_start=1541
-  _globals['_HIT_TEXTSENTRY']._serialized_end=1585
-  _globals['_TIMINGS']._serialized_start=1587
-  _globals['_TIMINGS']._serialized_end=1709
-  _globals['_QUERYRESPONSE']._serialized_start=1712
-  _globals['_QUERYRESPONSE']._serialized_end=1879
-  _globals['_SEARCH']._serialized_start=1983
-  _globals['_SEARCH']._serialized_end=2049
+  _globals['_NORMALIZATION']._serialized_start=2945
+  _globals['_NORMALIZATION']._serialized_end=3045
+  _globals['_NEAR']._serialized_start=128
+  _globals['_NEAR']._serialized_end=183
+  _globals['_KEYWORD']._serialized_start=185
+  _globals['_KEYWORD']._serialized_end=261
+  _globals['_LEG']._serialized_start=264
+  _globals['_LEG']._serialized_end=532
+  _globals['_RRF']._serialized_start=534
+  _globals['_RRF']._serialized_end=550
+  _globals['_WEIGHTED']._serialized_start=552
+  _globals['_WEIGHTED']._serialized_end=610
+  _globals['_FUSION']._serialized_start=612
+  _globals['_FUSION']._serialized_end=698
+  _globals['_MAXSIM']._serialized_start=700
+  _globals['_MAXSIM']._serialized_end=757
+  _globals['_RERANK']._serialized_start=759
+  _globals['_RERANK']._serialized_end=832
+  _globals['_GROUP']._serialized_start=834
+  _globals['_GROUP']._serialized_end=869
+  _globals['_QUERYREQUEST']._serialized_start=872
+  _globals['_QUERYREQUEST']._serialized_end=1330
+  _globals['_LEGHIT']._serialized_start=1332
+  _globals['_LEGHIT']._serialized_end=1382
+  _globals['_HIT']._serialized_start=1385
+  _globals['_HIT']._serialized_end=1722
+  _globals['_HIT_VECTORSENTRY']._serialized_start=1612
+  _globals['_HIT_VECTORSENTRY']._serialized_end=1676
+  _globals['_HIT_TEXTSENTRY']._serialized_start=1678
+  _globals['_HIT_TEXTSENTRY']._serialized_end=1722
+  _globals['_TIMINGS']._serialized_start=1724
+  _globals['_TIMINGS']._serialized_end=1846
+  _globals['_HITGROUP']._serialized_start=1848
+  _globals['_HITGROUP']._serialized_end=1919
+  _globals['_QUERYRESPONSE']._serialized_start=1922
+  _globals['_QUERYRESPONSE']._serialized_end=2125
+  _globals['_QUERYBATCHREQUEST']._serialized_start=2127
+  _globals['_QUERYBATCHREQUEST']._serialized_end=2231
+  _globals['_QUERYBATCHRESPONSE']._serialized_start=2233
+  _globals['_QUERYBATCHRESPONSE']._serialized_end=2313
+  _globals['_QUERYRESULT']._serialized_start=2315
+  _globals['_QUERYRESULT']._serialized_end=2418
+  _globals['_EXPLAINREQUEST']._serialized_start=2420
+  _globals['_EXPLAINREQUEST']._serialized_end=2475
+  _globals['_EXPLAINRESPONSE']._serialized_start=2478
+  _globals['_EXPLAINRESPONSE']._serialized_end=2630
+  _globals['_LEGEXPLANATION']._serialized_start=2632
+  _globals['_LEGEXPLANATION']._serialized_end=2750
+  _globals['_PARTEXPLANATION']._serialized_start=2752
+  _globals['_PARTEXPLANATION']._serialized_end=2865
+  _globals['_CONDITIONEXPLANATION']._serialized_start=2867
+  _globals['_CONDITIONEXPLANATION']._serialized_end=2943
+  _globals['_SEARCH']._serialized_start=3048
+  _globals['_SEARCH']._serialized_end=3251
 # @@protoc_insertion_point(module_scope)

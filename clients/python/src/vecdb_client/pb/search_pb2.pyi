@@ -1,4 +1,5 @@
 from . import common_pb2 as _common_pb2
+from . import errors_pb2 as _errors_pb2
 from . import points_pb2 as _points_pb2
 from . import ranking_pb2 as _ranking_pb2
 from google.protobuf.internal import containers as _containers
@@ -95,8 +96,16 @@ class Rerank(_message.Message):
     candidates: int
     def __init__(self, max_sim: _Optional[_Union[MaxSim, _Mapping]] = ..., candidates: _Optional[int] = ...) -> None: ...
 
+class Group(_message.Message):
+    __slots__ = ("path", "size")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    size: int
+    def __init__(self, path: _Optional[str] = ..., size: _Optional[int] = ...) -> None: ...
+
 class QueryRequest(_message.Message):
-    __slots__ = ("collection", "legs", "k", "filter", "with_vectors", "with_texts", "without_payload", "min_commit_seq", "fusion", "offset", "min_score", "boost", "mmr", "rerank")
+    __slots__ = ("collection", "legs", "k", "filter", "with_vectors", "with_texts", "without_payload", "min_commit_seq", "fusion", "offset", "min_score", "boost", "mmr", "rerank", "group", "payload_mask")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     LEGS_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +120,8 @@ class QueryRequest(_message.Message):
     BOOST_FIELD_NUMBER: _ClassVar[int]
     MMR_FIELD_NUMBER: _ClassVar[int]
     RERANK_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_MASK_FIELD_NUMBER: _ClassVar[int]
     collection: str
     legs: _containers.RepeatedCompositeFieldContainer[Leg]
     k: int
@@ -125,7 +136,9 @@ class QueryRequest(_message.Message):
     boost: _ranking_pb2.Boost
     mmr: _ranking_pb2.Mmr
     rerank: Rerank
-    def __init__(self, collection: _Optional[str] = ..., legs: _Optional[_Iterable[_Union[Leg, _Mapping]]] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ..., min_commit_seq: _Optional[int] = ..., fusion: _Optional[_Union[Fusion, _Mapping]] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., boost: _Optional[_Union[_ranking_pb2.Boost, _Mapping]] = ..., mmr: _Optional[_Union[_ranking_pb2.Mmr, _Mapping]] = ..., rerank: _Optional[_Union[Rerank, _Mapping]] = ...) -> None: ...
+    group: Group
+    payload_mask: _common_pb2.PayloadMask
+    def __init__(self, collection: _Optional[str] = ..., legs: _Optional[_Iterable[_Union[Leg, _Mapping]]] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ..., min_commit_seq: _Optional[int] = ..., fusion: _Optional[_Union[Fusion, _Mapping]] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., boost: _Optional[_Union[_ranking_pb2.Boost, _Mapping]] = ..., mmr: _Optional[_Union[_ranking_pb2.Mmr, _Mapping]] = ..., rerank: _Optional[_Union[Rerank, _Mapping]] = ..., group: _Optional[_Union[Group, _Mapping]] = ..., payload_mask: _Optional[_Union[_common_pb2.PayloadMask, _Mapping]] = ...) -> None: ...
 
 class LegHit(_message.Message):
     __slots__ = ("leg", "score", "rank")
@@ -189,8 +202,16 @@ class Timings(_message.Message):
     total_us: int
     def __init__(self, embed_us: _Optional[int] = ..., snapshot_us: _Optional[int] = ..., filter_us: _Optional[int] = ..., search_us: _Optional[int] = ..., fetch_us: _Optional[int] = ..., total_us: _Optional[int] = ...) -> None: ...
 
+class HitGroup(_message.Message):
+    __slots__ = ("hits", "value")
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    hits: _containers.RepeatedCompositeFieldContainer[Hit]
+    value: _common_pb2.Value
+    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., value: _Optional[_Union[_common_pb2.Value, _Mapping]] = ...) -> None: ...
+
 class QueryResponse(_message.Message):
-    __slots__ = ("hits", "plan", "matched", "commit_seq", "complete", "warnings", "timings")
+    __slots__ = ("hits", "plan", "matched", "commit_seq", "complete", "warnings", "timings", "groups")
     HITS_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     MATCHED_FIELD_NUMBER: _ClassVar[int]
@@ -198,6 +219,7 @@ class QueryResponse(_message.Message):
     COMPLETE_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
     hits: _containers.RepeatedCompositeFieldContainer[Hit]
     plan: str
     matched: int
@@ -205,4 +227,83 @@ class QueryResponse(_message.Message):
     complete: bool
     warnings: _containers.RepeatedScalarFieldContainer[str]
     timings: Timings
-    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., plan: _Optional[str] = ..., matched: _Optional[int] = ..., commit_seq: _Optional[int] = ..., complete: bool = ..., warnings: _Optional[_Iterable[str]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ...) -> None: ...
+    groups: _containers.RepeatedCompositeFieldContainer[HitGroup]
+    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., plan: _Optional[str] = ..., matched: _Optional[int] = ..., commit_seq: _Optional[int] = ..., complete: bool = ..., warnings: _Optional[_Iterable[str]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[HitGroup, _Mapping]]] = ...) -> None: ...
+
+class QueryBatchRequest(_message.Message):
+    __slots__ = ("collection", "queries", "min_commit_seq")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
+    MIN_COMMIT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    queries: _containers.RepeatedCompositeFieldContainer[QueryRequest]
+    min_commit_seq: int
+    def __init__(self, collection: _Optional[str] = ..., queries: _Optional[_Iterable[_Union[QueryRequest, _Mapping]]] = ..., min_commit_seq: _Optional[int] = ...) -> None: ...
+
+class QueryBatchResponse(_message.Message):
+    __slots__ = ("results", "commit_seq")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[QueryResult]
+    commit_seq: int
+    def __init__(self, results: _Optional[_Iterable[_Union[QueryResult, _Mapping]]] = ..., commit_seq: _Optional[int] = ...) -> None: ...
+
+class QueryResult(_message.Message):
+    __slots__ = ("response", "error")
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    response: QueryResponse
+    error: _errors_pb2.Status
+    def __init__(self, response: _Optional[_Union[QueryResponse, _Mapping]] = ..., error: _Optional[_Union[_errors_pb2.Status, _Mapping]] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("query",)
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    query: QueryRequest
+    def __init__(self, query: _Optional[_Union[QueryRequest, _Mapping]] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("response", "legs", "conditions")
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    LEGS_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
+    response: QueryResponse
+    legs: _containers.RepeatedCompositeFieldContainer[LegExplanation]
+    conditions: _containers.RepeatedCompositeFieldContainer[ConditionExplanation]
+    def __init__(self, response: _Optional[_Union[QueryResponse, _Mapping]] = ..., legs: _Optional[_Iterable[_Union[LegExplanation, _Mapping]]] = ..., conditions: _Optional[_Iterable[_Union[ConditionExplanation, _Mapping]]] = ...) -> None: ...
+
+class LegExplanation(_message.Message):
+    __slots__ = ("hits", "plan", "matched", "parts")
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    MATCHED_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    hits: _containers.RepeatedCompositeFieldContainer[Hit]
+    plan: str
+    matched: int
+    parts: _containers.RepeatedCompositeFieldContainer[PartExplanation]
+    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., plan: _Optional[str] = ..., matched: _Optional[int] = ..., parts: _Optional[_Iterable[_Union[PartExplanation, _Mapping]]] = ...) -> None: ...
+
+class PartExplanation(_message.Message):
+    __slots__ = ("segment", "rows", "matched", "plan", "search_us", "found")
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    MATCHED_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_US_FIELD_NUMBER: _ClassVar[int]
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    segment: int
+    rows: int
+    matched: int
+    plan: str
+    search_us: int
+    found: int
+    def __init__(self, segment: _Optional[int] = ..., rows: _Optional[int] = ..., matched: _Optional[int] = ..., plan: _Optional[str] = ..., search_us: _Optional[int] = ..., found: _Optional[int] = ...) -> None: ...
+
+class ConditionExplanation(_message.Message):
+    __slots__ = ("condition", "matched")
+    CONDITION_FIELD_NUMBER: _ClassVar[int]
+    MATCHED_FIELD_NUMBER: _ClassVar[int]
+    condition: _common_pb2.Filter
+    matched: int
+    def __init__(self, condition: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., matched: _Optional[int] = ...) -> None: ...

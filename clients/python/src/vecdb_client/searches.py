@@ -1,0 +1,141 @@
+"""Searches as people write them, as requests; many of them in one call. Data, no transport."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypedDict
+
+from vecdb_client import replies, requests
+from vecdb_client.errors import InvalidArgument, VecdbError
+from vecdb_client.filters import Filter
+from vecdb_client.legs import Fusion, Leg, asked_legs
+from vecdb_client.multi import MaxSim, MultiLike
+from vecdb_client.pb import errors_pb2, search_pb2
+from vecdb_client.protocol import QUERY_BATCH
+from vecdb_client.ranking import Boost, Mmr
+from vecdb_client.status import build_error, code_name
+from vecdb_client.types import Match, PointId, SearchResult, WithPayload
+from vecdb_client.vectors import Numbers, SparseLike
+
+
+class Search(TypedDict, total=False):
+    """One search of several: the arguments of Collection.search."""
+
+    query: Numbers | MultiLike | str | PointId
+    keyword: str
+    match: Match
+    fields: Iterable[str]
+    sparse: SparseLike
+    k: int
+    space: str
+    filter: Filter | None
+    with_vectors: bool
+    with_texts: bool
+    with_payload: WithPayload
+    ef: int | None
+    exact: bool
+    hybrid: bool
+    legs: Sequence[Leg]
+    fusion: Fusion | None
+    offset: int
+    min_score: float | None
+    group: str | None
+    group_size: int
+    boost: Boost | None
+    mmr: Mmr | None
+    rerank: MaxSim | None
+
+
+def search_request(
+    collection: str,
+    query: Numbers | MultiLike | str | PointId | None = None,
+    *,
+    keyword: str | None = None,
+    match: Match = "any",
+    fields: Iterable[str] = (),
+    sparse: SparseLike | None = None,
+    k: int = 10,
+    space: str = "",
+    filter: Filter | None = None,
+    with_vectors: bool = False,
+    with_texts: bool = False,
+    with_payload: WithPayload = True,
+    min_commit_seq: int = 0,
+    ef: int | None = None,
+    exact: bool = False,
+    hybrid: bool = False,
+    legs: Sequence[Leg] | None = None,
+    fusion: Fusion | None = None,
+    offset: int = 0,
+    min_score: float | None = None,
+    group: str | None = None,
+    group_size: int = 1,
+    boost: Boost | None = None,
+    mmr: Mmr | None = None,
+    rerank: MaxSim | None = None,
+) -> search_pb2.QueryRequest:
+    """Return the request of a search; see Collection.search. Raises InvalidArgument."""
+    return requests.query_request(
+        collection,
+        asked_legs(
+            query,
+            keyword=keyword,
+            match=match,
+            fields=fields,
+            sparse=sparse,
+            space=space,
+            ef=ef,
+            exact=exact,
+            hybrid=hybrid,
+            legs=legs,
+        ),
+        k=k,
+        filter=filter,
+        with_vectors=with_vectors,
+        with_texts=with_texts,
+        with_payload=with_payload,
+        min_commit_seq=min_commit_seq,
+        fusion=fusion,
+        offset=offset,
+        min_score=min_score,
+        group=group,
+        group_size=group_size,
+        boost=boost,
+        mmr=mmr,
+        rerank=rerank,
+    )
+
+
+def batch_request(
+    collection: str, searches: Iterable[Search], min_commit_seq: int
+) -> search_pb2.QueryBatchRequest:
+    """Return the request of some searches. Raises InvalidArgument."""
+    request = search_pb2.QueryBatchRequest(collection=collection, min_commit_seq=min_commit_seq)
+    for at, one in enumerate(searches):
+        request.queries.append(one_request("", one, f"searches[{at}]"))
+    return request
+
+
+def one_request(collection: str, search: Search, what: str) -> search_pb2.QueryRequest:
+    """Return the request of a search; what: as errors call it. Raises InvalidArgument."""
+    if not isinstance(search, Mapping):
+        raise InvalidArgument(f"{what} is a dict of the arguments of search(), got {search!r}")
+    arguments: Mapping[str, Any] = search
+    unknown = arguments.keys() - Search.__annotations__.keys()
+    if unknown:
+        raise InvalidArgument(f"{what}: search() takes no {', '.join(sorted(unknown))}")
+    return search_request(collection, **arguments)
+
+
+def batch_results(reply: search_pb2.QueryBatchResponse) -> list[SearchResult | VecdbError]:
+    """Return what each search found, or its error."""
+    return [
+        _error(result.error)
+        if result.WhichOneof("result") == "error"
+        else replies.search_result(result.response)
+        for result in reply.results
+    ]
+
+
+def _error(status: errors_pb2.Status) -> VecdbError:
+    return build_error(code_name(status.code), status.message, status, QUERY_BATCH.name)
