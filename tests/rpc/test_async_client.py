@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import queue
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -54,6 +57,40 @@ def test_one_process_and_several(make_server: MakeServer) -> None:
     for workers in (1, 2):
         server = make_server(f"data-{workers}", server__workers=workers)
         asyncio.run(use(server.address))
+
+
+def test_a_stream_of_writes(make_server: MakeServer) -> None:
+    server = make_server()
+    source: queue.SimpleQueue[dict[str, object] | None] = queue.SimpleQueue()
+
+    async def main() -> None:
+        async with AsyncClient(server.address) as db:
+            points = await db.create_collection("points", dim=2)
+            reports = points.write_stream(iter(source.get, None), batch_size=1)
+            for n in range(20):  # each is answered while the source says nothing
+                source.put({"id": f"p{n}", "vector": [n, 1]})
+                report = await anext(reports)
+                assert (report.written, report.settled) == (1, n + 1)
+                assert await points.count() == n + 1
+            source.put({"id": "bad", "vector": [1]})
+            source.put(None)
+            assert [one.failures[0].id async for one in reports] == ["bad"]
+
+            def broken() -> Iterator[dict[str, object]]:
+                yield from ({"id": f"q{n}", "vector": [n, 1]} for n in range(50))
+                raise RuntimeError("the source broke")
+
+            seen: list[int] = []
+            reports = points.write_stream(broken(), batch_size=7)
+            with pytest.raises(RuntimeError, match="the source broke"):
+                [seen.append(report.written) async for report in reports]
+            assert sum(seen) >= 49
+            endless = ({"id": str(n), "vector": [n, 1]} for n in itertools.count())
+            async for report in points.write_stream(endless, batch_size=10):
+                if report.settled >= 100:
+                    break
+
+    asyncio.run(main(), debug=True)
 
 
 def test_a_restart_is_waited_for(make_server: MakeServer) -> None:

@@ -7,15 +7,16 @@ scripts/make_async.py has the modules above await.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 
 import grpc
 
-from vecdb_client.channels import OPTIONS, Trailers
+from vecdb_client.channels import OPTIONS, Trailers, serialized
 
 Answer = TypeVar("Answer")
+Item = TypeVar("Item")
 Flight: TypeAlias = asyncio.Task[Answer]
 Recalled: Final = asyncio.CancelledError
 
@@ -67,7 +68,20 @@ class Channel:
     ) -> AsyncIterator[Any]:
         """Yield the replies of a call that streams; it ends when the caller goes on. Raises so."""
         invoke: Any = self._channel().unary_stream(path, response_deserializer=read)
-        call = invoke(request)
+        async for reply in self._replies(invoke(request)):
+            yield reply
+
+    async def duplex(
+        self, path: str, read: Callable[[bytes], Any], requests: AsyncIterator[Any]
+    ) -> AsyncIterator[Any]:
+        """Yield the replies of a call as stream() does. requests: read in a task of gRPC's."""
+        invoke: Any = self._channel().stream_stream(
+            path, request_serializer=serialized, response_deserializer=read
+        )
+        async for reply in self._replies(invoke(requests)):
+            yield reply
+
+    async def _replies(self, call: Any) -> AsyncIterator[Any]:  # noqa: ANN401 - gRPC's
         try:
             async for reply in call:
                 yield reply
@@ -156,3 +170,40 @@ class Flights(Generic[Answer]):
         if task and task.cancelling():
             for flight in flights:
                 flight.cancel()
+
+
+class Window:
+    """How many batches may be under way."""
+
+    def __init__(self) -> None:
+        self._changed = asyncio.Event()
+        self._most = self._entered = 0
+        self._closed = False
+
+    async def enter(self) -> bool:
+        """Return once there is room, which is taken: True. False once it is closed."""
+        while not self._closed and self._entered >= self._most:
+            self._changed.clear()
+            await self._changed.wait()
+        self._entered += not self._closed
+        return not self._closed
+
+    def leave(self) -> None:
+        """Give room back."""
+        self._entered -= 1
+        self._changed.set()
+
+    def allow(self, most: int) -> None:
+        """Say how many may be under way."""
+        self._most = most
+        self._changed.set()
+
+    def close(self) -> None:
+        """Let nobody enter any more."""
+        self._closed = True
+        self._changed.set()
+
+
+async def next_of(items: Iterator[Item]) -> Item | None:
+    """Return the next, None at the end. Read in a thread: a source may make it wait."""
+    return await asyncio.to_thread(next, items, None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeAlias
 
+from google.protobuf.message import Message
+
 from vecdb_client.version import VERSION
 
 Trailers: TypeAlias = tuple[tuple[str, str | bytes], ...]
@@ -22,3 +24,8 @@ OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.primary_user_agent", f"vecdb-python/{VERSION}"),
 )
+
+
+def serialized(message: Message) -> bytes:
+    """Return a request's bytes."""
+    return message.SerializeToString()

@@ -79,6 +79,9 @@ COMPACT: Final = Method(
     "Collections.Compact", collections_pb2.CompactRequest, collections_pb2.CompactResponse
 )
 WRITE: Final = Method("Points.Write", points_pb2.WriteRequest, points_pb2.WriteResponse)
+WRITE_STREAM: Final = Method(
+    "Points.WriteStream", points_pb2.WriteStreamRequest, points_pb2.WriteStreamResponse
+)
 DELETE_WHERE: Final = Method(
     "Points.DeleteWhere", points_pb2.DeleteWhereRequest, points_pb2.DeleteWhereResponse
 )

@@ -64,12 +64,28 @@ class Transport:
 
         Raises VecdbError. Ends the call when the caller goes on to something else.
         """
+        return self._replies(method, request.SerializeToString(), None)
+
+    def duplex(
+        self, method: Method[Request, Reply], requests: Iterator[Request]
+    ) -> Iterator[Reply]:
+        """Yield the replies of a call to which a stream is sent, as stream() does.
+
+        requests: read beside the caller.
+        """
+        return self._replies(method, b"", requests)
+
+    def _replies(
+        self, method: Method[Request, Reply], request: bytes, requests: Iterator[Request] | None
+    ) -> Iterator[Reply]:
         self._check_open()
+        read = method.reply.FromString
         with self._connections.one(self.timeout_s) as connection:
             try:
-                yield from connection.channel.stream(
-                    method.path, method.reply.FromString, request.SerializeToString()
-                )
+                if requests is None:
+                    yield from connection.channel.stream(method.path, read, request)
+                else:
+                    yield from connection.channel.duplex(method.path, read, requests)
             except grpc.RpcError as failure:
                 raise error_of(failure, method.name) from failure
             except ValueError:

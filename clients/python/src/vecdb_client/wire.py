@@ -14,9 +14,10 @@ from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 
 import grpc
 
-from vecdb_client.channels import OPTIONS, Trailers
+from vecdb_client.channels import OPTIONS, Trailers, serialized
 
 Answer = TypeVar("Answer")
+Item = TypeVar("Item")
 Flight: TypeAlias = Future[Answer]
 Recalled: Final = CancelledError
 """What the result of a flight raises that was recalled."""
@@ -54,15 +55,27 @@ class Channel:
     def stream(self, path: str, read: Callable[[bytes], Any], request: bytes) -> Iterator[Any]:
         """Yield the replies of a call that streams; it ends when the caller goes on. Raises so."""
         invoke: Any = self._channel.unary_stream(path, response_deserializer=read)
-        call = invoke(request)
-        try:
-            yield from call
-        finally:
-            call.cancel()
+        return _replies(invoke(request))
+
+    def duplex(
+        self, path: str, read: Callable[[bytes], Any], requests: Iterator[Any]
+    ) -> Iterator[Any]:
+        """Yield the replies of a call as stream() does. requests: read in a thread of gRPC's."""
+        invoke: Any = self._channel.stream_stream(
+            path, request_serializer=serialized, response_deserializer=read
+        )
+        return _replies(invoke(requests))
 
     def close(self) -> None:
         """Close it; calls under way end as cancelled."""
         self._channel.close()
+
+
+def _replies(call: Any) -> Iterator[Any]:  # noqa: ANN401 - gRPC's, without types
+    try:
+        yield from call
+    finally:
+        call.cancel()
 
 
 class Closed:
@@ -114,3 +127,42 @@ class Flights(Generic[Answer]):
         """Have those end that have not begun."""
         for flight in flights:
             flight.cancel()
+
+
+class Window:
+    """How many batches may be under way. Its two ends may be in two threads."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()  # guards the next three
+        self._most = self._entered = 0
+        self._closed = False
+
+    def enter(self) -> bool:
+        """Return once there is room, which is taken: True. False once it is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._entered < self._most)
+            self._entered += not self._closed
+            return not self._closed
+
+    def leave(self) -> None:
+        """Give room back."""
+        with self._changed:
+            self._entered -= 1
+            self._changed.notify()
+
+    def allow(self, most: int) -> None:
+        """Say how many may be under way."""
+        with self._changed:
+            self._most = most
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Let nobody enter any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+
+def next_of(items: Iterator[Item]) -> Item | None:
+    """Return the next, None at the end."""
+    return next(items, None)

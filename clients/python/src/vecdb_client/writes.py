@@ -28,6 +28,7 @@ from vecdb_client.transport import Transport
 from vecdb_client.types import Delete, OnError, Patch, Point, WriteReport
 from vecdb_client.vectors import SupportsArray, VectorLike
 from vecdb_client.where import WhereWrite
+from vecdb_client.write_stream import write_stream
 
 PARALLEL_DEFAULT: Final = 2
 KEY_BYTES_MAX: Final = 200
@@ -225,7 +226,8 @@ class Writes:
         Done in parts, each of which is durable when an error or a signal ends the call: start it
         again for the rest. Points that others change or add meanwhile are deleted as well if they
         match then: there was a moment during the call at which none matched, but for `damaged`
-        ones. progress: called with the points deleted and about how many there are.
+        ones. progress: called with the points deleted and about how many there are, or
+        True for a bar.
         timeout_s: of each request. Raises NotFound, InvalidArgument (BAD_FILTER ...).
         """
         with shown(progress, self.name) as told:
@@ -308,6 +310,32 @@ class Writes:
             idempotency_key,
             timeout_s,
         )
+
+    def write_stream(
+        self,
+        operations: Iterable[Point | Mapping[str, Any] | Patch | Delete],
+        *,
+        batch_size: int = BATCH_POINTS_DEFAULT,
+    ) -> Iterator[WriteReport]:
+        """Yield a report for each batch of operations as it is durable, in their order.
+
+        For a source that goes on: a queue whose messages are acknowledged once they are stored, up
+        to `settled`, with batch_size=1 where none is to wait for others. Operations are read in
+        another thread, some batches ahead, as far as the server keeps up; the stream is given up
+        when the caller stops asking. What is refused is in `failures`, and raises nothing. Nothing
+        is tried again: after an error (Unavailable ...) go on from the last `settled`; some of what
+        follows may have been done.
+        """
+        if batch_size < 1:
+            raise InvalidArgument("batch_size is at least 1")
+        sent = batches(
+            write_ops(operations),
+            collection=self.name,
+            key=uuid.uuid4().hex,
+            points_max=batch_size,
+            message_bytes=self._message_bytes,
+        )
+        return write_stream(self._transport, sent)
 
     def _write(
         self,

@@ -60,18 +60,35 @@ class Transport:
         )
         return reply
 
-    async def stream(self, method: Method[Request, Reply], request: Request) -> AsyncIterator[Reply]:
+    def stream(self, method: Method[Request, Reply], request: Request) -> AsyncIterator[Reply]:
         """Yield the replies of a call that streams: one attempt, without a deadline.
 
         Raises VecdbError. Ends the call when the caller goes on to something else.
         """
+        return self._replies(method, request.SerializeToString(), None)
+
+    def duplex(
+        self, method: Method[Request, Reply], requests: AsyncIterator[Request]
+    ) -> AsyncIterator[Reply]:
+        """Yield the replies of a call to which a stream is sent, as stream() does.
+
+        requests: read beside the caller.
+        """
+        return self._replies(method, b"", requests)
+
+    async def _replies(
+        self, method: Method[Request, Reply], request: bytes, requests: AsyncIterator[Request] | None
+    ) -> AsyncIterator[Reply]:
         self._check_open()
+        read = method.reply.FromString
         async with self._connections.one(self.timeout_s) as connection:
             try:
-                async for one in connection.channel.stream(
-                    method.path, method.reply.FromString, request.SerializeToString()
-                ):
-                    yield one
+                if requests is None:
+                    async for one in connection.channel.stream(method.path, read, request):
+                        yield one
+                else:
+                    async for one in connection.channel.duplex(method.path, read, requests):
+                        yield one
             except grpc.RpcError as failure:
                 raise error_of(failure, method.name) from failure
             except ValueError:
