@@ -12,8 +12,8 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from vecdb.collection.asked import AnyQuery, Asked
 from vecdb.collection.collection import Collection
-from vecdb.collection.search import AnyQuery, Asked
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.outcomes import QueryResult

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.collection import test_legs
 from tests.collection.test_legs import CHOSEN, ONE_LEG, WEIGHTED_LEGS, dense
 from vecdb.collection import snapshot as snapshots
+from vecdb.collection.asked import Asked, GroupBy
 from vecdb.collection.collection import Collection
-from vecdb.collection.search import Asked, GroupBy
 from vecdb.database import Database
 from vecdb.errors import DeadlineExceeded, InvalidArgument, LimitExceeded, VecdbError
 from vecdb.outcomes import QueryResult

@@ -23,8 +23,8 @@ from tests.collection.test_legs import (
 )
 from tests.query.test_fusion import FUSIONS
 from tests.read_model import kind_and_value, values_at
+from vecdb.collection.asked import AnyQuery, Asked, GroupBy
 from vecdb.collection.collection import Collection
-from vecdb.collection.search import AnyQuery, Asked, GroupBy
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.errors import DeadlineExceeded

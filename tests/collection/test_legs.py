@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tests.query.test_fusion import FUSIONS, reference
 from vecdb.collection import search
+from vecdb.collection.asked import AnyQuery, Asked
 from vecdb.collection.collection import Collection
-from vecdb.collection.search import AnyQuery, Asked
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.errors import DeadlineExceeded, InvalidArgument

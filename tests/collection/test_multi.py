@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import MakeServer
 from tests.live import wait_until
 from tests.rpc.test_multi import maxsim
-from vecdb.collection.search import Asked
+from vecdb.collection.asked import Asked
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.multi import MultiQuery, MultiSpace, MultiVector, Rerank

@@ -24,8 +24,8 @@ from tests.collection.ranked import (
     vector_of,
 )
 from tests.model import holds
+from vecdb.collection.asked import Asked
 from vecdb.collection.collection import Collection
-from vecdb.collection.search import Asked
 from vecdb.errors import DeadlineExceeded
 from vecdb.query import recommend
 from vecdb.query.order import OrderBy, OrderQuery

@@ -26,8 +26,8 @@ from tests.collection.ranked import (
     vector_of,
 )
 from tests.model import holds, metres_between, place_of, time_of
+from vecdb.collection.asked import Asked
 from vecdb.collection.collection import Collection
-from vecdb.collection.search import Asked
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.errors import DeadlineExceeded, InvalidArgument

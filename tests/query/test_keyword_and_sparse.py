@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from vecdb.collection.search import AnyQuery
+from vecdb.collection.asked import AnyQuery
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.rpc.pb.search_pb2 import Hit, QueryResponse

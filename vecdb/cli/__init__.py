@@ -15,6 +15,7 @@ from vecdb import __version__, errors
 from vecdb.cli import (
     check,
     client_commands,
+    collection_commands,
     delete_points,
     demo,
     export_file,
@@ -41,9 +42,9 @@ app.command("search")(client_commands.search)
 app.command("get")(client_commands.get)
 app.command("delete")(delete_points.delete_points)
 app.command("info")(client_commands.info)
-client_commands.collections.command("update")(schema_commands.update)
-client_commands.collections.command("clone")(schema_commands.clone)
-app.add_typer(client_commands.collections, name="collections")
+collection_commands.collections.command("update")(schema_commands.update)
+collection_commands.collections.command("clone")(schema_commands.clone)
+app.add_typer(collection_commands.collections, name="collections")
 app.command("check")(check.check)
 
 

@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from vecdb.collection.asked import Asked
 from vecdb.collection.part_rows import PartRows
 from vecdb.collection.search import (
     ID_ALONE,
     SPARE,
-    Asked,
     Leg,
     Prepared,
     Searcher,

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from vecdb.collection.search import AnyQuery
+from vecdb.collection.asked import AnyQuery
 from vecdb.collection.snapshot import Snapshot
 from vecdb.segment.vectors import Effort
 from vecdb.types import Filter, Query, Space

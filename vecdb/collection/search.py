@@ -5,22 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from vecdb import kernel
+from vecdb.collection.asked import AnyQuery, Asked, OneSearch
 from vecdb.collection.late import Scorer, asked_of, reranked
 from vecdb.collection.part_rows import PartRows
 from vecdb.collection.reorder import CandidatesOf, Reorder
 from vecdb.errors import Corrupt, DeadlineExceeded, LimitExceeded, VecdbError
 from vecdb.multi import MultiQuery, Rerank
 from vecdb.outcomes import QueryResult
-from vecdb.query.boost import Boost
-from vecdb.query.fusion import Fusion, LegHits, Rrf, fused
+from vecdb.query.fusion import LegHits, Rrf, fused
 from vecdb.query.keyword import best_matches, sought
 from vecdb.query.maxsim import Scored, nearest_multi
-from vecdb.query.mmr import Mmr
 from vecdb.query.order import OrderQuery, first_in_order
 from vecdb.query.recommend import BestScoreQuery, Examples, best_scored
 from vecdb.query.search import Candidates, Nearest, nearest
@@ -32,7 +31,6 @@ from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.store import ReadTxn
 from vecdb.types import (
     F32,
-    Filter,
     KeywordQuery,
     Metric,
     Query,
@@ -54,52 +52,8 @@ NO_EFFORT = Effort()
 
 Search: TypeAlias = Callable[[Sequence[Candidates], int], Nearest]
 """From candidates and k to the best."""
-OneSearch: TypeAlias = Query | SparseQuery | KeywordQuery
-"""What one search of the parts answers."""
-AnyQuery: TypeAlias = OneSearch | MultiQuery | BestScoreQuery | OrderQuery
-"""What a leg may be."""
 Scale: TypeAlias = Callable[[str], float]
 """By how much more than was measured the queries of a space need as ef."""
-
-
-class GroupBy(NamedTuple):
-    """Hits by the values of a payload path, up to `size` of each.
-
-    leg_k_max: the most that each of several legs gives to the fusion until there are k groups.
-    """
-
-    path: str
-    size: int
-    leg_k_max: int
-
-
-class Asked(NamedTuple):
-    """What is asked of a snapshot: hits offset to offset + k of what the legs find.
-
-    legs: each with its own k, which of one leg is offset + k. filter: of all legs; that of a leg
-    narrows it further, unless it is the same object. min_score: of hits, the fused one where there
-    are several legs, with what a boost adds. fusion and weights, one a leg: of several. rerank: a
-    second look at what is found, whose score takes the place of the legs'. boost and mmr order the
-    best of that anew. No leg has a smaller k than any of the three has candidates. group: k and
-    offset count groups; without the three.
-    """
-
-    legs: Sequence[AnyQuery]
-    k: int
-    filter: Filter | None = None
-    offset: int = 0
-    min_score: float | None = None
-    fusion: Fusion = Rrf()
-    weights: Sequence[float] = ()
-    rerank: Rerank | None = None
-    boost: Boost | None = None
-    mmr: Mmr | None = None
-    group: GroupBy | None = None
-
-    @classmethod
-    def one(cls, query: AnyQuery) -> Asked:
-        """Return what a query by itself asks for."""
-        return cls((query,), query.k, query.filter)
 
 
 @dataclass(slots=True)

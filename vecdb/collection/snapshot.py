@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 
 from vecdb import kernel
+from vecdb.collection.asked import AnyQuery, Asked
 from vecdb.collection.batch import Answer, answers, evaluated_once, search_together
 from vecdb.collection.explain import Explanation, explained
 from vecdb.collection.grouped import GroupSearcher
@@ -20,15 +21,7 @@ from vecdb.collection.paging import Listing, Paging, Spot, slots_of
 from vecdb.collection.part_rows import PartRows
 from vecdb.collection.points import point_of, vectors_of
 from vecdb.collection.reorder import CandidatesOf
-from vecdb.collection.search import (
-    AnyQuery,
-    Asked,
-    Prepared,
-    Scale,
-    Searcher,
-    search_of,
-    too_large,
-)
+from vecdb.collection.search import Prepared, Scale, Searcher, search_of, too_large
 from vecdb.collection.view import View
 from vecdb.errors import (
     Corrupt,

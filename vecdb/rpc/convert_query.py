@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from vecdb.collection.search import GroupBy
+from vecdb.collection.asked import GroupBy
 from vecdb.config import LimitsConfig
 from vecdb.errors import InvalidArgument, LimitExceeded
 from vecdb.query.fusion import (

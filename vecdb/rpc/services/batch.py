@@ -11,8 +11,9 @@ from typing import Protocol, TypeVar
 
 import grpc
 
+from vecdb.collection.asked import Asked
 from vecdb.collection.collection import Collection
-from vecdb.collection.search import Asked, too_large
+from vecdb.collection.search import too_large
 from vecdb.collection.snapshot import Snapshot
 from vecdb.config import LimitsConfig
 from vecdb.embed.client import Encoded

@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 import grpc
 
+from vecdb.collection.asked import AnyQuery, Asked
 from vecdb.collection.collection import Collection
-from vecdb.collection.search import AnyQuery, Asked
 from vecdb.collection.snapshot import Snapshot
 from vecdb.config import LimitsConfig
 from vecdb.database import Database

@@ -127,16 +127,12 @@ class Collection(TableReads, Writes):
         query: numbers (dim,), a text that the space's model encodes, the PointId of a stored point,
         or, in a MultiDenseSpace, vectors (q, dim). In its place: sparse, a vector for a sparse
         space; or keyword, words that are searched in the text fields, any, all, or as a phrase by
-        match, in the fields of these paths or in all. min_commit_seq: a state at least this new.
-        ef: points that a walk over a graph keeps in sight, or in a MultiDenseSpace points scored;
-        None for what is needed. exact: judge every point instead, which finds the true neighbours.
-        hybrid: search by vector and by words, and fuse both: the query is a text for both, or
-        numbers and `keyword` the words. legs: in place of all that, any number of Near, Keyword,
-        Recommend and OrderBy. fusion: of several legs, Rrf() where not given.
-        offset: hits to skip. min_score: only hits of at least this score, the fused one of several.
+        match, in fields or in all. hybrid: fuse both: the query is a text for both, or numbers and
+        `keyword` the words. legs: in place of all that, Near, Keyword, Recommend and OrderBy,
+        fused by fusion, Rrf() where not given. offset: hits to skip. min_score: the least of a hit.
         rerank: order the best by MaxSim. boost, mmr: add by payload; choose hits that differ.
-        group: a payload path: k groups of hits that share a value there, up to group_size of each,
-        in the result's groups. with_payload: as for get().
+        group: a payload path: k groups of hits that share a value there, group_size of each. ef:
+        points that a walk keeps in sight, None for enough. exact: judge every point.
         Raises NotFound, InvalidArgument (BAD_FILTER ...), FailedPrecondition (NO_MODEL).
         """
         request = search_request(

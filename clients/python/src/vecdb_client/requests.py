@@ -6,38 +6,31 @@ limits and names are the server's to judge.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, cast
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from vecdb_client.arguments import UINT32_MAX
 from vecdb_client.arguments import count as _count
-from vecdb_client.arguments import number as _number
 from vecdb_client.errors import InvalidArgument
 from vecdb_client.expiry import milliseconds
-from vecdb_client.filters import MODES, Filter, filter_message
-from vecdb_client.legs import Fusion, Keyword, Leg, Near, OrderBy, Recommend, Rrf, Weighted
-from vecdb_client.multi import MaxSim, MultiDenseSpace, fill_multi, multi_of
+from vecdb_client.filters import Filter, filter_message
+from vecdb_client.multi import MultiDenseSpace
 from vecdb_client.payloads import Payload, payload_bytes
 from vecdb_client.pb import (
     collections_pb2,
     common_pb2,
     models_pb2,
     points_pb2,
-    ranking_pb2,
-    search_pb2,
 )
-from vecdb_client.ranking import Boost, Mmr, fill_boost, fill_mmr
 from vecdb_client.types import (
     Mask,
     Metric,
-    PointId,
     Role,
     Space,
     SparseSpace,
     TextField,
     WithPayload,
 )
-from vecdb_client.vectors import Numbers, VectorLike, f32_bytes, sparse_of
 
 METRICS: Final[dict[str, collections_pb2.Metric]] = {
     "cosine": collections_pb2.METRIC_COSINE,
@@ -47,14 +40,6 @@ METRICS: Final[dict[str, collections_pb2.Metric]] = {
 _ROLES: Final[dict[str, models_pb2.EmbedRole]] = {
     "document": models_pb2.EMBED_ROLE_DOCUMENT,
     "query": models_pb2.EMBED_ROLE_QUERY,
-}
-_STRATEGIES: Final[dict[str, ranking_pb2.RecommendStrategy]] = {
-    "average": ranking_pb2.RECOMMEND_STRATEGY_AVERAGE,
-    "best_score": ranking_pb2.RECOMMEND_STRATEGY_BEST_SCORE,
-}
-_NORMALIZATIONS: Final[dict[str, search_pb2.Normalization]] = {
-    "min_max": search_pb2.NORMALIZATION_MIN_MAX,
-    "z_score": search_pb2.NORMALIZATION_Z_SCORE,
 }
 
 
@@ -291,148 +276,6 @@ def watch_request(
         with_texts=with_texts,
         **payload_parts(with_payload),
     )
-
-
-def query_request(
-    collection: str,
-    legs: Sequence[Leg],
-    *,
-    k: int,
-    filter: Filter | None,
-    with_vectors: bool,
-    with_texts: bool,
-    with_payload: WithPayload,
-    min_commit_seq: int,
-    fusion: Fusion | None = None,
-    offset: int = 0,
-    min_score: float | None = None,
-    boost: Boost | None = None,
-    mmr: Mmr | None = None,
-    rerank: MaxSim | None = None,
-    group: str | None = None,
-    group_size: int = 1,
-) -> search_pb2.QueryRequest:
-    """Return the request for the k points that one leg finds, or several of them fused."""
-    request = search_pb2.QueryRequest(
-        collection=collection,
-        k=_count(k, "k"),
-        filter=filter_message(filter),
-        with_vectors=with_vectors,
-        with_texts=with_texts,
-        **payload_parts(with_payload),
-        min_commit_seq=min_commit_seq,
-    )
-    for leg in legs:
-        _fill_leg(request.legs.add(), leg)
-    if fusion is not None:
-        _fill_fusion(request.fusion, fusion)
-    if offset != 0:
-        request.offset = _count(offset, "offset")
-    if min_score is not None:
-        request.min_score = _number(min_score, "min_score")
-    if boost is not None:
-        fill_boost(request.boost, boost)
-    if mmr is not None:
-        fill_mmr(request.mmr, mmr)
-    if rerank is not None:
-        _fill_rerank(request.rerank, rerank)
-    if group is not None:
-        request.group.path = checked_text(group, "group")
-        request.group.size = _count(group_size, "group_size")
-    elif group_size != 1:
-        raise InvalidArgument("group_size goes with group, a payload path")
-    return request
-
-
-def _fill_leg(message: search_pb2.Leg, leg: Leg) -> None:
-    _fill_kind(message, leg)
-    if isinstance(leg, (Near, Recommend)):
-        message.exact = leg.exact
-        if leg.ef is not None:
-            message.ef = _count(leg.ef, "ef")
-    if leg.k is not None:
-        message.k = _count(leg.k, "k of a leg")
-    if leg.weight is not None:
-        message.weight = _number(leg.weight, "a weight")
-    chosen = filter_message(leg.filter)
-    if chosen is not None:
-        message.filter.CopyFrom(chosen)
-
-
-def _fill_rerank(message: search_pb2.Rerank, rerank: MaxSim) -> None:
-    if not isinstance(rerank, MaxSim):
-        raise InvalidArgument(f"rerank is a MaxSim(query, space), got {rerank!r}")
-    near = message.max_sim
-    near.space = checked_text(rerank.space, "a space's name")
-    if isinstance(rerank.query, PointId):
-        near.vector.point = checked_text(rerank.query.id, "a point id")
-    elif (multi := multi_of(rerank.query)) is not None:
-        fill_multi(near.vector, multi)
-    else:
-        raise InvalidArgument("MaxSim takes vectors (q, dim), or a PointId", reason="BAD_VECTOR")
-    if rerank.candidates is not None:
-        message.candidates = _count(rerank.candidates, "candidates")
-
-
-def _fill_kind(message: search_pb2.Leg, leg: Leg) -> None:
-    if isinstance(leg, Near):
-        message.near.space = leg.space
-        _fill_vector(message.near.vector, leg.query)
-    elif isinstance(leg, Keyword):
-        if leg.match not in MODES:
-            raise InvalidArgument(f"match is one of {', '.join(MODES)}; got {leg.match!r}")
-        message.keyword.text = checked_text(leg.text, "a keyword query")
-        message.keyword.fields.extend(text_list(leg.fields, "a field"))
-        message.keyword.mode = MODES[leg.match]
-    elif isinstance(leg, Recommend):
-        _fill_recommend(message.recommend, leg)
-    elif isinstance(leg, OrderBy):
-        message.order_by.path = checked_text(leg.path, "the path of OrderBy")
-        message.order_by.descending = leg.descending
-    else:
-        raise InvalidArgument(
-            f"a leg is Near(...), Keyword(...), Recommend(...) or OrderBy(...), got {leg!r}"
-        )
-
-
-def _fill_vector(vector: common_pb2.Vector, query: VectorLike | PointId) -> None:
-    if isinstance(query, str):
-        vector.text = checked_text(query, "a query")
-    elif isinstance(query, PointId):
-        vector.point = checked_text(query.id, "a point id")
-    elif (sparse := sparse_of(query)) is not None:
-        vector.sparse.indices.extend(sparse.indices)
-        vector.sparse.values.extend(sparse.values)
-    elif (multi := multi_of(query)) is not None:
-        fill_multi(vector, multi)
-    else:
-        vector.f32 = f32_bytes(cast(Numbers, query))
-
-
-def _fill_recommend(message: ranking_pb2.Recommend, leg: Recommend) -> None:
-    if leg.strategy not in _STRATEGIES:
-        known = ", ".join(_STRATEGIES)
-        raise InvalidArgument(f"strategy is one of {known}; got {leg.strategy!r}")
-    for into, examples in ((message.positive, leg.positive), (message.negative, leg.negative)):
-        if isinstance(examples, (str, PointId)):
-            raise InvalidArgument(f"examples come in a list, got {examples!r}")
-        for example in examples:
-            _fill_vector(into.add(), example)
-    if not message.positive:
-        raise InvalidArgument("Recommend takes at least one positive example")
-    message.space = leg.space
-    message.strategy = _STRATEGIES[leg.strategy]
-
-
-def _fill_fusion(message: search_pb2.Fusion, fusion: Fusion) -> None:
-    if isinstance(fusion, Rrf):
-        message.rrf.k = _count(fusion.k, "k of Rrf")
-    elif isinstance(fusion, Weighted) and fusion.normalization in _NORMALIZATIONS:
-        message.weighted.normalization = _NORMALIZATIONS[fusion.normalization]
-    else:
-        raise InvalidArgument(
-            f"fusion is Rrf(k=...) or Weighted, by {' or '.join(_NORMALIZATIONS)}; got {fusion!r}"
-        )
 
 
 def embed_request(texts: list[str], model: str, role: Role) -> models_pb2.EmbedRequest:

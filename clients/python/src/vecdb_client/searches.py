@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from vecdb_client import replies, requests
+from vecdb_client.arguments import count, number
 from vecdb_client.errors import InvalidArgument, VecdbError
-from vecdb_client.filters import Filter
+from vecdb_client.filters import Filter, filter_message
+from vecdb_client.leg_messages import fill_fusion, fill_leg, fill_rerank
 from vecdb_client.legs import Fusion, Leg, asked_legs
 from vecdb_client.multi import MaxSim, MultiLike
 from vecdb_client.pb import errors_pb2, search_pb2
 from vecdb_client.protocol import QUERY_BATCH
-from vecdb_client.ranking import Boost, Mmr
+from vecdb_client.ranking import Boost, Mmr, fill_boost, fill_mmr
 from vecdb_client.status import build_error, code_name
 from vecdb_client.types import Match, PointId, SearchResult, WithPayload
 from vecdb_client.vectors import Numbers, SparseLike
@@ -75,35 +77,47 @@ def search_request(
     rerank: MaxSim | None = None,
 ) -> search_pb2.QueryRequest:
     """Return the request of a search; see Collection.search. Raises InvalidArgument."""
-    return requests.query_request(
-        collection,
-        asked_legs(
-            query,
-            keyword=keyword,
-            match=match,
-            fields=fields,
-            sparse=sparse,
-            space=space,
-            ef=ef,
-            exact=exact,
-            hybrid=hybrid,
-            legs=legs,
-        ),
-        k=k,
-        filter=filter,
+    request = search_pb2.QueryRequest(
+        collection=collection,
+        k=count(k, "k"),
+        filter=filter_message(filter),
         with_vectors=with_vectors,
         with_texts=with_texts,
-        with_payload=with_payload,
+        **requests.payload_parts(with_payload),
         min_commit_seq=min_commit_seq,
-        fusion=fusion,
-        offset=offset,
-        min_score=min_score,
-        group=group,
-        group_size=group_size,
-        boost=boost,
-        mmr=mmr,
-        rerank=rerank,
     )
+    asked = asked_legs(
+        query,
+        keyword=keyword,
+        match=match,
+        fields=fields,
+        sparse=sparse,
+        space=space,
+        ef=ef,
+        exact=exact,
+        hybrid=hybrid,
+        legs=legs,
+    )
+    for leg in asked:
+        fill_leg(request.legs.add(), leg)
+    if fusion is not None:
+        fill_fusion(request.fusion, fusion)
+    if offset != 0:
+        request.offset = count(offset, "offset")
+    if min_score is not None:
+        request.min_score = number(min_score, "min_score")
+    if boost is not None:
+        fill_boost(request.boost, boost)
+    if mmr is not None:
+        fill_mmr(request.mmr, mmr)
+    if rerank is not None:
+        fill_rerank(request.rerank, rerank)
+    if group is not None:
+        request.group.path = requests.checked_text(group, "group")
+        request.group.size = count(group_size, "group_size")
+    elif group_size != 1:
+        raise InvalidArgument("group_size goes with group, a payload path")
+    return request
 
 
 def batch_request(
