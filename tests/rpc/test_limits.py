@@ -129,7 +129,7 @@ def text_bytes(node: Node, size: int) -> None:
 
 def embed_texts(node: Node, size: int) -> None:
     node.models.Embed(
-        models_pb2.EmbedRequest(texts=["x"] * size, role=models_pb2.ROLE_QUERY), timeout=20
+        models_pb2.EmbedRequest(texts=["x"] * size, role=models_pb2.EMBED_ROLE_QUERY), timeout=20
     )
 
 
