@@ -124,18 +124,24 @@ class Schema:
 
     def space(self, name: str) -> Space | None:
         """Return the dense space of that name, or None."""
-        for space in self.spaces:  # every query asks this twice: a generator takes longer
+        for space in self.spaces:  # every query asks: a generator takes longer
             if space.name == name:
                 return space
         return None
 
     def sparse_space(self, name: str) -> SparseSpace | None:
         """Return the sparse space of that name, or None."""
-        return next((space for space in self.sparse_spaces if space.name == name), None)
+        for space in self.sparse_spaces:
+            if space.name == name:
+                return space
+        return None
 
     def multi_space(self, name: str) -> MultiSpace | None:
         """Return the space of several vectors a point of that name, or None."""
-        return next((space for space in self.multi_spaces if space.name == name), None)
+        for space in self.multi_spaces:
+            if space.name == name:
+                return space
+        return None
 
 
 class SparseVector(NamedTuple):

@@ -283,7 +283,8 @@ class Searcher:
 
     def _ailments(self, damaged: Iterable[int]) -> list[str]:
         """Return why these points, and those that could not be scored, are not returned."""
-        return [self._ailment(slot) for slot in (*damaged, *sorted(self._unread))]
+        slots = [*damaged, *sorted(self._unread)] if self._unread else damaged
+        return [self._ailment(slot) for slot in slots]
 
     def _ailment(self, slot: int) -> str:
         """Return why a slot that was found could not be returned."""

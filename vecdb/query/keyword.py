@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -133,7 +133,7 @@ def best_matches(candidates: Sequence[Candidates], asked: Sought, k: int) -> Nea
             mask,
         )
         answers.append((candidate.part.slots[rows], scores))
-    return replace(merged(answers, k, []), warnings=warnings)
+    return merged(answers, k, [])._replace(warnings=warnings)
 
 
 def _unknown_rows(asked: Sought, texts: Sequence[tuple[Candidates, TextSource]]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -58,8 +58,7 @@ class Candidates:
     alive: Bitmap | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Nearest:
+class Nearest(NamedTuple):
     """The best candidates: slots, best first, and kernel scores.
 
     efs: of the walks, one a part walked over; scanned: parts whose rows were all judged. warnings:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 import grpc
@@ -20,6 +19,7 @@ from vecdb.errors import InvalidArgument, VecdbError
 from vecdb.metrics import Metrics
 from vecdb.multi import MultiQuery, Rerank
 from vecdb.outcomes import QueryResult
+from vecdb.query.fusion import Fusion, Rrf
 from vecdb.query.keyword import check_words
 from vecdb.query.order import OrderBy, OrderQuery
 from vecdb.rpc.convert import match_of, multi_vector, sparse_vector, vector_array
@@ -56,6 +56,8 @@ from vecdb.write.multi import checked_multi
 from vecdb.write.prepare import unknown_space
 from vecdb.write.sparse import checked_sparse
 
+BY_RANK = Rrf()
+
 
 def _is_plain(request: pb.QueryRequest) -> bool:
     """Return whether a query costs little: a walk near to numbers, without a filter."""
@@ -80,15 +82,21 @@ class SearchService(search_pb2_grpc.SearchServicer):
     @quick_when(_is_plain)
     def Query(self, request: pb.QueryRequest, context: grpc.ServicerContext) -> bytes:
         """Return the k points nearest to a vector: a QueryResponse, serialized."""
-        with self._fields_of(request):
+        try:
             return self._query(request, context)
+        except VecdbError as error:
+            error.field = self.field_of(error.field, request)
+            raise
 
     def Explain(
         self, request: pb.ExplainRequest, context: grpc.ServicerContext
     ) -> pb.ExplainResponse:
         """Return what a query finds, and how."""
-        with self._fields_of(request.query):
+        try:
             return explain(self, self._database, self._limits, request.query, context)
+        except VecdbError as error:
+            error.field = self.field_of(error.field, request.query)
+            raise
 
     def QueryBatch(
         self, request: pb.QueryBatchRequest, context: grpc.ServicerContext
@@ -129,16 +137,18 @@ class SearchService(search_pb2_grpc.SearchServicer):
         check_query(request, self._limits)
         chosen = checked_filter(request, self._limits)
         wanted = wanted_of(request, self._limits)
-        asked = Asked((), request.k, chosen, request.offset, group=group_of(request, self._limits))
+        group = group_of(request, self._limits)
         mmr = mmr_of(request, self._limits)
         boost = boost_of(request, mmr, self._limits)
-        asked = asked._replace(boost=boost, mmr=mmr)
-        if request.HasField("min_score"):
-            asked = asked._replace(min_score=request.min_score)
+        k, offset = request.k, request.offset
+        fusion: Fusion = BY_RANK
+        min_score = request.min_score if request.HasField("min_score") else None
+        weights: Sequence[float] = ()
         if len(request.legs) > 1:
-            asked = asked._replace(fusion=fusion_of(request), weights=weights_of(request))
-        need = (request.offset + request.k) * max(request.group.size, 1)
-        need = max(need, *(one.candidates for one in (boost, mmr) if one is not None), 0)
+            fusion, weights = fusion_of(request), weights_of(request)
+        need = (offset + k) * (group.size if group is not None else 1)
+        for one in (boost, mmr):
+            need = need if one is None else max(need, one.candidates)
         rerank = self._rerank(request, need, collection)
         if rerank is not None:
             need = candidates_of(request, need, self._limits)
@@ -146,18 +156,12 @@ class SearchService(search_pb2_grpc.SearchServicer):
 
         def of(snapshot: Snapshot) -> Asked:
             second = None if rerank is None else rerank(snapshot)
-            return asked._replace(legs=[ask(snapshot) for ask in asks], rerank=second)
+            legs = [ask(snapshot) for ask in asks]
+            return Asked(
+                legs, k, chosen, offset, min_score, fusion, weights, second, boost, mmr, group
+            )
 
         return of, wanted
-
-    @contextmanager
-    def _fields_of(self, request: pb.QueryRequest) -> Iterator[None]:
-        """Name the fields of errors as the request does."""
-        try:
-            yield
-        except VecdbError as error:
-            error.field = self.field_of(error.field, request)
-            raise
 
     def field_of(self, field: str, request: pb.QueryRequest) -> str:
         """Return the path of a request's field; field: with a leg's as the rooms below name it."""
