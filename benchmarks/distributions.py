@@ -1,4 +1,4 @@
-"""Recall over data of other kinds: clusters, words, unnormalised products, bits.
+"""Recall over data of other kinds: clusters, words, unnormalised products, bits, histograms.
 
     python benchmarks/distributions.py [--smoke] [--json FILE] [--points N] [--folder DIR]
 
@@ -72,11 +72,22 @@ def _bits(n: int, queries: int) -> Data:
     return Data(vectors[queries:], vectors[:queries], "euclid")
 
 
+def _histograms(n: int, queries: int) -> Data:
+    """Return counts around 200 shapes, most of them near zero and a few large."""
+    random = np.random.default_rng(6)
+    shapes = random.gamma(0.3, 1.0, (200, 128))
+    rows = shapes[random.integers(0, len(shapes), n + queries)]
+    rows = rows * random.gamma(2.0, 0.5, rows.shape) + random.gamma(0.1, 0.3, rows.shape)
+    vectors = rows.astype(np.float32)
+    return Data(vectors[queries:], vectors[:queries], "manhattan")
+
+
 DATA_SETS: dict[str, tuple[int, Callable[[int, int], Data]]] = {
     "clusters_128": (1_000_000, _clusters),
     "words_50": (390_000, _words),
     "products_96": (200_000, _products),
     "bits_256": (200_000, _bits),
+    "histograms_128": (200_000, _histograms),
 }
 """How many points, and who makes them."""
 
@@ -150,6 +161,8 @@ def _scores(data: Data, query: F32) -> F64:
         if data.metric == "euclid":
             block -= wide
             scores[start : start + len(block)] = -np.sqrt(np.einsum("ij,ij->i", block, block))
+        elif data.metric == "manhattan":
+            scores[start : start + len(block)] = -np.abs(block - wide).sum(axis=1)
         else:
             scores[start : start + len(block)] = block @ wide
     return scores

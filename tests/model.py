@@ -98,6 +98,8 @@ class ModelCollection:
             return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
         if self.metric == "dot":
             return float(a @ b)
+        if self.metric == "manhattan":
+            return -float(np.abs(a - b).sum())
         return -float(np.linalg.norm(a - b))
 
     def matching(self, filter: Filter | None) -> dict[str, Stored]:

@@ -340,7 +340,7 @@ class ServerMachine(RuleBasedStateMachine):
         assert self.collection.count() == len(self.model.points)
 
 
-@pytest.mark.parametrize("metric", ["cosine", "dot", "euclid"])
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclid", "manhattan"])
 def test_server_agrees_with_the_model(metric: str) -> None:
     folder = Path(tempfile.mkdtemp(prefix="vecdb-machine-"))
     live = LiveServer(

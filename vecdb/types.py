@@ -36,6 +36,7 @@ class Metric(IntEnum):
     COSINE = 1
     DOT = 2
     EUCLID = 3
+    MANHATTAN = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,7 +243,7 @@ def test_aliases(run: Run, server: LiveServer) -> None:
     [
         (["a/b", "--dim", "3"], ["'a/b'", "1 to 128"]),
         (["x"], ["--dim", "--model"]),
-        (["x", "--dim", "3", "--metric", "cos"], ["cos", "cosine, dot or euclid"]),
+        (["x", "--dim", "3", "--metric", "cos"], ["cos", "cosine, dot, euclid, manhattan"]),
         (["x", "--dim", "0"], ["dim"]),
         (["x", "--dim", "99999"], ["16384", "99999"]),
         (["x", "--model", "gpt-99"], ["'gpt-99'", "all-minilm-l6-v2"]),

@@ -37,7 +37,12 @@ from vecdb.write.prepare import prepare
 
 MIB = 1 << 20
 POINTS = 80
-METRICS = {"": Metric.COSINE, "far": Metric.EUCLID, "dot": Metric.DOT}
+METRICS = {
+    "": Metric.COSINE,
+    "far": Metric.EUCLID,
+    "dot": Metric.DOT,
+    "blocks": Metric.MANHATTAN,
+}
 DIM = 3
 SCHEMA = Schema(
     tuple(Space(name, DIM, metric) for name, metric in METRICS.items()),
@@ -117,6 +122,8 @@ def vector_of(name: str, space: str) -> np.ndarray | None:
 def score(metric: Metric, one: np.ndarray, other: np.ndarray) -> float:
     if metric is Metric.EUCLID:
         return -float(np.linalg.norm(one - other))
+    if metric is Metric.MANHATTAN:
+        return -float(np.abs(one - other).sum())
     product = float(one @ other)
     if metric is Metric.COSINE:
         return product / float(np.linalg.norm(one) * np.linalg.norm(other))

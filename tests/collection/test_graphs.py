@@ -142,8 +142,8 @@ def test_shapes_of_queries_over_a_graph(make_server: MakeServer) -> None:
         assert any("walk" in part.plan for part in leg.parts)
 
 
-@pytest.mark.parametrize("metric", ["cosine", "dot", "euclid"])
-def test_exact_is_exact(make_server: MakeServer, metric: str) -> None:
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclid", "manhattan"])
+def test_exact_is_exact_and_walks_find_nearly_all(make_server: MakeServer, metric: str) -> None:
     server = make_server(**GRAPHS)
     with server.client() as client:
         space = Space(DIM, metric, m=8, ef_construction=64)  # type: ignore[arg-type]
@@ -152,12 +152,15 @@ def test_exact_is_exact(make_server: MakeServer, metric: str) -> None:
         vectors = made(3_000)
         put(collection, vectors)
         wait_until(lambda: settled(collection))
+        found = 0
         for query in made(20, seed=5):
-            true = _scores(vectors, query, metric)
+            true = np.sort(_scores(vectors, query, metric))[::-1][:K]
             result = collection.search(query, k=K, exact=True)
-            assert [h.score for h in result] == pytest.approx(
-                np.sort(true)[::-1][:K].tolist(), rel=1e-5, abs=1e-5
-            )
+            assert [h.score for h in result] == pytest.approx(true.tolist(), rel=1e-5, abs=1e-5)
+            walked = collection.search(query, k=K)
+            assert "walk" in walked.plan
+            found += sum(h.score >= true[-1] - 1e-5 * abs(true[-1]) for h in walked)
+        assert found / (20 * K) >= 0.95
 
 
 def _scores(vectors: np.ndarray, query: np.ndarray, metric: str) -> np.ndarray:
@@ -166,6 +169,8 @@ def _scores(vectors: np.ndarray, query: np.ndarray, metric: str) -> np.ndarray:
         return wide @ asked
     if metric == "euclid":
         return -np.linalg.norm(wide - asked, axis=1)
+    if metric == "manhattan":
+        return -np.abs(wide - asked).sum(axis=1)
     return wide @ asked / np.linalg.norm(wide, axis=1) / np.linalg.norm(asked)
 
 

@@ -35,7 +35,7 @@ def test_estimate_and_live_queries(make_server: MakeServer) -> None:
     with server.client() as client:
         spaces = {
             "loose": Space(DIM, "euclid", target_recall=0.6),
-            "tight": Space(DIM, "euclid", target_recall=0.99),
+            "tight": Space(DIM, "manhattan", target_recall=0.99),
         }
         collection = client.create_collection("c", spaces=spaces)
         assert collection.info().spaces["tight"].target_recall == 0.99

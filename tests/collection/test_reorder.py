@@ -207,6 +207,8 @@ def similar(one: str, other: str, space: str) -> float:
         return 0.0
     if METRICS[space] is Metric.EUCLID:
         return 1 / (1 + float(np.linalg.norm(a - b)))
+    if METRICS[space] is Metric.MANHATTAN:
+        return 1 / (1 + float(np.abs(a - b).sum()))
     lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
     return max(0.0, float(a @ b) / lengths) if lengths else 0.0
 

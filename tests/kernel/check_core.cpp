@@ -102,7 +102,7 @@ int main() {
     std::uint64_t hash = 0;
     for (const std::uint32_t link : refined) hash = (hash ^ link) * 0x9E3779B97F4A7C15ULL;
     std::printf("%016llx refined\n", static_cast<unsigned long long>(hash));
-    for (const auto metric : {vecdb::Metric::Dot, vecdb::Metric::L2}) {
+    for (const auto metric : {vecdb::Metric::Dot, vecdb::Metric::L2, vecdb::Metric::L1}) {
       for (const bool all : {true, false}) {
         const vecdb::Bitmap allowed(all ? nullptr : words.data(), n);
         const auto exact = vecdb::scan_f32(metric, vectors, query.data(), 10, allowed);

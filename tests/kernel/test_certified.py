@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from vecdb import kernel
 
-METRICS = (kernel.DOT, kernel.L2)
+METRICS = (kernel.DOT, kernel.L2, kernel.L1)
 
 
 def assert_same(vectors: np.ndarray, query: np.ndarray, k: int, allowed=None) -> None:
@@ -79,6 +79,16 @@ def test_same_answer_on_hard_data(shape, scale):
             for k in (1, 10, 200):
                 assert_same(vectors, query, k)
                 assert_same(vectors, query, k, allowed)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
+def test_same_answer_over_the_longest_rows(shape):
+    """Where float32 rounding adds up most."""
+    rng = np.random.default_rng(8)
+    vectors = shape(rng, 60, kernel.DIM_MAX).astype(np.float32)
+    for query in (vectors[5].copy(), rng.normal(size=kernel.DIM_MAX).astype(np.float32)):
+        assert_same(vectors, query, 1)
+        assert_same(vectors, query, 10)
 
 
 @pytest.mark.parametrize("n", [4096, 20_000])

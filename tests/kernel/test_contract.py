@@ -11,7 +11,7 @@ from tests.kernel.bitmaps import bitmap
 from vecdb.kernel import _native, reference
 
 DIMS = (1, 2, 3, 63, 64, 65, 384, 1000)
-DOT, L2 = reference.DOT, reference.L2
+DOT, L2, L1 = reference.DOT, reference.L2, reference.L1
 
 
 @pytest.fixture(params=[_native, reference], ids=["native", "reference"])
@@ -31,7 +31,7 @@ def both_scans(kernel, metric, vectors, query, k, allowed):
 
 
 def test_names_and_constants(kernel):
-    assert (kernel.DOT, kernel.L2, kernel.DIM_MAX) == (0, 1, 65536)
+    assert (kernel.DOT, kernel.L2, kernel.L1, kernel.DIM_MAX) == (0, 1, 2, 65536)
     assert isinstance(kernel.instruction_set(), str)
 
 
@@ -50,7 +50,15 @@ def test_l2_by_hand(kernel):
     assert not np.signbit(scores[0])
 
 
-@pytest.mark.parametrize("metric", [DOT, L2])
+def test_l1_by_hand(kernel):
+    vectors = np.array([[1, 0], [0, 1], [3, 1], [-1, -2]], np.float32)
+    rows, scores = both_scans(kernel, L1, vectors, np.array([1, 0], np.float32), 4, None)
+    assert rows.tolist() == [0, 1, 2, 3]
+    assert scores.tolist() == [0, -2, -3, -4]
+    assert not np.signbit(scores[0])
+
+
+@pytest.mark.parametrize("metric", [DOT, L2, L1])
 @pytest.mark.parametrize("dim", DIMS)
 def test_scores_are_right_and_ordered(kernel, metric, dim):
     rng = np.random.default_rng(dim)
@@ -58,13 +66,14 @@ def test_scores_are_right_and_ordered(kernel, metric, dim):
     query = rng.normal(size=dim).astype(np.float32)
     rows, scores = both_scans(kernel, metric, vectors, query, 300, None)
     exact = vectors[rows].astype(np.float64)
-    wanted = exact @ query if metric == DOT else -np.square(exact - query).sum(axis=1)
+    terms = {DOT: exact * query, L2: -np.square(exact - query), L1: -np.abs(exact - query)}
+    wanted = terms[metric].sum(axis=1)
     np.testing.assert_allclose(scores, wanted, rtol=1e-5, atol=1e-4)
     assert (np.diff(scores) <= 0).all()
     assert sorted(rows.tolist()) == list(range(300))
 
 
-@pytest.mark.parametrize("metric", [DOT, L2])
+@pytest.mark.parametrize("metric", [DOT, L2, L1])
 @pytest.mark.parametrize("dim", DIMS)
 def test_native_gives_the_bits_of_the_reference(metric, dim):
     """So every instruction set's copy of the loops gives the same, too."""
@@ -96,7 +105,7 @@ def test_bitmap(kernel, n, share):
     if n % 64:
         garbage[-1] |= ~np.uint64(0) << np.uint64(n % 64)
     longer = np.append(garbage, ~np.uint64(0))
-    for metric, k in itertools.product((DOT, L2), (1, 3, n)):
+    for metric, k in itertools.product((DOT, L2, L1), (1, 3, n)):
         rows, scores = kernel.scan_f32(metric, vectors[inside], query, k, None)
         for allowed in (words, garbage, longer):
             rows_seen, scores_seen = both_scans(kernel, metric, vectors, query, k, allowed)
@@ -104,7 +113,7 @@ def test_bitmap(kernel, n, share):
             np.testing.assert_array_equal(scores_seen, scores)
 
 
-@pytest.mark.parametrize("metric", [DOT, L2])
+@pytest.mark.parametrize("metric", [DOT, L2, L1])
 def test_ties_go_to_the_lower_row(kernel, metric):
     rng = np.random.default_rng(1)
     vectors = np.repeat(rng.normal(size=(4, 70)).astype(np.float32), 100, axis=0)
@@ -115,7 +124,7 @@ def test_ties_go_to_the_lower_row(kernel, metric):
         assert rows[: min(k, 100)].tolist() == list(range(200, 200 + min(k, 100)))
 
 
-@pytest.mark.parametrize("metric", [DOT, L2])
+@pytest.mark.parametrize("metric", [DOT, L2, L1])
 def test_a_score_depends_on_row_and_query_alone(kernel, metric):
     rng = np.random.default_rng(2)
     for dim in (3, 65, 100, 384):
@@ -149,7 +158,7 @@ def test_no_rows(kernel):
         assert (rows.shape, scores.shape) == ((0,), (0,))
 
 
-@pytest.mark.parametrize("metric", [DOT, L2])
+@pytest.mark.parametrize("metric", [DOT, L2, L1])
 def test_nan_ranks_last_and_has_one_form(kernel, metric):
     vectors = np.array([[np.nan, 0], [1, 0], [-np.inf, 0], [np.inf, 0], [np.nan, 1]], np.float32)
     vectors[4, 0] = np.array(0xFFC12345, np.uint32).view(np.float32)
@@ -162,7 +171,7 @@ def test_nan_ranks_last_and_has_one_form(kernel, metric):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0])
-@pytest.mark.parametrize("metric", [DOT, L2])
+@pytest.mark.parametrize("metric", [DOT, L2, L1])
 def test_odd_queries(kernel, metric, value):
     vectors = np.random.default_rng(3).normal(size=(100, 4)).astype(np.float32)
     query = np.full(4, value, np.float32)
@@ -243,7 +252,7 @@ UNALIGNED = np.frombuffer(bytes(70 * 16 + 1), np.uint8)[1:].view(np.float32).res
 HUGE = np.empty((2**32, 0), np.float32)
 
 WRONG = [
-    ("metric", 2, ValueError, "expected DOT (0) or L2 (1), got 2"),
+    ("metric", 3, ValueError, "expected DOT (0), L2 (1) or L1 (2), got 3"),
     ("metric", -1, ValueError, "got -1"),
     ("metric", "dot", TypeError, "expected an int, got str"),
     ("metric", 1.0, TypeError, "expected an int, got float"),

@@ -9,7 +9,7 @@ import pytest
 
 from vecdb import kernel
 
-METRICS = (kernel.DOT, kernel.L2)
+METRICS = (kernel.DOT, kernel.L2, kernel.L1)
 
 
 def garbage(rng: np.random.Generator, shape: tuple[int, ...], dtype: type) -> np.ndarray:

@@ -128,12 +128,12 @@ BAD_SPACES = {
     "dim-0": (dense(0), f"{FIELD}.dim", "1 to 400", "got 0"),
     "dim-over": (dense(DIM_MAX + 1), f"{FIELD}.dim", "400", "got 401"),
     "dim-huge": (dense(2**32 - 1), f"{FIELD}.dim", "400"),
-    "no-metric": (dense(3, 0), f"{FIELD}.metric", "cosine, dot or euclid"),
-    "unknown-metric": (dense(3, 99), f"{FIELD}.metric", "cosine, dot or euclid"),
+    "no-metric": (dense(3, 0), f"{FIELD}.metric", "cosine, dot, euclid or manhattan"),
+    "unknown-metric": (dense(3, 99), f"{FIELD}.metric", "cosine, dot, euclid or manhattan"),
     "unknown-metric-of-model": (
         dense(0, 99, MODEL),
         f"{FIELD}.metric",
-        "cosine, dot or euclid",
+        "cosine, dot, euclid or manhattan",
     ),
     "no-kind": (pb.Space(), FIELD, "expected dense"),
 }

@@ -43,6 +43,7 @@ Where = Annotated[
 ]
 DEFAULT_ADDRESS = "127.0.0.1:6363"
 PROBE_S = 5.0
+METRICS = ("cosine", "dot", "euclid", "manhattan")
 
 _CONDITION = re.compile(r"([^=<>!]+?)\s*(>=|<=|!=|=|>|<)\s*(.*)", re.DOTALL)
 

@@ -10,7 +10,14 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from vecdb.cli.client_commands import DEFAULT_ADDRESS, Address, Where, connect, parse_where
+from vecdb.cli.client_commands import (
+    DEFAULT_ADDRESS,
+    METRICS,
+    Address,
+    Where,
+    connect,
+    parse_where,
+)
 from vecdb.cli.screen import err, out, progress_bar
 from vecdb.errors import InvalidArgument
 
@@ -41,7 +48,7 @@ def create(
     dim: Annotated[
         int | None, typer.Option(help="Length of vectors; a model brings its own.")
     ] = None,
-    metric: Annotated[str | None, typer.Option(help="cosine, dot or euclid.")] = None,
+    metric: Annotated[str | None, typer.Option(help=f"{', '.join(METRICS)}.")] = None,
     model: Annotated[
         str | None, typer.Option(help="Model that encodes text; see vecdb info.")
     ] = None,
@@ -51,8 +58,8 @@ def create(
     """Create a collection with one space."""
     if dim is None and model is None:
         raise InvalidArgument("give --dim for vectors of your own, or --model to send text")
-    if metric not in (None, "cosine", "dot", "euclid"):
-        raise InvalidArgument(f"--metric {metric}: expected cosine, dot or euclid")
+    if metric not in (None, *METRICS):
+        raise InvalidArgument(f"--metric {metric}: expected {', '.join(METRICS)}")
     with connect(address) as client:
         client.create_collection(name, dim=dim, metric=metric, model=model, ttl_s=ttl)  # type: ignore[arg-type]
     out.print(f"created {name}")

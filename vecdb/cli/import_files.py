@@ -13,7 +13,7 @@ import numpy as np
 import typer
 from rich.text import Text
 
-from vecdb.cli.client_commands import DEFAULT_ADDRESS, Address, connect
+from vecdb.cli.client_commands import DEFAULT_ADDRESS, METRICS, Address, connect
 from vecdb.cli.foreign_rows import foreign_reader
 from vecdb.cli.resume import keep, load
 from vecdb.cli.row_files import Row, Rows, row_reader
@@ -149,8 +149,8 @@ def _target(
     target = client.collection(name)
     if any(one.name == name for one in client.list_collections()):
         return target
-    if metric not in (None, "cosine", "dot", "euclid"):
-        raise InvalidArgument(f"--metric {metric}: expected cosine, dot or euclid")
+    if metric not in (None, *METRICS):
+        raise InvalidArgument(f"--metric {metric}: expected {', '.join(METRICS)}")
     if text_field is not None or model is not None:
         models = client.list_models()
         if not models:

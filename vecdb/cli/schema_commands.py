@@ -6,12 +6,10 @@ from typing import Annotated
 
 import typer
 
-from vecdb.cli.client_commands import DEFAULT_ADDRESS, Address, connect
+from vecdb.cli.client_commands import DEFAULT_ADDRESS, METRICS, Address, connect
 from vecdb.cli.screen import out
 from vecdb.errors import InvalidArgument
 from vecdb_client import Space, SparseSpace, TextField
-
-METRICS = ("cosine", "dot", "euclid")
 
 Strings = list[str] | None
 

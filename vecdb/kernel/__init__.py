@@ -19,6 +19,7 @@ package does not import.
 from ._native import (
     DIM_MAX,
     DOT,
+    L1,
     L2,
     NO_LINK,
     comparable_query,
@@ -44,6 +45,7 @@ from ._native import (
 __all__ = [
     "DIM_MAX",
     "DOT",
+    "L1",
     "L2",
     "NO_LINK",
     "comparable_query",

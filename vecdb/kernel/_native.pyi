@@ -5,6 +5,8 @@ DOT: int
 """Score is the dot product; cosine similarity when rows and query have unit length."""
 L2: int
 """Score is minus the squared euclidean distance."""
+L1: int
+"""Score is minus the sum of the absolute differences: the manhattan distance."""
 DIM_MAX: int
 """The most values a row may have, so that integer dot products stay within 32 bits."""
 NO_LINK: int
@@ -85,8 +87,9 @@ def scan_f32(
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
     """Return the rows and scores of the best min(k, allowed rows), best first, ties by lower row.
 
-    vectors: (n, dim), n < 2**32, 1 <= dim <= DIM_MAX. query: (dim,). metric: DOT or L2. k >= 1.
-    allowed: bit i & 63 of word i >> 6 admits row i, bits beyond n are ignored; None admits all.
+    vectors: (n, dim), n < 2**32, 1 <= dim <= DIM_MAX. query: (dim,). metric: DOT, L2 or L1.
+    k >= 1. allowed: bit i & 63 of word i >> 6 admits row i, bits beyond n are ignored; None admits
+    all.
     A score that is not a number ranks last. The bits of a score depend on the row and the query
     only, not on the machine. Raises TypeError for a wrong type or dtype, ValueError for a wrong
     value, shape or layout.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .reference_checks import (
     DIM_MAX,
     DOT,
+    L1,
     L2,
     check_array,
     check_between,
@@ -26,6 +27,7 @@ from .reference_checks import (
 __all__ = [
     "DIM_MAX",
     "DOT",
+    "L1",
     "L2",
     "instruction_set",
     "max_sim",
@@ -77,8 +79,9 @@ def scan_f32(
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
     """Return the rows and scores of the best min(k, allowed rows), best first, ties by lower row.
 
-    vectors: (n, dim), n < 2**32, 1 <= dim <= DIM_MAX. query: (dim,). metric: DOT or L2. k >= 1.
-    allowed: bit i & 63 of word i >> 6 admits row i, bits beyond n are ignored; None admits all.
+    vectors: (n, dim), n < 2**32, 1 <= dim <= DIM_MAX. query: (dim,). metric: DOT, L2 or L1.
+    k >= 1. allowed: bit i & 63 of word i >> 6 admits row i, bits beyond n are ignored; None admits
+    all.
     A score that is not a number ranks last. The bits of a score depend on the row and the query
     only, not on the machine. Raises TypeError for a wrong type or dtype, ValueError for a wrong
     value, shape or layout.
@@ -146,7 +149,7 @@ def products(vectors: NDArray[np.float32], others: NDArray[np.float32]) -> NDArr
     check_vectors(vectors)
     check_array("others", others, np.float32, 2)
     check_shape("others", others, (len(others), vectors.shape[1]))
-    found = [_scores(DOT, others, vector) for vector in vectors]
+    found = [scores_of(DOT, others, vector) for vector in vectors]
     return np.array(found, np.float32).reshape(len(vectors), len(others))
 
 
@@ -165,7 +168,7 @@ def max_sim(query: NDArray[np.float32], vectors: NDArray[np.float32], unit: bool
         raise ValueError("max_sim: expected at least one vector on each side")
     found = products(vectors, query)
     if unit:
-        squares = np.array([_scores(DOT, vector[None], vector)[0] for vector in vectors])
+        squares = np.array([scores_of(DOT, vector[None], vector)[0] for vector in vectors])
         if not ((squares >= np.float32(1e-30)) & (squares <= np.float32(1e30))).all():
             return float("nan")
         found /= np.sqrt(squares)[:, None]
@@ -180,14 +183,14 @@ def best(
     limit: int,
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
     """Return the best of some rows and their scores, as scan_f32 orders them."""
-    scores = _scores(metric, vectors[rows], query)
+    scores = scores_of(metric, vectors[rows], query)
     # lexsort's last key counts most: numbers before NaN, then higher score, then lower row.
     missing = np.isnan(scores)
     order = np.lexsort((rows, np.where(missing, np.float32(0), -scores), missing))[:limit]
     return rows[order].astype(np.uint32), scores[order]
 
 
-def _scores(
+def scores_of(
     metric: int, vectors: NDArray[np.float32], query: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Return the scores (n,) with every float32 addition in the order that the native loops use.
@@ -201,13 +204,20 @@ def _scores(
     lanes = np.zeros((n, _LANES), np.float32)
     with np.errstate(all="ignore"):
         for part in range(q.shape[0]):
-            lanes += x[:, part] * q[part] if metric == DOT else np.square(x[:, part] - q[part])
+            lanes += _terms(metric, x[:, part], q[part])
         quarters = lanes.reshape(n, 4, 16)
         total = (quarters[:, 0] + quarters[:, 1]) + (quarters[:, 2] + quarters[:, 3])
         for width in (8, 4, 2, 1):
             total = total[:, :width] + total[:, width:]
         scores = total[:, 0] if metric == DOT else np.float32(0) - total[:, 0]
     return np.where(np.isnan(scores), np.float32(np.nan), scores)
+
+
+def _terms(metric: int, x: NDArray[np.float32], q: NDArray[np.float32]) -> NDArray[np.float32]:
+    terms: NDArray[np.float32] = x * q if metric == DOT else x - q
+    if metric == DOT:
+        return terms
+    return np.square(terms) if metric == L2 else np.abs(terms)
 
 
 def _round_up(values: NDArray[np.float64]) -> NDArray[np.float32]:

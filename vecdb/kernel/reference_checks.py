@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 DOT = 0
 L2 = 1
+L1 = 2
 DIM_MAX = 65536
 
 _ROWS_MAX = 2**32 - 1
@@ -66,10 +67,10 @@ def _integer(name: str, value: SupportsIndex) -> int:
 
 
 def check_metric(metric: SupportsIndex) -> None:
-    """Raise unless this is DOT or L2."""
+    """Raise unless this is DOT, L2 or L1."""
     value = _integer("metric", metric)
-    if value not in (DOT, L2):
-        raise ValueError(f"metric: expected DOT (0) or L2 (1), got {value}")
+    if value not in (DOT, L2, L1):
+        raise ValueError(f"metric: expected DOT (0), L2 (1) or L1 (2), got {value}")
 
 
 def check_positive(name: str, number: SupportsIndex) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .reference import DOT, allowed_rows, best, scan_f32, scan_i8
+from .reference import DOT, L1, allowed_rows, best, scan_f32, scan_i8, scores_of
 from .reference_checks import (
     check_array,
     check_between,
@@ -236,8 +236,14 @@ def _estimates(
 ) -> NDArray[np.float32]:
     """Return the score of every row as its codes and the query's have it.
 
-    The query is quantized as rows are, with a float64 scale.
+    The query is quantized as rows are, with a float64 scale; under L1 it is taken as it is, and the
+    score is that of the row scale * (code - 128), in float32.
     """
+    if metric == L1:
+        with np.errstate(all="ignore"):
+            rows = bounds[:, :1] * (codes.astype(np.float32) - np.float32(128))
+        found = scores_of(L1, rows, query)
+        return np.where(np.isnan(found), np.float32(-np.inf), found)
     scale = float(np.abs(query).max()) / 127.0
     units = np.rint(query.astype(np.float64) / scale) if scale > 0 else np.zeros(len(query))
     return judge(metric, codes, bounds, units, scale, scale * scale * np.square(units).sum())

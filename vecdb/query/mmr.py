@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecdb import kernel
-from vecdb.segment.vectors import comparable
+from vecdb.segment.vectors import KERNEL_METRIC, comparable, scores_and_distances
 from vecdb.types import F32, U32, Metric
 
 CANDIDATES_MAX = 1_000
@@ -62,9 +62,8 @@ def chosen(
 def _similarities(vectors: F32, row: int, metric: Metric) -> tuple[U32, NDArray[np.float64]]:
     """Return all rows, and how similar to one of them they are, 0 to 1."""
     # By the kernel, whose scores are the same bits on every machine: so is the order, then.
-    kind = kernel.L2 if metric is Metric.EUCLID else kernel.DOT
-    rows, scores = kernel.scan_f32(kind, vectors, vectors[row], len(vectors), None)
-    exact = scores.astype(np.float64)
-    if metric is Metric.EUCLID:
-        return rows, 1 / (1 + np.sqrt(np.maximum(-exact, 0)))
-    return rows, np.maximum(exact, 0)
+    rows, found = kernel.scan_f32(KERNEL_METRIC[metric], vectors, vectors[row], len(vectors), None)
+    if metric in (Metric.EUCLID, Metric.MANHATTAN):
+        _, distances = scores_and_distances(metric, found.tolist())
+        return rows, 1 / (1 + np.array(distances))
+    return rows, np.maximum(found.astype(np.float64), 0)

@@ -194,6 +194,7 @@ METRICS = {
     collections_pb2.METRIC_COSINE: Metric.COSINE,
     collections_pb2.METRIC_DOT: Metric.DOT,
     collections_pb2.METRIC_EUCLID: Metric.EUCLID,
+    collections_pb2.METRIC_MANHATTAN: Metric.MANHATTAN,
 }
 
 

@@ -153,7 +153,8 @@ def _space(name: str, message: pb.Space, encoders: Encoders, field: str) -> Spac
     unset = dense.metric == pb.METRIC_UNSPECIFIED
     if metric is None and not (unset and dense.model):
         raise InvalidArgument(
-            f"space {name!r}: expected metric cosine, dot or euclid", field=f"{field}.metric"
+            f"space {name!r}: expected metric cosine, dot, euclid or manhattan",
+            field=f"{field}.metric",
         )
     hnsw = _hnsw(dense.hnsw, f"{field}.hnsw")
     recall = _target_recall(dense, field)

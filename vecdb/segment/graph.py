@@ -24,6 +24,9 @@ ROWS_MIN = 256
 """Vectors below which a graph is not worth its files: a scan of them takes microseconds."""
 ALPHA = 1.2
 """How much farther a refined link's row must be than the row that occludes it."""
+BY_L2 = (Metric.EUCLID, Metric.MANHATTAN)
+"""Metrics whose links are by euclidean distance. hnswlib has no other; by it, walks under L1 find
+what those under L2 do (benchmarks/README.md), and the recall is measured under L1."""
 ALIKE = 1.05
 """How much longer the longest row may be for inner products to be searched like cosines."""
 CHUNK = 2_000
@@ -72,7 +75,7 @@ def build_graph(
 def _index(vectors: F32, metric: Metric, hnsw: Hnsw, base: Graph | None) -> hnswlib.Index:
     import hnswlib  # by the builder alone: the server has no use for it
 
-    index = hnswlib.Index("l2" if metric is Metric.EUCLID else "ip", vectors.shape[1])
+    index = hnswlib.Index("l2" if metric in BY_L2 else "ip", vectors.shape[1])
     index.init_index(len(vectors), M=hnsw.m, ef_construction=hnsw.ef_construction, random_seed=SEED)
     if base is not None:
         state = index.__getstate__()[0]

@@ -13,6 +13,7 @@ KERNEL_METRIC = {
     Metric.COSINE: kernel.DOT,
     Metric.DOT: kernel.DOT,
     Metric.EUCLID: kernel.L2,
+    Metric.MANHATTAN: kernel.L1,
 }
 
 
@@ -82,5 +83,5 @@ def scores_and_distances(
         if scores and not (scores[0] <= 1.0 and scores[-1] >= -1.0):  # by rounding
             scores = [max(-1.0, min(1.0, score)) for score in scores]
         return scores, [1.0 - score for score in scores]
-    # 0, not -0, at a score of 0.
+    # DOT and MANHATTAN. 0, not -0, at a score of 0.
     return kernel_scores, [0.0 - score for score in kernel_scores]

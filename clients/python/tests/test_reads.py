@@ -156,7 +156,7 @@ def test_collections(db, server):
     [
         ({}, "needs a dim"),
         ({"dim": 0}, "dim is a whole number"),
-        ({"dim": 3, "metric": "l2"}, "cosine, dot, euclid"),
+        ({"dim": 3, "metric": "l2"}, "cosine, dot, euclid, manhattan"),
         ({"dim": 3, "spaces": {"": Space(3)}}, "either"),
         ({"spaces": {"": 3}}, "is a Space"),
     ],

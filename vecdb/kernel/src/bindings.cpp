@@ -7,6 +7,7 @@ NB_MODULE(_native, module) {
   module.doc() = "The native search kernel; vecdb.kernel says what it does.";
   module.attr("DOT") = static_cast<int>(vecdb::Metric::Dot);
   module.attr("L2") = static_cast<int>(vecdb::Metric::L2);
+  module.attr("L1") = static_cast<int>(vecdb::Metric::L1);
   module.attr("DIM_MAX") = vecdb::DIM_MAX;
   module.def("instruction_set", [] { return vecdb::loops().name; },
              "Return the name of the instruction set that the loops run with.");

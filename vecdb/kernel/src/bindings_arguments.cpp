@@ -89,9 +89,9 @@ std::int64_t integer(const char* name, nb::handle object) {
 
 Metric known_metric(nb::handle object) {
   const std::int64_t value = integer("metric", object);
-  if (value != static_cast<std::int64_t>(Metric::Dot) &&
-      value != static_cast<std::int64_t>(Metric::L2)) {
-    raise_value("metric: expected DOT (0) or L2 (1), got " + std::to_string(value));
+  if (value < static_cast<std::int64_t>(Metric::Dot) ||
+      value > static_cast<std::int64_t>(Metric::L1)) {
+    raise_value("metric: expected DOT (0), L2 (1) or L1 (2), got " + std::to_string(value));
   }
   return static_cast<Metric>(value);
 }

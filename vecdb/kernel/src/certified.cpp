@@ -17,7 +17,7 @@ bool is_finite(const float* query, std::uint32_t dim) {
 }
 
 QuantizedQuery::QuantizedQuery(const float* query, std::uint32_t dim)
-    : values_(dim), wide_values_(dim) {
+    : padded_(pad_query(query, dim)), values_(dim), wide_values_(dim) {
   float most = 0.0f;
   for (std::uint32_t i = 0; i < dim; ++i) most = std::max(most, std::abs(query[i]));
   const double scale = most / 127.0;
@@ -38,6 +38,7 @@ QuantizedQuery::QuantizedQuery(const float* query, std::uint32_t dim)
   }
   constexpr double UP = 1.0 + 1e-9;  // more than double rounding loses over DIM_MAX terms
   codes_ = QueryCodes{
+      .values = padded_.data(),
       .codes = values_.data(),
       .wide_codes = wide_values_.data(),
       .scale = scale,

@@ -31,6 +31,7 @@ class QuantizedQuery {
   const QueryCodes& codes() const { return codes_; }
 
  private:
+  std::vector<float> padded_;
   std::vector<std::int8_t> values_;
   std::vector<std::int16_t> wide_values_;
   QueryCodes codes_;

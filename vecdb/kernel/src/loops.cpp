@@ -28,11 +28,13 @@ float round_up(double value) {
 #define VECDB_BASELINE_NAME "baseline"
 #endif
 
+#define VECDB_VECTOR_BYTES 16
 namespace vecdb::baseline {
 #include "loops.inc"
 inline constexpr Loops LOOPS{VECDB_BASELINE_NAME, scores, bounds, estimates, quantize,
                              count_bits};
 }  // namespace vecdb::baseline
+#undef VECDB_VECTOR_BYTES
 
 // clang spells the pragmas below differently and has only been promised the baseline.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -40,22 +42,26 @@ inline constexpr Loops LOOPS{VECDB_BASELINE_NAME, scores, bounds, estimates, qua
 
 #pragma GCC push_options
 #pragma GCC target("avx2")
+#define VECDB_VECTOR_BYTES 32
 namespace vecdb::avx2 {
 #include "loops.inc"
 inline constexpr Loops LOOPS{"avx2", scores, bounds, estimates, quantize,
                              count_bits};
 }  // namespace vecdb::avx2
+#undef VECDB_VECTOR_BYTES
 #pragma GCC pop_options
 
 #pragma GCC push_options
 #pragma GCC target("avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #pragma GCC target("prefer-vector-width=512")
 #define VECDB_U8_S8_DOT
+#define VECDB_VECTOR_BYTES 64
 namespace vecdb::avx512vnni {
 #include "loops.inc"
 inline constexpr Loops LOOPS{"avx512vnni", scores, bounds, estimates, quantize,
                              count_bits};
 }  // namespace vecdb::avx512vnni
+#undef VECDB_VECTOR_BYTES
 #undef VECDB_U8_S8_DOT
 #pragma GCC pop_options
 #endif

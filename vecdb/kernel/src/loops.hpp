@@ -13,6 +13,7 @@ namespace vecdb {
 
 // A query in one signed byte per value: query[i] = scale * codes[i] + rest[i].
 struct QueryCodes {
+  const float* values;  // the query itself, padded with zeros to a multiple of LANES; for L1
   const std::int8_t* codes;
   const std::int16_t* wide_codes;  // the same values, for instruction sets that multiply 16 bits
   double scale;
@@ -35,8 +36,8 @@ struct Loops {
                  const std::uint32_t* rows, std::uint32_t count, const QueryCodes& query,
                  double* lower, double* upper);
 
-  // estimates[i] = the score of row rows[i] as its codes and the query's have it, or -inf where that
-  // is not a number. count is at most RowBlocks::BLOCK_ROWS.
+  // estimates[i] = the score of row rows[i] as its codes and the query's (under L1 the query itself)
+  // have it, or -inf where that is not a number. count is at most RowBlocks::BLOCK_ROWS.
   void (*estimates)(Metric metric, const std::uint8_t* codes, const float* bounds,
                     std::uint32_t dim, const std::uint32_t* rows, std::uint32_t count,
                     const QueryCodes& query, float* estimates);

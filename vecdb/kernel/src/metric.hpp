@@ -10,6 +10,7 @@ namespace vecdb {
 enum class Metric : std::int32_t {
   Dot = 0,  // <x, q>
   L2 = 1,   // -|x - q|^2
+  L1 = 2,   // -(sum over j of |x[j] - q[j]|)
 };
 
 // Above this the integer dot product of u8 codes and an s8 query could leave int32:

@@ -60,6 +60,7 @@ class Distances {
     }
     const float* bounds = codes_.bounds + std::uint64_t{row} * 3;
     query_ = QueryCodes{
+        .values = nullptr,
         .codes = values_.data(),
         .wide_codes = wide_values_.data(),
         .scale = bounds[0],

@@ -36,6 +36,7 @@ METRICS: Final[dict[str, collections_pb2.Metric]] = {
     "cosine": collections_pb2.METRIC_COSINE,
     "dot": collections_pb2.METRIC_DOT,
     "euclid": collections_pb2.METRIC_EUCLID,
+    "manhattan": collections_pb2.METRIC_MANHATTAN,
 }
 _ROLES: Final[dict[str, models_pb2.EmbedRole]] = {
     "document": models_pb2.EMBED_ROLE_DOCUMENT,

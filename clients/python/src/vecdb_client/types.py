@@ -13,7 +13,7 @@ from vecdb_client.payloads import Payload, payload_of
 from vecdb_client.typed_payloads import object_of
 from vecdb_client.vectors import Matrix, Sparse, VectorLike, floats_of
 
-Metric: TypeAlias = Literal["cosine", "dot", "euclid"]
+Metric: TypeAlias = Literal["cosine", "dot", "euclid", "manhattan"]
 Role: TypeAlias = Literal["document", "query"]
 Match: TypeAlias = Literal["any", "all", "phrase"]
 Scalar: TypeAlias = str | int | float | bool

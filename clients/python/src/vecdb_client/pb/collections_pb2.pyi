@@ -13,10 +13,12 @@ class Metric(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     METRIC_COSINE: _ClassVar[Metric]
     METRIC_DOT: _ClassVar[Metric]
     METRIC_EUCLID: _ClassVar[Metric]
+    METRIC_MANHATTAN: _ClassVar[Metric]
 METRIC_UNSPECIFIED: Metric
 METRIC_COSINE: Metric
 METRIC_DOT: Metric
 METRIC_EUCLID: Metric
+METRIC_MANHATTAN: Metric
 
 class Dense(_message.Message):
     __slots__ = ("dim", "metric", "model", "model_fingerprint", "hnsw", "target_recall")
