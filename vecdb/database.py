@@ -253,8 +253,9 @@ class Database:
         """Return a collection as it is once it was changed; all processes see it at once.
 
         metadata, ttl_ms, points_max: in place of what there is; None leaves it. change: returns
-        another schema, which may differ in `target_recall`, or raises. alter: made afterwards; what
-        a new text field finds in points that are there comes in the background. Raises NotFound.
+        another schema, which may differ in `target_recall` and `idf`, or raises. alter: made
+        afterwards; what a new text field finds in points that are there comes in the background.
+        Raises NotFound.
         """
         self._check_writes()
         if metadata is not None:

@@ -50,6 +50,7 @@ class QueryResult(NamedTuple):
     matched: points that the filter lets through (all points without one).
     groups: of a query that is grouped, in place of hits; found counts all of them.
     complete: False when something had to be left out; warnings then says what.
+    tokens: that models read of the query's texts.
     """
 
     hits: bytes
@@ -61,3 +62,4 @@ class QueryResult(NamedTuple):
     warnings: tuple[str, ...] = ()
     timings_us: dict[str, int] = {}  # noqa: RUF012 - never changed
     groups: tuple[GroupHits, ...] = ()
+    tokens: int = 0

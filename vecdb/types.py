@@ -80,9 +80,13 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class SparseSpace:
-    """A named field of sparse vectors, compared by dot product. Shares its names with Space."""
+    """A named field of sparse vectors, compared by dot product. Shares its names with Space.
+
+    idf: each value of a query counts the more, the fewer points have one at its index.
+    """
 
     name: str
+    idf: bool = False
 
 
 AnySpace: TypeAlias = Space | SparseSpace | MultiSpace
@@ -423,10 +427,12 @@ class KeywordQuery:
 class Wanted(NamedTuple):
     """Which parts of a point a caller asked for, besides id and version.
 
-    kept: what to send of a stored payload; None for all of it.
+    kept: what to send of a stored payload; None for all of it. more: from a stored payload to
+    further fields of a hit, as the wire has them; None for none.
     """
 
     payload: bool = True
     vectors: bool = False
     texts: bool = False
     kept: Callable[[bytes], bytes] | None = None
+    more: Callable[[bytes], bytes] | None = None

@@ -105,6 +105,10 @@ def test_search_by_keyword(server: LiveServer, run: Run) -> None:
         assert sorted(json.loads(line)["id"] for line in ended.stdout.splitlines()) == ["1", "3"]
         ended = run("search", "run teapot", "--keyword", "-c", "texts", "-w", "n=1", "--json")
         assert sorted(json.loads(line)["id"] for line in ended.stdout.splitlines()) == ["2", "3"]
+        shown = run("search", "run", "--keyword", "-c", "texts").stdout
+        assert "t: Running shoes" in shown
+        assert "t: The runs" in shown
+        assert "\x1b" not in shown  # this is no terminal
         ended = run("get", "1", "--vectors", "-c", "texts")
         assert json.loads(ended.stdout)["vectors"] == {"s": {"7": 0.5}}
         assert "s sparse" in run("info").stdout

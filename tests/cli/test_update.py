@@ -17,12 +17,13 @@ def test_spaces_and_text_fields_come_and_go(server: LiveServer) -> None:
         client.create_collection("turning", dim=2)
         client.collection("turning").upsert([Point("a", [1, 2], {"title": "An old boat"})])
     done = update(
-        *"--add-space b=3:manhattan --add-space s=sparse --add-text title:english".split()
+        *"--add-space b=3:manhattan --add-space s=sparse:idf --add-text title:english".split()
     )
     assert (done.returncode, done.stdout) == (0, "turning: (default), b, s; text fields: title\n")
     with server.client() as client:
         turning = client.collection("turning")
         assert turning.info().spaces["b"].metric == "manhattan"
+        assert turning.info().spaces["s"].idf
         wait_until(lambda: not turning.stats().text_pending_points)
         assert [hit.id for hit in turning.search(keyword="boats")] == ["a"]
     done = update("--drop-space", "", "--drop-space", "b", "--drop-text", "title")
@@ -39,5 +40,6 @@ def test_spaces_and_text_fields_come_and_go(server: LiveServer) -> None:
     failed(update(), "nothing to change")
     failed(update("--add-space", "c"), "expected NAME=KIND")
     failed(update("--add-space", "c=3:angle"), "cosine, dot, euclid, manhattan")
+    failed(update("--add-space", "c=sparse:bm25"), "sparse:bm25")
     failed(update("--add-space", "c=no-such-model"), "no-such-model")
     failed(update("--drop-space", "c"), "'c' is not there: the collection has 's'")

@@ -111,6 +111,7 @@ def encode(
     parts: tuple[bool, bool, bool] = (True, False, False),
     legs: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
     payloads: list[bytes] | None = None,
+    more: list[bytes] | None = None,
 ) -> tuple[bytes, int, list[int]]:
     cells = [point.sealed() for point in points] if records is None else records
     return kernel.encode_hits(
@@ -126,6 +127,7 @@ def encode(
         MULTI,
         *legs,
         payloads,
+        more,
     )
 
 
@@ -266,6 +268,27 @@ def test_payloads_are_one_a_slot() -> None:
     with pytest.raises(TypeError):
         encode([point], payloads=[None])
     assert encode([point], [b"junk"], payloads=[b""]) == (b"", 0, [0])
+
+
+@given(st.lists(stored, max_size=4), st.lists(words, min_size=4, max_size=4), parts_asked)
+def test_further_fields_are_part_of_their_hit(points: list, texts: list, parts: tuple) -> None:
+    further = [pb.Hit(highlights=[pb.Highlight(field=text)]) for text in texts[: len(points)]]
+    more = [hit.SerializeToString() for hit in further]
+    expected = response_of(points, parts)
+    for hit, added in zip(expected.hits, further, strict=True):
+        hit.MergeFrom(added)
+    encoded, count, damaged = encode(points, parts=parts, more=more)
+    assert pb.QueryResponse.FromString(encoded) == expected
+    assert (count, damaged) == (len(points), [])
+
+
+def test_further_fields_are_one_a_slot() -> None:
+    point = Stored(1, "a", b"", 1, [], 0.5, 0.5)
+    with pytest.raises(ValueError, match="more: expected one for each slot"):
+        encode([point], more=[])
+    with pytest.raises(TypeError):
+        encode([point], more=[None])
+    assert encode([point], [b"junk"], more=[b"\x52\x00"]) == (b"", 0, [0])
 
 
 def test_what_legs_said_is_an_array_of_hits_and_legs() -> None:

@@ -45,7 +45,8 @@ from vecdb.write.prepare import prepare
 LIMITS = LimitsConfig()
 TITLE = TextField("title", "english")
 BODY = TextField("doc.body", k1=2.0, b=0.3)
-SCHEMA = Schema((Space("", 2, Metric.DOT),), (SparseSpace("s"), SparseSpace("t")), (TITLE, BODY))
+SPACES = (SparseSpace("s"), SparseSpace("t", idf=True))
+SCHEMA = Schema((Space("", 2, Metric.DOT),), SPACES, (TITLE, BODY))
 
 WORDS = [
     "run",
@@ -152,6 +153,11 @@ def fits(name: str, query: KeywordQuery, words: dict, held: dict) -> bool:
 
 def dot(points: dict[str, Made], query: SparseQuery) -> dict[str, float]:
     asked = dict(zip(*(part.tolist() for part in query.vector), strict=True))
+    if query.space == "t":  # weighted by idf
+        vectors = [point.sparse["t"] for point in points.values() if "t" in point.sparse]
+        for index in asked:
+            n = sum(bool(held.get(index)) for held in vectors)  # no 0 is stored
+            asked[index] *= math.log(1 + (len(vectors) - n + 0.5) / (n + 0.5))
     scores = {}
     for name, point in points.items():
         held = point.sparse.get(query.space, {})
@@ -280,7 +286,8 @@ def test_many_rows_over_merged_segments_with_deletes(tmp_path: Path) -> None:
         words = rng.choice(vocabulary, size, p=shares / shares.sum())
         indices = rng.choice(40, 5, replace=False).tolist()
         values = dict(zip(indices, np.round(rng.normal(size=5), 2).tolist(), strict=True))
-        return Made(" ".join(words), "東京", "xyz"[int(rng.integers(3))], {"s": values})
+        tag = "xyz"[int(rng.integers(3))]
+        return Made(" ".join(words), "東京", tag, {"s": values, "t": values})
 
     try:
         for first in range(0, 6_000, 1_000):
@@ -293,7 +300,10 @@ def test_many_rows_over_merged_segments_with_deletes(tmp_path: Path) -> None:
                 for match in Match:
                     for chosen in (None, Equals("tag", "x")):
                         pair.check(KeywordQuery(text, 10, (), match, chosen))
-            assert pair.check(SparseQuery(sparse({1: 0.5, 7: -1.25, 30: 2.0}), 10, "s")) > 500
+            for space in "st":
+                asked = sparse({1: 0.5, 7: -1.25, 30: 2.0})
+                assert pair.check(SparseQuery(asked, 10, space)) > 500
+                assert pair.check(SparseQuery(asked, 10, space, Equals("tag", "x"))) > 100
             pair.build()
     finally:
         pair.close()

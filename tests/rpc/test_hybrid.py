@@ -16,6 +16,8 @@ from vecdb_client import (
     InvalidArgument,
     Keyword,
     Near,
+    PointId,
+    Recommend,
     Rrf,
     TextField,
     Weighted,
@@ -58,6 +60,23 @@ def test_both_legs_find_what_one_would_miss(notes: Collection) -> None:
     assert found.timings.embed_us > 0
     assert found.matched == 94
     assert "fused by rrf (k 60), weights 1, 1" in found.plan
+
+
+def test_usage_counts_the_tokens_of_the_query(text_server: LiveServer, notes: Collection) -> None:
+    with text_server.client() as client:
+        many, few = (one.tokens for one in client.embed(["cats that doze", "cats"], role="query"))
+    assert many > few > 0
+    assert notes.search("cats that doze", hybrid=True).usage.embed_tokens == many
+    legs = [Near("cats that doze"), Near("cats"), Keyword("doze")]
+    assert notes.search(legs=legs).usage.embed_tokens == many + few
+    recommend = Recommend(["cats that doze"], ["cats", PointId("nap")])
+    assert notes.search(legs=[recommend]).usage.embed_tokens == many + few
+    assert notes.search("cats", group="n").usage.embed_tokens == few
+    assert notes.explain({"query": "cats"}).result.usage.embed_tokens == few
+    assert notes.search(PointId("nap")).usage.embed_tokens == 0
+    assert notes.search(keyword="cats").usage.embed_tokens == 0
+    found = notes.search_batch([{"query": "cats"}, {"query": "cats"}, {"keyword": "cats"}])
+    assert [one.usage.embed_tokens for one in found] == [few, few, 0]
 
 
 @pytest.mark.parametrize("fusion", [Rrf(), Weighted("min_max"), Weighted("z_score")])

@@ -137,12 +137,16 @@ def test_update(db: Client) -> None:
     assert made.estimate_recall().target_recall == 0.99
     # What a reply says of a space can be sent back.
     assert db.update_collection("c", metadata={}, spaces={"": after.spaces[""]}).metadata == {}
+    assert db.update_collection("c", spaces={"words": SparseSpace(idf=True)}).spaces["words"].idf
+    after = db.update_collection("c", spaces={"": Space()})
+    assert after.spaces["words"] == SparseSpace(idf=True)
     for space, kind, message in (
         ({"": Space(5)}, FailedPrecondition, "dim is 4 and cannot be changed to 5"),
         ({"": Space(metric="cosine")}, FailedPrecondition, "metric is dot and cannot"),
         ({"": Space(model="m")}, FailedPrecondition, "model is none and cannot"),
         ({"": Space(m=17)}, FailedPrecondition, "hnsw.m is 16 and cannot"),
         ({"words": Space(4)}, FailedPrecondition, "kind is sparse and cannot"),
+        ({"": SparseSpace()}, FailedPrecondition, "kind is dense and cannot"),
         ({"": Space(target_recall=0.4)}, InvalidArgument, "target_recall is 0.4, expected"),
         ({"nothing": Space(4)}, InvalidArgument, "unknown space 'nothing'"),
     ):

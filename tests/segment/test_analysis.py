@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from vecdb.segment import analysis
-from vecdb.segment.analysis import LANGUAGES, WORD_CHARACTERS_MAX, analyze
+from vecdb.segment.analysis import LANGUAGES, WORD_CHARACTERS_MAX, analyze, locate
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,9 @@ def test_any_text_has_words_at_ascending_positions(text: str, language: str) -> 
 
 def test_ascii_is_cut_as_any_text_is(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "The quick_brown fox's 3.5 e-mail\tJUMPED\n--over/the dog"
-    assert analysis._split(text) == tuple(analyze(text, ""))
+    words, positions, firsts = analysis._split(analysis._folded(text))
+    assert (words, positions) == analyze(text, "")
+    assert firsts == [start for start, _ in locate(text, "").ranges]
 
 
 def test_every_language_stems() -> None:
@@ -104,3 +106,35 @@ def test_threads_stem_alike() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@given(st.text(max_size=40), st.sampled_from(["", "english"]))
+def test_words_are_located_where_they_stand(text: str, language: str) -> None:
+    found, words = locate(text, language), analyze(text, language)
+    assert (found.words, found.positions) == words
+    assert found.ranges == sorted(found.ranges)
+    for start, end in found.ranges:
+        assert 0 <= start < end <= len(text)
+
+
+def test_characters_fold_alone_as_they_do_beside_others() -> None:
+    """What normalization makes one of several is located as one, for every character."""
+    for char in map(chr, range(0x250, 0x20000)):
+        for text in (f"a{char}b", f"{char}\u0301", f"か{char}", f"\u1100{char}\u11a8"):
+            assert locate(text, "").words == analyze(text, "").words, ascii(text)
+
+
+def test_ranges_are_of_the_text_as_it_stands() -> None:
+    text = "Running: cafe\u0301, stra\u00dfe ﬁne \u216b 東京都 so\u00adft"
+    found = locate(text, "english")
+    shown = [text[start:end] for start, end in found.ranges]
+    assert list(zip(found.words, shown, strict=True)) == [
+        ("run", "Running"),
+        ("café", "cafe\u0301"),
+        ("strass", "stra\u00dfe"),
+        ("fine", "ﬁne"),
+        ("xii", "\u216b"),
+        ("東京", "東京"),
+        ("京都", "京都"),
+        ("soft", "so\u00adft"),
+    ]

@@ -154,6 +154,7 @@ def test_damaged_arrays_give_wrong_answers_at_worst(tmp_path: Path, seed: int) -
                 assert set(slots) <= set(range(n))
                 assert alive is None or all(alive[slots])
         query = SparseVector(np.arange(20, dtype=np.uint32), np.ones(20, np.float32))
-        slots = nearest_sparse(candidates, "s", query, 10).slots
-        assert len(set(slots)) == len(slots) <= 10
-        assert set(slots) <= set(range(n))
+        for idf in (False, True):
+            slots = nearest_sparse(candidates, SparseSpace("s", idf), query, 10).slots
+            assert len(set(slots)) == len(slots) <= 10
+            assert set(slots) <= set(range(n))

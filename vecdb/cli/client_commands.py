@@ -135,6 +135,7 @@ def search(
     else:
         asked |= {"space": space, "hybrid": hybrid}
         asked["query"] = query if hybrid else _vector_or_text(query)
+    asked["highlights"] = (keyword or hybrid) and not as_json
     with connect(address) as client:
         chosen = client.collection(the_collection(client, collection))
         explanation = chosen.explain(asked) if explain else None
@@ -225,7 +226,7 @@ def info(address: Address = DEFAULT_ADDRESS) -> None:
 
 def _spaces(spaces: dict[str, Any]) -> str:
     return ", ".join(
-        f"{name or '(default)'} sparse"
+        f"{name or '(default)'} sparse{' idf' * space.idf}"
         if isinstance(space, SparseSpace)
         else f"{name or '(default)'} {space.dim} {space.metric}"
         + (" multi" if isinstance(space, MultiDenseSpace) else f" {space.model}".rstrip())

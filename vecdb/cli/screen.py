@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 from rich.progress import (
@@ -22,6 +22,7 @@ from vecdb_client import Hit
 out = Console()
 err = Console(stderr=True, soft_wrap=True)
 
+_ONE_LINE = {mark: " " for mark in range(32)}
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -48,7 +49,7 @@ def progress_bar(console: Console = err) -> Progress:
 
 
 def hits_table(hits: Iterable[Hit], title: str = "") -> Table:
-    """Return hits as a table: score, id, and the payload in one line."""
+    """Return hits as a table: score, id, words that match, and the payload in one line."""
     table = Table(title=title, title_justify="left", expand=True)
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("id", style="cyan", overflow="fold", max_width=48)
@@ -56,5 +57,18 @@ def hits_table(hits: Iterable[Hit], title: str = "") -> Table:
     for hit in hits:
         # Payloads are other people's text: no markup of ours is read in them.
         payload = Text(json.dumps(hit.payload, ensure_ascii=False))
-        table.add_row(f"{hit.score:.4f}", Text(hit.id), payload)
+        table.add_row(f"{hit.score:.4f}", Text(hit.id), Text("\n").join([*_marked(hit), payload]))
     return table
+
+
+def _marked(hit: Hit) -> Iterator[Text]:
+    """Yield the pieces of a hit's texts in which words match, one line a field."""
+    for field, fragments in hit.highlights.items():
+        line = Text(f"{field}: ", style="dim")
+        for at, fragment in enumerate(fragments):
+            line.append(" ... " if at else "")
+            begun = len(line)
+            line.append(fragment.text.translate(_ONE_LINE), style="not dim")
+            for start, end in fragment.words:
+                line.stylize("not dim bold yellow", begun + start, begun + end)
+        yield line

@@ -38,7 +38,7 @@ class Asked(NamedTuple):
     are several legs, with what a boost adds. fusion and weights, one a leg: of several. rerank: a
     second look at what is found, whose score takes the place of the legs'. boost and mmr order the
     best of that anew. No leg has a smaller k than any of the three has candidates. group: k and
-    offset count groups; without the three.
+    offset count groups; without the three. tokens: of the texts that vectors were made from.
     """
 
     legs: Sequence[AnyQuery]
@@ -52,6 +52,7 @@ class Asked(NamedTuple):
     boost: Boost | None = None
     mmr: Mmr | None = None
     group: GroupBy | None = None
+    tokens: int = 0
 
     @classmethod
     def one(cls, query: AnyQuery) -> Asked:

@@ -82,6 +82,7 @@ class GroupSearcher(Searcher):
             complete=not ailments,
             warnings=(*ailments, *warnings_of(legs), *warnings),
             timings_us=timings_us(prepared, started, searched),
+            tokens=asked.tokens,
         )
 
     def _groups(

@@ -153,6 +153,7 @@ class Searcher:
             complete=not (ailments or told),
             warnings=(*ailments, *told, *self._absent(asked)),
             timings_us=timings_us(prepared, started, searched),
+            tokens=asked.tokens,
         )
 
     def _matched(self, prepared: Prepared) -> int:
@@ -336,10 +337,10 @@ def search_of(query: OneSearch, schema: Schema, effort: Effort) -> tuple[Search,
         asked = sought(query, schema)
         return lambda candidates, k: best_matches(candidates, asked, k), Metric.DOT
     if isinstance(query, SparseQuery):
-        if schema.sparse_space(query.space) is None:
+        terms, sparse = schema.sparse_space(query.space), query.vector
+        if terms is None:
             raise unknown_space(query.space, schema, "space", sparse=True)
-        name, sparse = query.space, query.vector
-        return lambda candidates, k: nearest_sparse(candidates, name, sparse, k), Metric.DOT
+        return lambda candidates, k: nearest_sparse(candidates, terms, sparse, k), Metric.DOT
     space = schema.space(query.space)
     if space is None:
         raise unknown_space(query.space, schema, "space")

@@ -55,6 +55,7 @@ def encode_hits(
     leg_ranks: NDArray[np.uint32] | None = None,
     leg_scores: NDArray[np.float32] | None = None,
     payloads: list[bytes] | None = None,
+    more: list[bytes] | None = None,
 ) -> tuple[bytes, int, list[int]]:
     """Return stored points as hits on the wire, how many, and the places of damaged records.
 
@@ -67,7 +68,7 @@ def encode_hits(
     multi: number to dim of those whose cells are one vector behind the other.
     leg_ranks and leg_scores, (len(slots), legs) and given together: what each leg of a query said
     of a hit; rank 0, and it is not among the hit's legs. payloads: what to send in place of each
-    record's own.
+    record's own. more: further fields of each Hit, as the wire has them.
     """
 
 def quantize(vectors: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

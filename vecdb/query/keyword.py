@@ -1,15 +1,13 @@
 """The rows whose texts fit some words best, by BM25 over all parts of a view. Exact.
 
-Robertson & Zaragoza 2009, with the idf of Lucene, ln(1 + (N - n + 0.5) / (n + 0.5)), which is never
-negative. N, n and the average length are counted over the rows that are alive, all parts together,
-so that a score depends on the points and not on how they lie. Every field has its own, and the
-scores of the fields add up: on Cranfield, title and text as two fields give an nDCG@10 of .384, as
-one .382.
+Robertson & Zaragoza 2009, with the idf of `frequency.py`. N, n and the average length are counted
+over the rows that are alive, all parts together, so that a score depends on the points and not on
+how they lie. Every field has its own, and the scores of the fields add up: on Cranfield, title and
+text as two fields give an nDCG@10 of .384, as one .382.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ import numpy as np
 from vecdb import kernel
 from vecdb.config import LimitsConfig
 from vecdb.errors import InvalidArgument, LimitExceeded
+from vecdb.query.frequency import frequencies, idf
 from vecdb.query.search import Candidates, Nearest, merged
 from vecdb.segment.analysis import Words, analyze
 from vecdb.segment.bitmaps import all_rows, no_rows
@@ -107,7 +106,7 @@ def best_matches(candidates: Sequence[Candidates], asked: Sought, k: int) -> Nea
     totals = [
         dict(zip(source.fields, source.totals(one.alive), strict=True)) for one, source in texts
     ]
-    weights, norms = _weights(asked, groups, _frequencies(there, found), totals)
+    weights, norms = _weights(asked, groups, frequencies(there, found), totals)
     # The rarest words first: what the kernel passes over are lists of low weight.
     order = np.argsort(-weights, kind="stable")
     fields = [field_of(keys[at]) for at in order]
@@ -159,24 +158,10 @@ def holding(asked: Sought, source: TextSource) -> Bitmap:
     return _holding(asked, groups, source, lists)
 
 
-def _frequencies(candidates: Sequence[Candidates], found: Sequence[Lists[np.uint32]]) -> list[int]:
-    """Return for each list how many live rows it has in all parts."""
-    counts = np.zeros(len(found[0].starts), np.int64)
-    for candidate, lists in zip(candidates, found, strict=True):
-        if candidate.alive is None:
-            counts += (lists.stops - lists.starts).astype(np.int64)
-            continue
-        for at in range(len(counts)):
-            rows = lists.rows_of(at)
-            bits = kernel.pick_bits(candidate.alive, candidate.part.rows, rows)
-            counts[at] += kernel.count_bits(bits, len(rows))
-    return counts.tolist()
-
-
 def _weights(
     asked: Sought,
     groups: Counter[tuple[bytes, ...]],
-    frequencies: list[int],
+    counts: list[int],
     totals: Sequence[Mapping[int, Total]],
 ) -> tuple[F32, dict[int, tuple[float, float]]]:
     """Return the weight of each list, and the kernel's two norms of each field, by number."""
@@ -190,8 +175,8 @@ def _weights(
         norms[number] = text.k1 * (1 - text.b), text.k1 * text.b / average
     times = [(field_of(key), times) for group, times in groups.items() for key in group]
     weights = [
-        many * (asked.texts[field].k1 + 1) * math.log1p((rows[field] - n + 0.5) / (n + 0.5))
-        for (field, many), n in zip(times, frequencies, strict=True)
+        many * (asked.texts[field].k1 + 1) * idf(rows[field], n)
+        for (field, many), n in zip(times, counts, strict=True)
     ]
     return np.array(weights, np.float32), norms
 

@@ -232,7 +232,7 @@ def collection_message(info: CollectionInfo) -> collections_pb2.Collection:
             dense.model = space.model.name
             dense.model_fingerprint = space.model.fingerprint
     for sparse in info.schema.sparse_spaces:
-        message.spaces[sparse.name].sparse.SetInParent()
+        message.spaces[sparse.name].sparse.idf = sparse.idf
     for multi in info.schema.multi_spaces:
         message.spaces[multi.name].multi_dense.dim = multi.dim
         message.spaces[multi.name].multi_dense.metric = metric_message(multi.metric)

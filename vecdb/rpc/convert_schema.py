@@ -57,7 +57,7 @@ def _spaces(
     for name, one in sorted(messages.items()):
         kind = one.WhichOneof("kind")
         if kind == "sparse":
-            sparse.append(SparseSpace(name))
+            sparse.append(SparseSpace(name, one.sparse.idf))
         elif kind == "multi_dense":
             multi.append(_multi_space(name, one, field))
         else:
@@ -71,6 +71,7 @@ def changed_schema(schema: Schema, messages: Mapping[str, pb.Space]) -> Schema:
     Raises SchemaMismatch for what cannot be changed, InvalidArgument for spaces it does not have.
     """
     spaces = {space.name: space for space in schema.spaces}
+    sparse = {space.name: space for space in schema.sparse_spaces}
     for name, message in messages.items():
         field = f"spaces[{name!r}]"
         kind = message.WhichOneof("kind")
@@ -80,14 +81,16 @@ def changed_schema(schema: Schema, messages: Mapping[str, pb.Space]) -> Schema:
             raise InvalidArgument(
                 f"space {name!r}: expected dense, sparse or multi_dense", field=field
             )
-        there = "sparse" if schema.sparse_space(name) is not None else "multi_dense"
+        there = "sparse" if name in sparse else "multi_dense"
         if kind == "dense" and name in spaces:
             spaces[name] = _changed(spaces[name], message.dense, f"{field}.dense")
         elif kind != ("dense" if name in spaces else there):
             raise _fixed(name, field, "kind", "dense" if name in spaces else there, kind)
         elif kind == "multi_dense":
             _check_same(schema.multi_space(name), message.multi_dense, f"{field}.multi_dense")
-    return replace(schema, spaces=tuple(spaces.values()))
+        elif message.sparse.HasField("idf"):
+            sparse[name] = replace(sparse[name], idf=message.sparse.idf)
+    return replace(schema, spaces=tuple(spaces.values()), sparse_spaces=tuple(sparse.values()))
 
 
 def _changed(space: Space, dense: pb.Dense, field: str) -> Space:

@@ -30,6 +30,7 @@ WORD_CHARACTERS_MAX = 64
 """What is longer is cut: no word of a language, and not worth the space."""
 
 STEMS_CACHED = 1 << 16
+CHARACTERS_CACHED = 1 << 14
 
 _PAIRED = (
     "\u3005\u3007\u3021-\u3029\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
@@ -48,32 +49,84 @@ class Words(NamedTuple):
     positions: list[int]
 
 
+class Located(NamedTuple):
+    """The words of a text as Words has them, and where each stands: [start, end), characters."""
+
+    words: list[str]
+    positions: list[int]
+    ranges: list[tuple[int, int]]
+
+
 def analyze(text: str, language: str) -> Words:
     """Return the words of a text. language: one of LANGUAGES, or "" to leave words whole."""
     if text.isascii():
         words = _ASCII_WORDS.findall(text.lower())
-        positions = list(range(len(words)))
-    else:
-        words, positions = _split(text)
+        return Words(_reduced(words, language), list(range(len(words))))
+    words, positions, _ = _split(_folded(text))
+    return Words(_reduced(words, language), positions)
+
+
+def locate(text: str, language: str) -> Located:
+    """Return the words of a text, as analyze does, and where they stand in it.
+
+    A character that becomes several, or several that become one, are the range of every word that
+    they have a part in.
+    """
+    if text.isascii():
+        found = [(match.group(), match.span()) for match in _ASCII_WORDS.finditer(text.lower())]
+        words, ranges = [word for word, _ in found], [span for _, span in found]
+        return Located(_reduced(words, language), list(range(len(words))), ranges)
+    # Folded piece by piece, so that what comes out is known to come from there.
+    starts = [at for at, char in enumerate(text) if not (at and _joins(char))]
+    stops = [*starts[1:], len(text)]
+    pieces = [_folded_piece(text[a:b]) for a, b in zip(starts, stops, strict=True)]
+    origins = [piece for piece, folded in enumerate(pieces) for _ in folded]
+    words, positions, firsts = _split("".join(pieces))
+    ranges = [
+        (starts[origins[first]], stops[origins[first + len(word) - 1]])
+        for word, first in zip(words, firsts, strict=True)
+    ]
+    return Located(_reduced(words, language), positions, ranges)
+
+
+@lru_cache(CHARACTERS_CACHED)
+def _joins(char: str) -> bool:
+    """Return whether a character may become one with those before it, when they are folded."""
+    first = unicodedata.normalize("NFKD", char)[0]
+    return unicodedata.category(first).startswith("M") or "\u1160" <= first <= "\u11ff"
+
+
+def _folded(text: str) -> str:
+    """Return the form in which texts are compared."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return folded.translate(_JOINERS)
+
+
+_folded_piece = lru_cache(CHARACTERS_CACHED)(_folded)
+
+
+def _reduced(words: list[str], language: str) -> list[str]:
+    """Return what words are known by."""
     for at, word in enumerate(words):
         if len(word) > WORD_CHARACTERS_MAX:
             words[at] = word[:WORD_CHARACTERS_MAX]
-    if language:
-        words = [_stem(language, word) for word in words]
-    return Words(words, positions)
+    return [_stem(language, word) for word in words] if language else words
 
 
-def _split(text: str) -> tuple[list[str], list[int]]:
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+def _split(folded: str) -> tuple[list[str], list[int], list[int]]:
+    """Return the words of a folded text, their positions, and where in the text each begins."""
     words: list[str] = []
     positions: list[int] = []
+    firsts: list[int] = []
     at = 0
     after_run = False
-    for found in _pattern().finditer(folded.translate(_JOINERS)):
+    for found in _pattern().finditer(folded):
         run, word = found.groups()
+        first = found.start()
         if run is None:
             words.append(word)
             positions.append(at)
+            firsts.append(first)
             at += 1
         else:
             # One pair is missing between two runs, or they would pass for a single one.
@@ -81,9 +134,10 @@ def _split(text: str) -> tuple[list[str], list[int]]:
             pairs = [run[i : i + 2] for i in range(len(run) - 1)] or [run]
             words += pairs
             positions += range(at, at + len(pairs))
+            firsts += range(first, first + len(pairs))
             at += len(pairs)
         after_run = run is not None
-    return words, positions
+    return words, positions, firsts
 
 
 @cache

@@ -126,11 +126,10 @@ class MemoryRows:
         """Return the rows that have a vector in a space; None for all."""
         if space not in self._having:
             if space in self._buffers.sparse:
-                held = self._buffers.sparse_vectors[: self.rows]
-                has = np.array([space in vectors for vectors in held], np.bool_)
+                self._having[space] = self.sparse(space).having()
             else:
                 has = self._buffers.spaces[space].has[: self.rows]
-            self._having[space] = None if has.all() else pack(has)
+                self._having[space] = None if has.all() else pack(has)
         return self._having[space]
 
     def search(

@@ -18,6 +18,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vecdb import kernel
 from vecdb.segment.analysis import analyze
 from vecdb.segment.bitmaps import unpack
 from vecdb.segment.fields import Json, nodes_at
@@ -79,6 +80,9 @@ class SparseSource(Protocol):
 
     def find(self, indices: U32) -> Lists[np.float32]:
         """Return the list of each index, empty where no row has it."""
+
+    def having(self) -> Bitmap:
+        """Return the rows that have a vector."""
 
 
 # --- growing, in memory
@@ -215,11 +219,13 @@ class GrowingSparse:
 
     def __init__(self) -> None:
         self._lists: dict[int, _Values] = {}
+        self._having = array("I")  # rows, ascending
         self.rows = 0
 
     def add(self, vector: SparseVector | None) -> None:
         """Take the vector of the next row; None for none."""
         if vector is not None:
+            self._having.append(self.rows)
             for index, value in zip(vector.indices.tolist(), vector.values.tolist(), strict=True):
                 found = self._lists.get(index)
                 if found is None:
@@ -230,7 +236,7 @@ class GrowingSparse:
 
     def read(self, rows: int) -> GrownSparse:
         """Return what the first rows hold."""
-        return GrownSparse(self._lists, rows)
+        return GrownSparse(self._lists, self._having, rows)
 
     def arrays(self, number: int) -> dict[str, NDArray[Any]]:
         """Return a segment's arrays by name. number: of the space."""
@@ -249,14 +255,19 @@ class GrowingSparse:
 class GrownSparse:
     """The first rows of a GrowingSparse."""
 
-    def __init__(self, lists: Mapping[int, _Values], rows: int) -> None:
+    def __init__(self, lists: Mapping[int, _Values], having: array[int], rows: int) -> None:
         self.rows = rows
         self._lists = lists
+        self._having = having
 
     def find(self, indices: U32) -> Lists[np.float32]:
         """Return the list of each index, empty where no row has it."""
         found = [self._lists.get(index, _NO_VALUES) for index in indices.tolist()]
         return _cut(found, self.rows, np.float32)
+
+    def having(self) -> Bitmap:
+        """Return the rows that have a vector."""
+        return kernel.row_bits(np.array(self._having[:], np.uint32), self.rows)
 
 
 _NO_OCCURRENCES = _Occurrences(array("I"), array("I"), array("I"))

@@ -162,6 +162,7 @@ class SparseArrays:
         self._ends: U64 = open(f"sparse-{number}-ends", "<u8", (len(self._indices) + 1,))
         self._rows: U32 = open(f"sparse-{number}-rows", "<u4", (-1,))
         self._values: F32 = open(f"sparse-{number}-values", "<f4", (len(self._rows),))
+        self._having: Bitmap | None = None  # once it was asked for
 
     def find(self, indices: U32) -> Lists[np.float32]:
         """Return the list of each index, empty where no row has it."""
@@ -177,4 +178,6 @@ class SparseArrays:
 
     def having(self) -> Bitmap:
         """Return the rows that have a vector."""
-        return kernel.row_bits(self._rows, self.rows)
+        if self._having is None:  # a row stands in as many lists as it has values
+            self._having = kernel.row_bits(self._rows, self.rows)
+        return self._having

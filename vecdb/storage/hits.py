@@ -67,10 +67,6 @@ def encode_hits(
 ) -> EncodedHits:
     """Return the hits of the first k slots that have a sound record; see kernel.encode_hits."""
     slots, scores, distances, leg_ranks, leg_scores = ranked
-    payloads: list[bytes] | None = None
-    if wanted.kept is not None:
-        pairs = zip(slots, records, strict=True)
-        payloads = [_payload_kept(slot, record, wanted.kept) for slot, record in pairs]
     return EncodedHits(
         *kernel.encode_hits(
             slots,
@@ -86,16 +82,35 @@ def encode_hits(
             *((schema.sparse_numbers, schema.multi_dims) if wanted.vectors else ([], {})),
             leg_ranks,
             leg_scores,
-            payloads,
+            _made(slots, records, wanted.kept, bytes_max),
+            _made(slots, records, wanted.more, bytes_max),
         )
     )
 
 
-def _payload_kept(
-    slot: int, sealed: bytes | memoryview | None, kept: Callable[[bytes], bytes]
-) -> bytes:
-    """Return what is kept of a point's payload; of no sound record, nothing."""
+def _made(
+    slots: list[int],
+    records: list[bytes | memoryview | None],
+    make: Callable[[bytes], bytes] | None,
+    bytes_max: int,
+) -> list[bytes] | None:
+    """Return what is made of each slot's payload; None where nothing is to be made.
+
+    Nothing more is made past bytes_max bytes: no hit will be begun there.
+    """
+    if make is None:
+        return None
+    made: list[bytes] = []
+    left = bytes_max
+    for slot, record in zip(slots, records, strict=True):
+        made.append(b"" if left < 0 else make(_payload(slot, record)))
+        left -= len(made[-1])
+    return made
+
+
+def _payload(slot: int, sealed: bytes | memoryview | None) -> bytes:
+    """Return a point's payload; of no sound record, nothing."""
     try:
-        return b"" if sealed is None else kept(codec.decode_point(slot, sealed).payload)
+        return b"" if sealed is None else codec.decode_point(slot, sealed).payload
     except Corrupt:
         return b""  # encode_hits sees it too, and says so

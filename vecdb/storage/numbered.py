@@ -159,7 +159,7 @@ class NumberedSchema:
                 for space in self.schema.spaces
             ],
             "sparse_spaces": [
-                {"number": numbers[space.name], "name": space.name}
+                {"number": numbers[space.name], "name": space.name, "idf": space.idf}
                 for space in self.schema.sparse_spaces
             ],
             "multi_spaces": plain_multi(self.schema.multi_spaces, numbers),
@@ -186,7 +186,7 @@ class NumberedSchema:
             named = (*plain["spaces"], *plain["sparse_spaces"], *plain["multi_spaces"])
             schema = Schema(
                 tuple(_space(item) for item in plain["spaces"]),
-                tuple(SparseSpace(item["name"]) for item in plain["sparse_spaces"]),
+                tuple(SparseSpace(item["name"], item["idf"]) for item in plain["sparse_spaces"]),
                 tuple(
                     TextField(item["path"], item["language"], item["k1"], item["b"])
                     for item in plain["text_fields"]

@@ -66,11 +66,13 @@ nb::tuple encode_hits(const nb::list& slots, const nb::list& records, const nb::
                       const nb::list& distances, std::size_t k, std::size_t bytes_max, bool payload,
                       bool vectors, bool texts, const nb::dict& spaces, const nb::list& sparse,
                       const nb::dict& multi, nb::handle leg_ranks, nb::handle leg_scores,
-                      const std::optional<nb::list>& payloads) {
+                      const std::optional<nb::list>& payloads,
+                      const std::optional<nb::list>& more) {
   const std::size_t count = slots.size();
   if (payloads && payloads->size() != count) {
     throw nb::value_error("payloads: expected one for each slot");
   }
+  if (more && more->size() != count) throw nb::value_error("more: expected one for each slot");
   if (records.size() != count || scores.size() != count || distances.size() != count) {
     throw nb::value_error("slots, records, scores and distances: expected equal lengths");
   }
@@ -97,13 +99,14 @@ nb::tuple encode_hits(const nb::list& slots, const nb::list& records, const nb::
   std::size_t hits = 0;
   for (std::size_t i = 0; i < count && hits < k && out.size() <= bytes_max; ++i) {
     const nb::handle record = records[i];
-    std::optional<Bytes> payload;
-    std::string_view given;
+    std::optional<Bytes> payload, further;
+    std::string_view given, rest;
     if (payloads) given = payload.emplace((*payloads)[i]).text();
+    if (more) rest = further.emplace((*more)[i]).text();
     if (!record.is_none() &&
         vecdb::append_hit(nb::cast<std::uint64_t>(slots[i]), Bytes(record).text(),
                           nb::cast<float>(scores[i]), nb::cast<float>(distances[i]), legs.of(i),
-                          parts, payloads ? &given : nullptr, out)) {
+                          parts, payloads ? &given : nullptr, rest, out)) {
       ++hits;
     } else {
       damaged.append(i);
@@ -139,6 +142,7 @@ void bind_query(nb::module_& module) {
              nb::arg("vectors"), nb::arg("texts"), nb::arg("spaces"),
              nb::arg("sparse"), nb::arg("multi"), nb::arg("leg_ranks") = nb::none(),
              nb::arg("leg_scores") = nb::none(), nb::arg("payloads") = nb::none(),
+             nb::arg("more") = nb::none(),
              "Return stored points as hits on the wire, how many, and which records are damaged.");
 }
 

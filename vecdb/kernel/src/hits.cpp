@@ -258,7 +258,7 @@ std::size_t put_legs(const HitLegs& legs, std::string* out) {
 
 bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float distance,
                 const HitLegs& legs, const HitParts& parts, const std::string_view* payload,
-                std::string& out) {
+                std::string_view more, std::string& out) {
   if (!is_sealed(slot, sealed)) return false;
   auto record = cut(sealed.substr(0, sealed.size() - SEAL_BYTES), parts.vectors || parts.texts);
   if (!record) return false;
@@ -279,6 +279,7 @@ bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float 
   }
   size += put_legs(legs, nullptr);
   if (record->expires_at_ms != 0) size += 1 + varint_size(record->expires_at_ms);
+  size += more.size();
   put_length(out, RESPONSE_HIT, size);
   if (!record->id.empty()) put_bytes(out, HIT_ID, record->id);
   if (is_sent(score)) put_float(out, HIT_SCORE, score);
@@ -297,6 +298,7 @@ bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float 
     out.push_back(HIT_EXPIRES_AT_MS);
     put_varint(out, record->expires_at_ms);
   }
+  out.append(more);
   return true;
 }
 

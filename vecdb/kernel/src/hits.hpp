@@ -35,11 +35,12 @@ struct HitLegs {
 };
 
 // Append field 1 of a QueryResponse, a Hit, for the point that a sealed record of a slot holds.
-// payload: what stands in place of the record's own, if not null.
+// payload: what stands in place of the record's own, if not null. more: further fields of the Hit, as
+// the wire has them.
 // Return false, with nothing appended, when the record fails its checksum or does not hold
 // together.
 bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float distance,
                 const HitLegs& legs, const HitParts& parts, const std::string_view* payload,
-                std::string& out);
+                std::string_view more, std::string& out);
 
 }  // namespace vecdb

@@ -104,8 +104,18 @@ class Group(_message.Message):
     size: int
     def __init__(self, path: _Optional[str] = ..., size: _Optional[int] = ...) -> None: ...
 
+class Highlights(_message.Message):
+    __slots__ = ("fields", "fragments", "characters")
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    FRAGMENTS_FIELD_NUMBER: _ClassVar[int]
+    CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+    fields: _containers.RepeatedScalarFieldContainer[str]
+    fragments: int
+    characters: int
+    def __init__(self, fields: _Optional[_Iterable[str]] = ..., fragments: _Optional[int] = ..., characters: _Optional[int] = ...) -> None: ...
+
 class QueryRequest(_message.Message):
-    __slots__ = ("collection", "legs", "k", "filter", "with_vectors", "with_texts", "without_payload", "min_commit_seq", "fusion", "offset", "min_score", "boost", "mmr", "rerank", "group", "payload_mask")
+    __slots__ = ("collection", "legs", "k", "filter", "with_vectors", "with_texts", "without_payload", "min_commit_seq", "fusion", "offset", "min_score", "boost", "mmr", "rerank", "group", "payload_mask", "highlights")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     LEGS_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
@@ -122,6 +132,7 @@ class QueryRequest(_message.Message):
     RERANK_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_MASK_FIELD_NUMBER: _ClassVar[int]
+    HIGHLIGHTS_FIELD_NUMBER: _ClassVar[int]
     collection: str
     legs: _containers.RepeatedCompositeFieldContainer[Leg]
     k: int
@@ -138,7 +149,8 @@ class QueryRequest(_message.Message):
     rerank: Rerank
     group: Group
     payload_mask: _common_pb2.PayloadMask
-    def __init__(self, collection: _Optional[str] = ..., legs: _Optional[_Iterable[_Union[Leg, _Mapping]]] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ..., min_commit_seq: _Optional[int] = ..., fusion: _Optional[_Union[Fusion, _Mapping]] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., boost: _Optional[_Union[_ranking_pb2.Boost, _Mapping]] = ..., mmr: _Optional[_Union[_ranking_pb2.Mmr, _Mapping]] = ..., rerank: _Optional[_Union[Rerank, _Mapping]] = ..., group: _Optional[_Union[Group, _Mapping]] = ..., payload_mask: _Optional[_Union[_common_pb2.PayloadMask, _Mapping]] = ...) -> None: ...
+    highlights: Highlights
+    def __init__(self, collection: _Optional[str] = ..., legs: _Optional[_Iterable[_Union[Leg, _Mapping]]] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ..., min_commit_seq: _Optional[int] = ..., fusion: _Optional[_Union[Fusion, _Mapping]] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., boost: _Optional[_Union[_ranking_pb2.Boost, _Mapping]] = ..., mmr: _Optional[_Union[_ranking_pb2.Mmr, _Mapping]] = ..., rerank: _Optional[_Union[Rerank, _Mapping]] = ..., group: _Optional[_Union[Group, _Mapping]] = ..., payload_mask: _Optional[_Union[_common_pb2.PayloadMask, _Mapping]] = ..., highlights: _Optional[_Union[Highlights, _Mapping]] = ...) -> None: ...
 
 class LegHit(_message.Message):
     __slots__ = ("leg", "score", "rank")
@@ -150,8 +162,36 @@ class LegHit(_message.Message):
     rank: int
     def __init__(self, leg: _Optional[int] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ...) -> None: ...
 
+class Highlight(_message.Message):
+    __slots__ = ("field", "fragments")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    FRAGMENTS_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    fragments: _containers.RepeatedCompositeFieldContainer[Fragment]
+    def __init__(self, field: _Optional[str] = ..., fragments: _Optional[_Iterable[_Union[Fragment, _Mapping]]] = ...) -> None: ...
+
+class Fragment(_message.Message):
+    __slots__ = ("text", "value", "start", "words")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    value: int
+    start: int
+    words: _containers.RepeatedCompositeFieldContainer[Span]
+    def __init__(self, text: _Optional[str] = ..., value: _Optional[int] = ..., start: _Optional[int] = ..., words: _Optional[_Iterable[_Union[Span, _Mapping]]] = ...) -> None: ...
+
+class Span(_message.Message):
+    __slots__ = ("start", "end")
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    start: int
+    end: int
+    def __init__(self, start: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
+
 class Hit(_message.Message):
-    __slots__ = ("id", "score", "distance", "payload", "version", "vectors", "texts", "legs", "expires_at_ms")
+    __slots__ = ("id", "score", "distance", "payload", "version", "vectors", "texts", "legs", "expires_at_ms", "highlights")
     class VectorsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -175,6 +215,7 @@ class Hit(_message.Message):
     TEXTS_FIELD_NUMBER: _ClassVar[int]
     LEGS_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    HIGHLIGHTS_FIELD_NUMBER: _ClassVar[int]
     id: str
     score: float
     distance: float
@@ -184,7 +225,8 @@ class Hit(_message.Message):
     texts: _containers.ScalarMap[str, str]
     legs: _containers.RepeatedCompositeFieldContainer[LegHit]
     expires_at_ms: int
-    def __init__(self, id: _Optional[str] = ..., score: _Optional[float] = ..., distance: _Optional[float] = ..., payload: _Optional[bytes] = ..., version: _Optional[int] = ..., vectors: _Optional[_Mapping[str, _common_pb2.Vector]] = ..., texts: _Optional[_Mapping[str, str]] = ..., legs: _Optional[_Iterable[_Union[LegHit, _Mapping]]] = ..., expires_at_ms: _Optional[int] = ...) -> None: ...
+    highlights: _containers.RepeatedCompositeFieldContainer[Highlight]
+    def __init__(self, id: _Optional[str] = ..., score: _Optional[float] = ..., distance: _Optional[float] = ..., payload: _Optional[bytes] = ..., version: _Optional[int] = ..., vectors: _Optional[_Mapping[str, _common_pb2.Vector]] = ..., texts: _Optional[_Mapping[str, str]] = ..., legs: _Optional[_Iterable[_Union[LegHit, _Mapping]]] = ..., expires_at_ms: _Optional[int] = ..., highlights: _Optional[_Iterable[_Union[Highlight, _Mapping]]] = ...) -> None: ...
 
 class Timings(_message.Message):
     __slots__ = ("embed_us", "snapshot_us", "filter_us", "search_us", "fetch_us", "total_us")
@@ -211,7 +253,7 @@ class HitGroup(_message.Message):
     def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., value: _Optional[_Union[_common_pb2.Value, _Mapping]] = ...) -> None: ...
 
 class QueryResponse(_message.Message):
-    __slots__ = ("hits", "plan", "matched", "commit_seq", "complete", "warnings", "timings", "groups")
+    __slots__ = ("hits", "plan", "matched", "commit_seq", "complete", "warnings", "timings", "groups", "usage")
     HITS_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     MATCHED_FIELD_NUMBER: _ClassVar[int]
@@ -220,6 +262,7 @@ class QueryResponse(_message.Message):
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
     hits: _containers.RepeatedCompositeFieldContainer[Hit]
     plan: str
     matched: int
@@ -228,7 +271,14 @@ class QueryResponse(_message.Message):
     warnings: _containers.RepeatedScalarFieldContainer[str]
     timings: Timings
     groups: _containers.RepeatedCompositeFieldContainer[HitGroup]
-    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., plan: _Optional[str] = ..., matched: _Optional[int] = ..., commit_seq: _Optional[int] = ..., complete: bool = ..., warnings: _Optional[_Iterable[str]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[HitGroup, _Mapping]]] = ...) -> None: ...
+    usage: Usage
+    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., plan: _Optional[str] = ..., matched: _Optional[int] = ..., commit_seq: _Optional[int] = ..., complete: bool = ..., warnings: _Optional[_Iterable[str]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[HitGroup, _Mapping]]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ...) -> None: ...
+
+class Usage(_message.Message):
+    __slots__ = ("embed_tokens",)
+    EMBED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    embed_tokens: int
+    def __init__(self, embed_tokens: _Optional[int] = ...) -> None: ...
 
 class QueryBatchRequest(_message.Message):
     __slots__ = ("collection", "queries", "min_commit_seq")

@@ -15,7 +15,7 @@ from vecdb.embed.encoder import Role
 from vecdb.errors import DeadlineExceeded, ModelMismatch, NoModel, NotFound
 from vecdb.metrics import Metrics
 from vecdb.rpc.deadline import remaining_s
-from vecdb.types import Space
+from vecdb.types import F32, Space
 
 
 class SpaceEncoder:
@@ -71,3 +71,18 @@ class SpaceEncoder:
         self._metrics.embed_queue.observe(encoded.queue_ms / 1e3)
         self._metrics.embed_inference.observe(encoded.inference_ms / 1e3)
         return encoded
+
+
+class QueryTexts:
+    """The texts of one query: encoded, their tokens counted. For one thread."""
+
+    def __init__(self, encoder: SpaceEncoder, context: grpc.ServicerContext) -> None:
+        self._encoder = encoder
+        self._context = context
+        self.tokens = 0
+
+    def encode(self, space: Space, texts: list[str]) -> F32:
+        """Return the vectors (n, dim) of texts for a space, within the call's deadline."""
+        encoded = self._encoder.encode(space, texts, Role.QUERY, self._context)
+        self.tokens += sum(encoded.tokens)
+        return encoded.vectors

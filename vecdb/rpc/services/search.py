@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import grpc
@@ -14,7 +15,6 @@ from vecdb.collection.collection import Collection
 from vecdb.collection.snapshot import Snapshot
 from vecdb.config import LimitsConfig
 from vecdb.database import Database
-from vecdb.embed.encoder import Role
 from vecdb.errors import InvalidArgument, VecdbError
 from vecdb.metrics import Metrics
 from vecdb.multi import MultiQuery, Rerank
@@ -24,6 +24,7 @@ from vecdb.query.keyword import check_words
 from vecdb.query.order import OrderBy, OrderQuery
 from vecdb.rpc.convert import match_of, multi_vector, sparse_vector, vector_array
 from vecdb.rpc.convert_aggregate import checked_path, value_message
+from vecdb.rpc.convert_highlight import highlights_of
 from vecdb.rpc.convert_query import (
     candidates_of,
     check_query,
@@ -39,7 +40,7 @@ from vecdb.rpc.dispatch import quick_when
 from vecdb.rpc.pb import common_pb2, search_pb2_grpc
 from vecdb.rpc.pb import search_pb2 as pb
 from vecdb.rpc.services.batch import Batch, KnownTexts
-from vecdb.rpc.services.encode import SpaceEncoder
+from vecdb.rpc.services.encode import QueryTexts, SpaceEncoder
 from vecdb.rpc.services.explain import explain
 from vecdb.rpc.services.reads import check_reply, checked_filter, wanted_of
 from vecdb.types import (
@@ -61,7 +62,7 @@ BY_RANK = Rrf()
 
 def _is_plain(request: pb.QueryRequest) -> bool:
     """Return whether a query costs little: a walk near to numbers, without a filter."""
-    costly = "filter", "rerank", "boost", "mmr", "group"
+    costly = "filter", "rerank", "boost", "mmr", "group", "highlights"
     if any(map(request.HasField, costly)) or len(request.legs) != 1:
         return False
     leg = request.legs[0]
@@ -152,13 +153,28 @@ class SearchService(search_pb2_grpc.SearchServicer):
         rerank = self._rerank(request, need, collection)
         if rerank is not None:
             need = candidates_of(request, need, self._limits)
-        asks = self._asks(request, need, chosen, collection, context)
+        texts = QueryTexts(self._encoder, context)
+        asks = self._asks(request, need, chosen, collection, texts)
+        if request.HasField("highlights"):
+            made = highlights_of(request, collection.schema, deadline_of(context))
+            wanted = wanted._replace(more=made)
 
         def of(snapshot: Snapshot) -> Asked:
             second = None if rerank is None else rerank(snapshot)
             legs = [ask(snapshot) for ask in asks]
             return Asked(
-                legs, k, chosen, offset, min_score, fusion, weights, second, boost, mmr, group
+                legs,
+                k,
+                chosen,
+                offset,
+                min_score,
+                fusion,
+                weights,
+                second,
+                boost,
+                mmr,
+                group,
+                texts.tokens,
             )
 
         return of, wanted
@@ -183,7 +199,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
         need: int,
         chosen: Filter | None,
         collection: Collection,
-        context: grpc.ServicerContext,
+        texts: QueryTexts,
     ) -> list[Ask]:
         """Return what to ask for each leg, which is to find what is needed alone or fused.
 
@@ -201,7 +217,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
                 own = checked_filter(leg, self._limits)
                 kind = kinds[leg.WhichOneof("kind")]
                 k = leg_k(leg, request, need, self._limits)
-                asks.append(kind(at, leg, k, chosen if own is None else own, collection, context))
+                asks.append(kind(at, leg, k, chosen if own is None else own, collection, texts))
             except VecdbError as error:
                 error.field = _leg_field(error.field, at)
                 raise
@@ -214,7 +230,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
         k: int,
         chosen: Filter | None,
         collection: Collection,
-        context: grpc.ServicerContext,
+        texts: QueryTexts,
     ) -> Ask:
         """Return what to ask for the points near to a vector, which may be a stored point's."""
         if collection.schema.multi_space(leg.near.space) is not None:
@@ -232,7 +248,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
             if kind in ("sparse", "multi") or space is None:
                 given = {str(kind): True} if kind in ("sparse", "multi") else {}
                 raise unknown_space(near.space, schema, "vector", **given)
-            vector = self._dense(at, near.vector, space, context)
+            vector = self._dense(at, near.vector, space, texts)
 
         def ask(snapshot: Snapshot) -> Query | SparseQuery:
             found = vector
@@ -284,16 +300,13 @@ class SearchService(search_pb2_grpc.SearchServicer):
         vectors = checked_multi(multi_vector(near.vector.multi), space, self._limits, field)
         return lambda snapshot: vectors
 
-    def _dense(
-        self, at: int, vector: common_pb2.Vector, space: Space, context: grpc.ServicerContext
-    ) -> F32:
+    def _dense(self, at: int, vector: common_pb2.Vector, space: Space, texts: QueryTexts) -> F32:
         field = f"legs[{at}].near.vector"
         if vector.WhichOneof("kind") != "text":
             return vector_array(vector, field)
         if not vector.text:
             raise InvalidArgument("the text is empty: there is nothing to encode", field=field)
-        encoded = self._encoder.encode(space, [vector.text], Role.QUERY, context)
-        found: F32 = encoded.vectors[0]
+        found: F32 = texts.encode(space, [vector.text])[0]
         return found
 
     def _keyword(
@@ -303,7 +316,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
         k: int,
         chosen: Filter | None,
         collection: Collection,
-        context: grpc.ServicerContext,
+        texts: QueryTexts,
     ) -> Ask:
         """Return what to ask for the points whose text fits some words."""
         keyword = leg.keyword
@@ -319,19 +332,16 @@ class SearchService(search_pb2_grpc.SearchServicer):
         k: int,
         chosen: Filter | None,
         collection: Collection,
-        context: grpc.ServicerContext,
+        texts: QueryTexts,
     ) -> Ask:
         """Return what to ask for the points like some examples."""
         name, schema = leg.recommend.space, collection.schema
         space = schema.space(name)
         if space is None:
             raise unknown_space(name, schema, "space")
-        dense = space
-
-        def encode(texts: list[str]) -> Iterable[F32]:
-            return self._encoder.encode(dense, texts, Role.QUERY, context).vectors
-
-        read = recommended(leg.recommend, space, f"legs[{at}].recommend", encode)
+        read = recommended(
+            leg.recommend, space, f"legs[{at}].recommend", partial(texts.encode, space)
+        )
         own = chosen if leg.HasField("filter") else None
         return lambda snapshot: read.query(snapshot, k, own, leg.ef, leg.exact)
 
@@ -342,7 +352,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
         k: int,
         chosen: Filter | None,
         collection: Collection,
-        context: grpc.ServicerContext,
+        texts: QueryTexts,
     ) -> Ask:
         """Return what to ask for the points in the order of a payload field."""
         path = checked_path(leg.order_by.path, "order_by.path")
@@ -385,6 +395,7 @@ def _encode(result: QueryResult, timings: dict[str, int], total_us: int) -> byte
             fetch_us=timings["fetch"],
             total_us=total_us,
         ),
+        usage=pb.Usage(embed_tokens=result.tokens),
     )
     for group in result.groups:
         rest.groups.add(value=value_message(group.value)).MergeFromString(group.hits)

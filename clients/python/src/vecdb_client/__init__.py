@@ -45,6 +45,7 @@ from vecdb_client.errors import (
 )
 from vecdb_client.explanations import Condition, ExplainedLeg, ExplainedPart, Explanation
 from vecdb_client.filters import F, Filter
+from vecdb_client.highlights import Fragment, Highlights
 from vecdb_client.legs import Fusion, Keyword, Leg, Near, OrderBy, Recommend, Rrf, Weighted
 from vecdb_client.multi import MaxSim, MultiDenseSpace
 from vecdb_client.ranking import Boost, Decay, Mmr, Prefer
@@ -70,6 +71,7 @@ from vecdb_client.types import (
     TextField,
     Timings,
     TruncatedText,
+    Usage,
     WriteReport,
 )
 from vecdb_client.vectors import Sparse
@@ -107,9 +109,11 @@ __all__ = [
     "FailedPrecondition",
     "FieldViolation",
     "Filter",
+    "Fragment",
     "Fusion",
     "GetResult",
     "Group",
+    "Highlights",
     "Hit",
     "Internal",
     "InvalidArgument",
@@ -156,6 +160,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
+    "Usage",
     "VecdbError",
     "Weighted",
     "WriteFailed",

@@ -10,6 +10,7 @@ from vecdb_client.descriptions import CollectionInfo, CollectionStats, RecallRep
 from vecdb_client.errors import VecdbError
 from vecdb_client.explanations import Explanation, explanation
 from vecdb_client.filters import Filter
+from vecdb_client.highlights import Highlights
 from vecdb_client.legs import Fusion, Leg
 from vecdb_client.multi import MaxSim, MultiLike
 from vecdb_client.protocol import (
@@ -120,19 +121,18 @@ class Collection(TableReads, Writes):
         rerank: MaxSim | None = None,
         group: str | None = None,
         group_size: int = 1,
+        highlights: Highlights | bool = False,
         timeout_s: float | None = None,
     ) -> SearchResult:
         """Return the k points nearest to the query, best first: all that match, when fewer do.
 
-        query: numbers (dim,), a text that the space's model encodes, the PointId of a stored point,
-        or, in a MultiDenseSpace, vectors (q, dim). In its place: sparse, a vector for a sparse
-        space; or keyword, words that are searched in the text fields, any, all, or as a phrase by
-        match, in fields or in all. hybrid: fuse both: the query is a text for both, or numbers and
-        `keyword` the words. legs: in place of all that, Near, Keyword, Recommend and OrderBy,
-        fused by fusion, Rrf() where not given. offset: hits to skip. min_score: the least of a hit.
-        rerank: order the best by MaxSim. boost, mmr: add by payload; choose hits that differ.
-        group: a payload path: k groups of hits that share a value there, group_size of each. ef:
-        points that a walk keeps in sight, None for enough. exact: judge every point.
+        query: numbers (dim,), a text for the space's model, the PointId of a stored point, or, in a
+        MultiDenseSpace, vectors (q, dim). In its place: sparse, or keyword, words in text fields,
+        by match any, all, or a phrase. hybrid: both: query is a text, or numbers beside keyword.
+        legs: in place of all that, such as Near and Keyword, fused by fusion, or Rrf(). rerank:
+        order the best by MaxSim. boost, mmr: add by payload; choose hits that differ. group: a
+        path: k groups that share its value, group_size of each. highlights: words that matched.
+        offset: hits to skip. ef: points that a walk keeps in sight. exact: judge all points.
         Raises NotFound, InvalidArgument (BAD_FILTER ...), FailedPrecondition (NO_MODEL).
         """
         request = search_request(
@@ -161,6 +161,7 @@ class Collection(TableReads, Writes):
             rerank=rerank,
             group=group,
             group_size=group_size,
+            highlights=highlights,
         )
         return replies.search_result(self._transport.call(QUERY, request, timeout_s=timeout_s))
 

@@ -1,4 +1,4 @@
-"""Legs of a search, their fusion and re-ranking, as messages. Pure functions."""
+"""Legs of a search, what is done with what they find, as messages. Pure functions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final, cast
 from vecdb_client.arguments import count, number
 from vecdb_client.errors import InvalidArgument
 from vecdb_client.filters import MODES, filter_message
+from vecdb_client.highlights import Highlights
 from vecdb_client.legs import Fusion, Keyword, Leg, Near, OrderBy, Recommend, Rrf, Weighted
 from vecdb_client.multi import MaxSim, fill_multi, multi_of
 from vecdb_client.pb import common_pb2, ranking_pb2, search_pb2
@@ -54,6 +55,20 @@ def fill_rerank(message: search_pb2.Rerank, rerank: MaxSim) -> None:
         raise InvalidArgument("MaxSim takes vectors (q, dim), or a PointId", reason="BAD_VECTOR")
     if rerank.candidates is not None:
         message.candidates = count(rerank.candidates, "candidates")
+
+
+def fill_highlights(message: search_pb2.Highlights, asked: Highlights | bool) -> None:
+    """Write which words to mark into a message. Raises InvalidArgument."""
+    message.SetInParent()
+    if asked is True:
+        return
+    if not isinstance(asked, Highlights):
+        raise InvalidArgument(f"highlights is True, or Highlights(...); got {asked!r}")
+    message.fields.extend(text_list(asked.fields, "a text field's path"))
+    if asked.fragments is not None:
+        message.fragments = count(asked.fragments, "fragments")
+    if asked.characters is not None:
+        message.characters = count(asked.characters, "characters")
 
 
 def _fill_kind(message: search_pb2.Leg, leg: Leg) -> None:

@@ -20,6 +20,7 @@ from vecdb_client.descriptions import (
     RecallReport,
     SegmentStats,
 )
+from vecdb_client.highlights import highlights_of
 from vecdb_client.multi import MultiDenseSpace, multi_view
 from vecdb_client.payloads import payload_of
 from vecdb_client.pb import (
@@ -44,6 +45,7 @@ from vecdb_client.types import (
     StoredPoint,
     TextField,
     Timings,
+    Usage,
 )
 from vecdb_client.vectors import Matrix, Sparse, floats_of
 
@@ -74,7 +76,7 @@ def collection_info(message: collections_pb2.Collection) -> CollectionInfo:
 
 def _space(message: collections_pb2.Space) -> Space | SparseSpace | MultiDenseSpace:
     if message.WhichOneof("kind") == "sparse":
-        return SparseSpace()
+        return SparseSpace(message.sparse.idf)
     if message.WhichOneof("kind") == "multi_dense":
         several = message.multi_dense
         dot = several.metric == collections_pb2.METRIC_DOT
@@ -190,6 +192,7 @@ def search_result(reply: search_pb2.QueryResponse) -> SearchResult:
         ),
         commit_seq=reply.commit_seq,
         groups=groups,
+        usage=Usage(reply.usage.embed_tokens),
     )
 
 
@@ -208,6 +211,7 @@ def hits_of(messages: Iterable[search_pb2.Hit]) -> tuple[Hit, ...]:
             hit.distance,
             tuple([LegHit(leg.leg, leg.score, leg.rank) for leg in hit.legs]),
             hit.expires_at_ms,
+            highlights_of(hit.highlights),
         )
         for hit in messages
     )

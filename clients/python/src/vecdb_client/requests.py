@@ -84,7 +84,7 @@ def _space(name: str, space: Space | SparseSpace | MultiDenseSpace) -> collectio
     if isinstance(space, MultiDenseSpace):
         return collections_pb2.Space(multi_dense=_multi(name, space))
     if isinstance(space, SparseSpace):
-        return collections_pb2.Space(sparse=collections_pb2.Sparse())
+        return collections_pb2.Space(sparse=collections_pb2.Sparse(idf=space.idf))
     return collections_pb2.Space(dense=_dense(name, space))
 
 
@@ -98,7 +98,7 @@ def _text_field(text: TextField) -> collections_pb2.TextField:
 def update_request(
     name: str,
     metadata: Payload | None,
-    spaces: Mapping[str, Space],
+    spaces: Mapping[str, Space | SparseSpace],
     ttl_s: float | None = None,
     *,
     points_max: int | None = None,
@@ -124,7 +124,10 @@ def update_request(
     if ttl_s is not None:
         request.ttl_ms = milliseconds(ttl_s)
     for space_name, space in spaces.items():
-        request.spaces[space_name].dense.CopyFrom(_given(space_name, space))
+        if isinstance(space, SparseSpace):
+            request.spaces[space_name].CopyFrom(_space(space_name, space))
+        else:
+            request.spaces[space_name].dense.CopyFrom(_given(space_name, space))
     return request
 
 

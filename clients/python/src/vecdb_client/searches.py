@@ -9,7 +9,8 @@ from vecdb_client import replies, requests
 from vecdb_client.arguments import count, number
 from vecdb_client.errors import InvalidArgument, VecdbError
 from vecdb_client.filters import Filter, filter_message
-from vecdb_client.leg_messages import fill_fusion, fill_leg, fill_rerank
+from vecdb_client.highlights import Highlights
+from vecdb_client.leg_messages import fill_fusion, fill_highlights, fill_leg, fill_rerank
 from vecdb_client.legs import Fusion, Leg, asked_legs
 from vecdb_client.multi import MaxSim, MultiLike
 from vecdb_client.pb import errors_pb2, search_pb2
@@ -46,6 +47,7 @@ class Search(TypedDict, total=False):
     boost: Boost | None
     mmr: Mmr | None
     rerank: MaxSim | None
+    highlights: Highlights | bool
 
 
 def search_request(
@@ -75,6 +77,7 @@ def search_request(
     boost: Boost | None = None,
     mmr: Mmr | None = None,
     rerank: MaxSim | None = None,
+    highlights: Highlights | bool = False,
 ) -> search_pb2.QueryRequest:
     """Return the request of a search; see Collection.search. Raises InvalidArgument."""
     request = search_pb2.QueryRequest(
@@ -112,12 +115,18 @@ def search_request(
         fill_mmr(request.mmr, mmr)
     if rerank is not None:
         fill_rerank(request.rerank, rerank)
+    if highlights is not False:
+        fill_highlights(request.highlights, highlights)
+    _fill_group(request, group, group_size)
+    return request
+
+
+def _fill_group(request: search_pb2.QueryRequest, group: str | None, size: int) -> None:
     if group is not None:
         request.group.path = requests.checked_text(group, "group")
-        request.group.size = count(group_size, "group_size")
-    elif group_size != 1:
+        request.group.size = count(size, "group_size")
+    elif size != 1:
         raise InvalidArgument("group_size goes with group, a payload path")
-    return request
 
 
 def batch_request(

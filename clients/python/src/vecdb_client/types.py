@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 from vecdb_client.expiry import moment
+from vecdb_client.highlights import NO_HIGHLIGHTS, Fragment
 from vecdb_client.payloads import Payload, payload_of
 from vecdb_client.typed_payloads import object_of
 from vecdb_client.vectors import Matrix, Sparse, VectorLike, floats_of
@@ -57,7 +58,13 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class SparseSpace:
-    """A field of sparse vectors, compared by dot product."""
+    """A field of sparse vectors, compared by dot product.
+
+    idf: weight each value of a query by the inverse document frequency of its index, as BM25 does
+    words, so that it may be a plain count.
+    """
+
+    idf: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +242,10 @@ class Hit(StoredPoint):
 
     legs: of a search with several, those that found the point; score is then the fused one, and
     distance 0. Of a search with a rerank too: score is then MaxSim, and distance its opposite.
+    highlights: where asked for, pieces of text with the words that matched, by the field's path.
     """
 
-    __slots__ = ("distance", "legs", "score")
+    __slots__ = ("distance", "highlights", "legs", "score")
 
     def __init__(
         self,
@@ -252,11 +260,13 @@ class Hit(StoredPoint):
         distance: float,
         legs: tuple[LegHit, ...] = (),
         expires_at_ms: int = 0,
+        highlights: Mapping[str, tuple[Fragment, ...]] = NO_HIGHLIGHTS,
     ) -> None:
         super().__init__(id, payload_bytes, version, vectors, texts, sparse, multi, expires_at_ms)
         self.score = score
         self.distance = distance
         self.legs = legs
+        self.highlights = highlights
 
     def _shown(self) -> str:
         return f"{super()._shown()}, score={self.score:.6g}, distance={self.distance:.6g}"
@@ -272,6 +282,13 @@ class Timings:
     search_us: int
     fetch_us: int
     total_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a search cost beside its time: tokens that models read of its texts."""
+
+    embed_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +316,7 @@ class SearchResult(Sequence[Hit]):
     timings: Timings
     commit_seq: int
     groups: tuple[Group, ...] = ()
+    usage: Usage = Usage(0)
 
     @overload
     def __getitem__(self, index: int) -> Hit: ...

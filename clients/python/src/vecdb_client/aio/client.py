@@ -189,7 +189,7 @@ class AsyncClient:
         *,
         metadata: Payload | None = None,
         points_max: int | None = None,
-        spaces: Mapping[str, Space] | None = None,
+        spaces: Mapping[str, Space | SparseSpace] | None = None,
         ttl_s: float | None = None,
         add_spaces: Mapping[str, Space | SparseSpace] | None = None,
         drop_spaces: Iterable[str] = (),
@@ -202,7 +202,8 @@ class AsyncClient:
         metadata: in place of all there is; {} for none, None leaves it. points_max: likewise, 0 for
         no limit. spaces: by name, such as
         ``{"": Space(target_recall=0.99)}``; what is None stays, and target_recall is all that can
-        be changed. ttl_s: of points that are put from now on; math.inf for ever, None leaves it.
+        be changed, of a SparseSpace its idf. ttl_s: of points that are put from now on; math.inf
+        for ever, None leaves it.
 
         drop_spaces, drop_text_fields: by name and by path; gone for every call that begins
         afterwards. add_spaces: empty at first, filled by upserts and patches. add_text_fields:

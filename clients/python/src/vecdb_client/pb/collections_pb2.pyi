@@ -45,8 +45,10 @@ class Hnsw(_message.Message):
     def __init__(self, m: _Optional[int] = ..., ef_construction: _Optional[int] = ...) -> None: ...
 
 class Sparse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("idf",)
+    IDF_FIELD_NUMBER: _ClassVar[int]
+    idf: bool
+    def __init__(self, idf: bool = ...) -> None: ...
 
 class MultiDense(_message.Message):
     __slots__ = ("dim", "metric")
