@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.live import wait_until
+from tests.pages import points_of
 from vecdb.collection.collection import Collection
 from vecdb.collection.paging import Listing
 from vecdb.config import LimitsConfig, StorageConfig
@@ -68,7 +69,9 @@ def write(
 
 def listed(database: Database, collection: str) -> list[str]:
     with database.collection(collection) as opened, opened.snapshot() as snapshot:
-        return [point.id for point in snapshot.page(Listing(), 1000, "", WANTED, 1 << 20).points]
+        return [
+            point.id for point in points_of(snapshot.page(Listing(), 1000, "", WANTED, 1 << 20))
+        ]
 
 
 def folders(database: Database) -> set[str]:
@@ -298,7 +301,7 @@ def test_readers_under_way_finish_and_page_tokens_go_on(database: Database) -> N
     write(database, "a", ["p0", "p9"])
     with database.collection("a") as opened, opened.snapshot() as snapshot:
         found = snapshot.page(Listing(), 5, token, WANTED, 1 << 20)
-        assert [point.id for point in found.points] == ["p9"]
+        assert [point.id for point in points_of(found)] == ["p9"]
         assert snapshot.seq == done.seq + 1
 
 

@@ -51,6 +51,7 @@ class QueryResult(NamedTuple):
     groups: of a query that is grouped, in place of hits; found counts all of them.
     complete: False when something had to be left out; warnings then says what.
     tokens: that models read of the query's texts.
+    next_token: of a query by pages, what the next one goes on with; "" on the last.
     """
 
     hits: bytes
@@ -63,3 +64,4 @@ class QueryResult(NamedTuple):
     timings_us: dict[str, int] = {}  # noqa: RUF012 - never changed
     groups: tuple[GroupHits, ...] = ()
     tokens: int = 0
+    next_token: str = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import MakeServer
 from tests.live import LiveServer
 from vecdb.cli import main
 from vecdb_client import (
@@ -65,7 +65,13 @@ def make(client: Client, name: str) -> Collection:
 
 @pytest.fixture
 def source(client: Client) -> Iterator[Collection]:
-    """2,500 points, of all kinds there are."""
+    yield filled(client)
+    for name in ("source", "target"):
+        client.delete_collection(name, if_exists=True)
+
+
+def filled(client: Client) -> Collection:
+    """Return a collection of 2,500 points, of all kinds there are."""
     made = make(client, "source")
     points = []
     for n in range(2_500):
@@ -82,9 +88,7 @@ def source(client: Client) -> Iterator[Collection]:
         if n % 13 == 0:
             points[-1]["expires_at"] = MOMENT + n * timedelta(milliseconds=1)
     made.upsert(points)
-    yield made
-    for name in ("source", "target"):
-        client.delete_collection(name, if_exists=True)
+    return made
 
 
 def content(points: Iterator[StoredPoint] | Collection) -> list[tuple[object, ...]]:
@@ -160,18 +164,23 @@ def test_a_filter_and_another_space(source: Collection, run: Run, tmp_path: Path
 
 @pytest.mark.parametrize("suffix", ["jsonl", "npy"])
 def test_killed_half_way_it_goes_on(
-    server: LiveServer, source: Collection, run: Run, tmp_path: Path, suffix: str
+    make_server: MakeServer,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Run,
+    tmp_path: Path,
+    suffix: str,
 ) -> None:
+    server = make_server(limits__message_bytes=64 << 10)  # many small pages
+    monkeypatch.setenv("VECDB_ADDRESS", server.address)
+    with server.client() as client:
+        filled(client)
     whole, file = tmp_path / f"whole.{suffix}", tmp_path / f"killed.{suffix}"
     assert run("export", "source", whole)[0] == 0
-    small = "import vecdb.cli as c; c.export_file.PAGE_POINTS = 40; c.main()"
-    environment = {**os.environ, "VECDB_ADDRESS": server.address}
     state = file.with_name(file.name + ".vecdb-export")
     kills = 0
     while not file.exists() or state.exists():
         process = subprocess.Popen(
-            [sys.executable, "-c", small, "export", "source", str(file)],
-            env=environment,
+            [sys.executable, "-m", "vecdb", "export", "source", str(file)],
             stderr=subprocess.PIPE,
         )
         before = state.read_text() if state.exists() else ""

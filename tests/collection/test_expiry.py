@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.live import wait_until
+from tests.pages import points_of
 from vecdb.collection.expiry import POINTS_MAX, Expiry
 from vecdb.collection.paging import Listing, Slice
 from vecdb.collection.reader import Reader
@@ -121,7 +122,7 @@ class Node:
 
 def seen(snapshot: Snapshot) -> dict[str, int]:
     listed = [
-        snapshot.page(listing, 1 << 20, "", Wanted(), BYTES).points
+        points_of(snapshot.page(listing, 1 << 20, "", Wanted(), BYTES))
         for listing in (
             Listing(),
             Listing(EVERY),
@@ -136,8 +137,8 @@ def seen(snapshot: Snapshot) -> dict[str, int]:
     token = ""
     while True:
         page = snapshot.page(Listing(), 3, token, Wanted(), BYTES)
-        paged += [one.id for one in page.points]
-        assert len(page.points) == 3 or not page.next_token
+        paged += [one.id for one in points_of(page)]
+        assert len(points_of(page)) == 3 or not page.next_token
         token = page.next_token
         if not token:
             break
@@ -145,7 +146,7 @@ def seen(snapshot: Snapshot) -> dict[str, int]:
     halves = [
         snapshot.page(Listing(slice=Slice(i, 2)), 1 << 20, "", Wanted(), BYTES) for i in (0, 1)
     ]
-    assert sorted(one.id for half in halves for one in half.points) == sorted(held)
+    assert sorted(one.id for half in halves for one in points_of(half)) == sorted(held)
     assert [snapshot.count(chosen) for chosen in (None, EVERY)] == [len(held)] * 2
     found = snapshot.aggregate([Facets("n", 1_000)], None)
     assert found.points == len(held)

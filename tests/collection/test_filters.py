@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.filters import OBJECTS, filters
 from tests.model import TEXT_FIELDS, holds
+from tests.pages import points_of
 from vecdb.collection.collection import Collection
 from vecdb.collection.paging import Listing
 from vecdb.collection.snapshot import Snapshot
@@ -95,7 +96,7 @@ def batches(draw: st.DrawFn) -> list[Op]:
 
 def found(snapshot: Snapshot, filter: Filter) -> list[str]:
     return [
-        point.id for point in snapshot.page(Listing(filter), 100, "", Wanted(False), MIB).points
+        point.id for point in points_of(snapshot.page(Listing(filter), 100, "", Wanted(False), MIB))
     ]
 
 

@@ -27,14 +27,16 @@ from tests.collection.test_filters import (
 from tests.collection.test_filters import write as write_ops
 from tests.filters import PATHS, filters
 from tests.model import holds
+from tests.pages import points_of
 from vecdb.collection.collection import Collection
-from vecdb.collection.paging import Listing, Slice
+from vecdb.collection.paging import CHUNK, Listing, Slice
 from vecdb.collection.snapshot import Snapshot
 from vecdb.config import StorageConfig
 from vecdb.database import Database
 from vecdb.errors import DeadlineExceeded, InvalidArgument
 from vecdb.query.order import OrderBy
-from vecdb.types import Delete, Equals, Filter, Op, Put, Range, Wanted
+from vecdb.storage.store import ReadTxn
+from vecdb.types import And, Delete, Equals, Filter, Nested, Op, Put, Range, Wanted
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +67,12 @@ def pages(snapshot: Snapshot, listing: Listing, size: int) -> list[str]:
     token, listed = "", []
     while True:
         page = snapshot.page(listing, size, token, Wanted(False), MIB)
-        assert len(page.points) <= size
-        listed += [point.id for point in page.points]
+        assert len(points_of(page)) <= size
+        listed += [point.id for point in points_of(page)]
         token = page.next_token
         if not token:
             return listed
-        assert page.points
+        assert points_of(page)
 
 
 def chosen(stored: Stored, filter: Filter | None) -> read_model.Payloads:
@@ -182,7 +184,7 @@ def test_pages_under_writes(collection: Collection, descending: bool) -> None:
     for turn in range(100):
         with collection.snapshot() as snapshot:
             page = snapshot.page(listing, 10, token, Wanted(False), MIB)
-        listed += [point.id for point in page.points]
+        listed += [point.id for point in points_of(page)]
         token = page.next_token
         if not token:
             break
@@ -202,7 +204,7 @@ def test_slices_under_writes(collection: Collection) -> None:
         while True:
             with collection.snapshot() as snapshot:
                 page = snapshot.page(listing, 50, token, Wanted(False), MIB)
-            listed += [point.id for point in page.points]
+            listed += [point.id for point in points_of(page)]
             write(collection, [put(n, n=0) for n in range(len(listed), len(listed) + 3)], stored)
             token = page.next_token
             if not token:
@@ -211,6 +213,69 @@ def test_slices_under_writes(collection: Collection) -> None:
     assert {f"p{n:05}" for n in range(0, 2_000, 2)} <= set(listed)
     share = sum(Slice(0, 4).holds(f"doc-{n}".encode()) for n in range(10_000))
     assert 2_300 < share < 2_700
+
+
+def test_pages_end_early_where_few_match(collection: Collection) -> None:
+    """A page that has looked long enough says how far it came, in every order of points."""
+    stored: Stored = {}
+    write(collection, [put(n, n=(n * 7919) % 5_000) for n in range(5_000)], stored)
+    while collection.maintain(None):
+        pass
+    write(collection, [put(n, n=n) for n in range(0, 5_000, 50)], stored)
+    for listing in (
+        Listing(Range("n", lt=3)),
+        Listing(Range("n", lt=0)),
+        Listing(Range("n", lt=300), slice=Slice(1, 3)),
+        Listing(None, slice=Slice(7, 1_000)),
+    ):
+        expected = [
+            name
+            for name in sorted(chosen(stored, listing.filter))
+            if listing.slice is None or listing.slice.holds(name.encode())
+        ]
+        token, listed, count = "", [], 0
+        while count == 0 or token:
+            with collection.snapshot() as snapshot:
+                page = snapshot.page(listing, 1_000, token, Wanted(), MIB, until=0.0)
+            listed += [point.id for point in points_of(page)]
+            token, count = page.next_token, count + 1
+        assert listed == expected
+        assert count == 6  # five chunks, and nothing behind the last
+        with collection.snapshot() as snapshot:
+            assert pages(snapshot, listing, 1_000) == expected
+
+
+def test_a_filter_that_reads_records_reads_those_of_a_page(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = fill(collection, ROWS)
+    filter = Nested("of", And((Equals("a", 1), Equals("b", 0))))
+    looked: list[int] = []
+    read = ReadTxn.record
+
+    def counted(txn: ReadTxn, slot: int) -> object:
+        looked.append(slot)
+        return read(txn, slot)
+
+    monkeypatch.setattr(ReadTxn, "record", counted)
+    with collection.snapshot() as snapshot:
+        page = snapshot.page(Listing(filter), 1_000, "", Wanted(), MIB, until=0.0)
+        assert 0 < len(looked) <= CHUNK + len(points_of(page)) < ROWS
+        assert page.next_token
+        assert pages(snapshot, Listing(filter), 1_000) == sorted(chosen(stored, filter))
+
+
+def test_a_page_ends_before_a_point_that_is_too_large(collection: Collection) -> None:
+    stored: Stored = {}
+    sizes = [10, 500, 10, 3_000, 10, 900, 900]
+    write(collection, [put(n, x="x" * size) for n, size in enumerate(sizes)], stored)
+    token, parts = "", []
+    with collection.snapshot() as snapshot:
+        while not parts or token:
+            page = snapshot.page(Listing(), 1_000, token, Wanted(), 1_200)
+            parts.append([int(point.id[1:]) for point in points_of(page)])
+            token = page.next_token
+    assert parts == [[0, 1, 2], [3], [4, 5], [6]]
 
 
 def test_records_tell_what_indexes_cannot(collection: Collection) -> None:

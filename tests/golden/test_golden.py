@@ -10,6 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from tests.pages import points_of
 from vecdb.collection.paging import Listing
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
@@ -56,7 +57,9 @@ def test_golden_directory_is_read_as_written(data: Path) -> None:
     assert database.info("live").name == "golden"
     assert [info.ttl_ms for info in database.infos()] == [make.EXPIRES_AT_MS, 0, 0]
     with database.collection("emptied") as collection, collection.snapshot() as snapshot:
-        assert [p.id for p in snapshot.page(Listing(), 9, "", EVERYTHING, MIB).points] == ["after"]
+        assert [p.id for p in points_of(snapshot.page(Listing(), 9, "", EVERYTHING, MIB))] == [
+            "after"
+        ]
         assert snapshot.seq == 3
         stored = collection.replay("before", b"d" * 32)
         assert stored is not None

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from vecdb import kernel
 from vecdb.rpc.pb import search_pb2 as pb
+from vecdb.rpc.pb.common_pb2 import Point
+from vecdb.rpc.pb.points_pb2 import ListPointsResponse
 from vecdb.storage import codec
 
 NAMES = {0: "", 7: "title", 65_535: "größe", 9: "words", 10: "terms", 11: "tokens", 12: "rows"}
@@ -39,11 +41,13 @@ class Stored:
             self.slot, name, self.payload, self.version, cells, self.expires_at_ms
         )[1]
 
-    def fill(self, hit: pb.Hit, parts: tuple[bool, bool, bool]) -> None:
+    def fill(self, hit: pb.Hit | Point, parts: tuple[bool, bool, bool]) -> None:
         payload, vectors, texts = parts
         hit.id, hit.version = self.id, self.version
-        hit.score, hit.distance = self.score, self.distance
-        hit.expires_at_ms = self.expires_at_ms
+        if isinstance(hit, pb.Hit):
+            hit.score, hit.distance = self.score, self.distance
+        if self.expires_at_ms:  # which of a point is one of two
+            hit.expires_at_ms = self.expires_at_ms
         if payload:
             hit.payload = self.payload
         for number, vector, text in self.cells:
@@ -112,6 +116,7 @@ def encode(
     legs: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
     payloads: list[bytes] | None = None,
     more: list[bytes] | None = None,
+    as_points: bool = False,
 ) -> tuple[bytes, int, list[int]]:
     cells = [point.sealed() for point in points] if records is None else records
     return kernel.encode_hits(
@@ -128,6 +133,7 @@ def encode(
         *legs,
         payloads,
         more,
+        as_points,
     )
 
 
@@ -186,6 +192,18 @@ def test_payloads_that_are_given_stand_in_place_of_the_records(
     expected = response_of([replace(point, payload=payload) for point, payload in given_], parts)
     assert count == len(points)
     assert pb.QueryResponse.FromString(encoded) == expected
+    assert len(encoded) == expected.ByteSize()
+
+
+@given(st.lists(stored, max_size=4), parts_asked)
+def test_points_are_what_protobuf_would_send(points: list[Stored], parts: tuple) -> None:
+    plain = [replace(point, score=0.0, distance=0.0) for point in points]
+    encoded, count, damaged = encode(plain, parts=parts, as_points=True)
+    expected = ListPointsResponse()
+    for point in plain:
+        point.fill(expected.points.add(), parts)
+    assert (count, damaged) == (len(points), [])
+    assert ListPointsResponse.FromString(encoded) == expected
     assert len(encoded) == expected.ByteSize()
 
 

@@ -19,10 +19,9 @@ from vecdb.cli.resume import keep, load
 from vecdb.cli.row_files import JSON_LINES, NAMED, beside, pyarrow_for
 from vecdb.cli.screen import err, progress_bar
 from vecdb.errors import InvalidArgument
-from vecdb_client import Collection, MultiDenseSpace, Page, Space, SparseSpace, StoredPoint
+from vecdb_client import Collection, MultiDenseSpace, Space, SparseSpace, StoredPoint
 from vecdb_client import Filter as ClientFilter
 
-PAGE_POINTS = 1_000
 LITTLE_F32 = np.dtype("<f4")
 
 
@@ -108,24 +107,21 @@ def _run(
     with sink, progress_bar() as progress:
         task = progress.add_task(file.name, total=total, completed=state.points, rate="")
         started, before = time.perf_counter(), state.points
-        while True:
-            page: Page = source.page(
-                filter,
-                slice=slice if slice[1] > 1 else None,
-                page_size=PAGE_POINTS,
-                page_token=state.token,
-                with_vectors=True,
-            )
+        for page in source.export_pages(
+            filter,
+            slice=slice if slice[1] > 1 else None,
+            page_token=state.token,
+            with_vectors=True,
+        ):
             state.points += sink.write(page.points)
             damaged += page.damaged
             state.token, state.sizes = page.next_page_token, sink.flush()
-            if state.sizes:
+            if state.sizes and state.token:  # from the last page on there is nothing to go on to
                 keep(_state_path(file), state)
             rate = (state.points - before) / (time.perf_counter() - started)
             progress.update(task, completed=state.points, rate=f"{rate:,.0f} points/s")
-            if not state.token:
-                progress.update(task, total=state.points)
-                return damaged
+        progress.update(task, total=state.points)
+    return damaged
 
 
 # --- what is written

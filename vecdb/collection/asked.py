@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
+from vecdb.collection.paging import Tokens
 from vecdb.multi import MultiQuery, Rerank
 from vecdb.query.boost import Boost
 from vecdb.query.fusion import Fusion, Rrf
@@ -38,7 +39,8 @@ class Asked(NamedTuple):
     are several legs, with what a boost adds. fusion and weights, one a leg: of several. rerank: a
     second look at what is found, whose score takes the place of the legs'. boost and mmr order the
     best of that anew. No leg has a smaller k than any of the three has candidates. group: k and
-    offset count groups; without the three. tokens: of the texts that vectors were made from.
+    offset count groups; without the three. tokens: of the texts that vectors were made from. pages:
+    what makes the token of the next page, where one is wanted; one leg has a k larger by one then.
     """
 
     legs: Sequence[AnyQuery]
@@ -53,6 +55,18 @@ class Asked(NamedTuple):
     mmr: Mmr | None = None
     group: GroupBy | None = None
     tokens: int = 0
+    pages: Tokens | None = None
+
+    @property
+    def ahead(self) -> int:
+        """How many are looked for beyond the page, to know whether it is the last."""
+        return int(self.pages is not None)
+
+    def token(self, found: int, *, more: bool) -> str:
+        """Return the token of the next page, "" for none. found: how many are on this one."""
+        if self.pages is None or not more:
+            return ""
+        return self.pages.token(b"%d" % (self.offset + found))
 
     @classmethod
     def one(cls, query: AnyQuery) -> Asked:

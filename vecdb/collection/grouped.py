@@ -83,6 +83,9 @@ class GroupSearcher(Searcher):
             warnings=(*ailments, *warnings_of(legs), *warnings),
             timings_us=timings_us(prepared, started, searched),
             tokens=asked.tokens,
+            next_token=asked.token(
+                len(groups), more=len(found.groups) > asked.offset + len(groups)
+            ),
         )
 
     def _groups(
@@ -90,7 +93,7 @@ class GroupSearcher(Searcher):
     ) -> _Found:
         """Return the best groups, and of each the best hits, `spare` more of both than asked."""
         assert asked.group is not None
-        count, size = asked.offset + asked.k + spare, asked.group.size + spare
+        count, size = asked.offset + asked.k + asked.ahead + spare, asked.group.size + spare
         if len(legs) == 1 and not isinstance(legs[0].query, OrderQuery):
             return self._of_one(legs[0], asked, groupings, count, size)
         return self._of_several(legs, asked, groupings, count, size)

@@ -1,4 +1,4 @@
-"""Lists: which points a page has, and the token that the next one goes on with."""
+"""Pages: which points one of a list has, and the tokens that the next ones go on with."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import base64
 import binascii
 import hashlib
 import json
+import math
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from vecdb.types import U64, Filter
 CHUNK = 1_000
 ID_BYTES_MAX = 256
 BINDING_BYTES = 8
+OF_LIST = "list: collection, filter, order and slice must be the same"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +52,36 @@ class Listing:
 
 
 class Spot(NamedTuple):
-    """A point of a list. mark: what a token says of it; name: b"" where that is not known yet."""
+    """A point of a list. mark: what a token says of it; name: b"" where that is not known yet.
+
+    slot: None where there is no point, and ids have been looked through so far.
+    """
 
     mark: bytes
     name: bytes
-    slot: int | Corrupt
+    slot: int | Corrupt | None
+
+
+class Tokens:
+    """Page tokens: where a page ended, bound to what was asked. what: to ask the same, in words."""
+
+    def __init__(self, asked: bytes, what: str) -> None:
+        self._binding = hashlib.blake2b(asked, digest_size=BINDING_BYTES).digest()
+        self._what = what
+
+    def token(self, mark: bytes) -> str:
+        """Return the token of a mark, which is not empty."""
+        return base64.urlsafe_b64encode(self._binding + mark).decode()
+
+    def mark(self, token: str) -> bytes:
+        """Return the mark of a token. Raises InvalidArgument for one of something else."""
+        try:
+            raw = base64.b64decode(token.encode(), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            raw = b""
+        if len(raw) <= BINDING_BYTES or raw[:BINDING_BYTES] != self._binding:
+            raise foreign(self._what)
+        return raw[BINDING_BYTES:]
 
 
 class Paging:
@@ -64,42 +91,35 @@ class Paging:
         self._txn = txn
         self._listing = listing
         self._deadline = deadline
-        bound = f"{uuid}{listing!r}".encode("utf-8", "surrogatepass")
-        self._binding = hashlib.blake2b(bound, digest_size=BINDING_BYTES).digest()
-
-    # A token is the mark of the last point seen, bound to the collection and the listing.
+        self._tokens = Tokens(f"{uuid}{listing!r}".encode("utf-8", "surrogatepass"), OF_LIST)
 
     def token(self, last: Spot) -> str:
         """Return the token of what comes after a point."""
-        return base64.urlsafe_b64encode(self._binding + last.mark).decode()
+        return self._tokens.token(last.mark)
 
     def mark(self, token: str) -> bytes:
         """Return the mark that a token goes on from; b"" for none. Raises InvalidArgument."""
-        if not token:
-            return b""
-        try:
-            raw = base64.b64decode(token.encode(), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
-            raw = b""
-        if len(raw) <= BINDING_BYTES or raw[:BINDING_BYTES] != self._binding:
-            raise _foreign()
-        return raw[BINDING_BYTES:]
+        return self._tokens.mark(token) if token else b""
 
     # --- by id
 
     def by_id(
-        self, after: bytes, candidates: list[Candidates] | None, without: U64
+        self,
+        after: bytes,
+        matching: Callable[[U64], U64] | None,
+        without: U64,
+        until: float = math.inf,
     ) -> Iterator[Spot]:
-        """Yield the points past an id, but for some slots. candidates: those that match, or None.
+        """Yield the points past an id, but for some slots.
 
-        without: ascending.
+        matching: says which of some slots match, ascending as they are; None for all. without:
+        ascending. until: of time.monotonic; later, ids without a match are told too, now and then.
         """
         if len(after) > ID_BYTES_MAX:
-            raise _foreign()
-        allowed = None if candidates is None else slots_of(candidates)
+            raise foreign(OF_LIST)
         chosen = self._listing.slice
         ids = self._txn.ids(after)
-        if allowed is None and chosen is None and not len(without):
+        if matching is None and chosen is None and not len(without):
             yield from (Spot(name, name, slot) for name, slot in ids)
             return
         while chunk := list(islice(ids, CHUNK)):
@@ -108,13 +128,17 @@ class Paging:
                     "the deadline passed while ids were looked through for those that match",
                     hint="allow more time, or a smaller page",
                 )
+            last = chunk[-1][0]
             if chosen is not None:
                 chunk = [each for each in chunk if chosen.holds(each[0])]
-            if allowed is not None:
-                chunk = list(_inside(chunk, allowed))
-            elif len(without):
+            if len(without):
                 chunk = list(_inside(chunk, without, invert=True))
+            if matching is not None:
+                slots = [slot for _, slot in chunk if not isinstance(slot, Corrupt)]
+                chunk = list(_inside(chunk, matching(np.sort(np.array(slots, np.uint64)))))
             yield from (Spot(name, name, slot) for name, slot in chunk)
+            if time.monotonic() > until:
+                yield Spot(last, last, None)
 
     # --- in the order of a field
 
@@ -140,7 +164,8 @@ class Paging:
 
 def slots_of(candidates: list[Candidates]) -> U64:
     """Return the slots of rows that match, ascending."""
-    slots = [
+    slots = [np.empty(0, np.uint64)]
+    slots += [
         candidate.part.slots
         if candidate.mask is None
         else candidate.part.slots[rows_in(candidate.mask, candidate.part.rows)]
@@ -174,14 +199,12 @@ def _decode(mark: bytes) -> Place:
         value = value.encode("latin-1") if isinstance(value, str) else value
         sound = [bool, (int, float), int, bytes][kind], int
     except (ValueError, TypeError, IndexError, RecursionError):
-        raise _foreign() from None
+        raise foreign(OF_LIST) from None
     if not (isinstance(value, sound[0]) and isinstance(slot, sound[1])):
-        raise _foreign()
+        raise foreign(OF_LIST)
     return Place((kind, value), slot)
 
 
-def _foreign() -> InvalidArgument:
-    return InvalidArgument(
-        "the page token is not of this list: collection, filter, order and slice must be the same",
-        field="page_token",
-    )
+def foreign(what: str) -> InvalidArgument:
+    """Return the error of a token that is not of what was asked."""
+    return InvalidArgument(f"the page token is not of this {what}", field="page_token")

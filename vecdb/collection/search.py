@@ -154,6 +154,9 @@ class Searcher:
             warnings=(*ailments, *told, *self._absent(asked)),
             timings_us=timings_us(prepared, started, searched),
             tokens=asked.tokens,
+            next_token=asked.token(
+                fetched.found, more=len(page.slots) > fetched.found + len(fetched.damaged)
+            ),
         )
 
     def _matched(self, prepared: Prepared) -> int:
@@ -246,7 +249,8 @@ class Searcher:
         ranked = self._passed(ranked, asked)
         if asked.mmr is not None:
             space = self._dense(asked.mmr.space, "mmr.space")
-            ranked = self._reorder.diverse(ranked, asked.mmr, space, asked.offset + asked.k + spare)
+            count = asked.offset + asked.k + asked.ahead + spare
+            ranked = self._reorder.diverse(ranked, asked.mmr, space, count)
         return ranked
 
     def _passed(self, ranked: Ranked, asked: Asked) -> Ranked:

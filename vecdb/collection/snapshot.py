@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,7 +35,7 @@ from vecdb.outcomes import QueryResult
 from vecdb.query.aggregate import Aggregates, Aggregation, aggregate
 from vecdb.query.filter import conditions, key_of_filter, matching
 from vecdb.query.keyword import check_field
-from vecdb.query.search import Candidates, Nearest
+from vecdb.query.search import Candidates, Nearest, among
 from vecdb.query.sources import Source
 from vecdb.segment.bitmaps import pack
 from vecdb.segment.vectors import Effort, mixed
@@ -67,7 +68,17 @@ class Found:
     points: list[Point]
     missing: list[str]
     damaged: list[str]
-    next_token: str = ""
+
+
+class Page(NamedTuple):
+    """Points of a list, as the wire has them: see kernel.encode_hits, as_points.
+
+    damaged: ids whose record is. next_token: "" on the last.
+    """
+
+    points: bytes
+    damaged: list[str]
+    next_token: str
 
 
 class Snapshot:
@@ -213,37 +224,53 @@ class Snapshot:
         return aggregate(asked, self._sources(filter))
 
     def page(
-        self, listing: Listing, size: int, token: str, wanted: Wanted, bytes_max: int
-    ) -> Found:
+        self,
+        listing: Listing,
+        size: int,
+        token: str,
+        wanted: Wanted,
+        bytes_max: int,
+        until: float = math.inf,
+    ) -> Page:
         """Return up to `size` points of a listing, from a page token on.
 
-        The page ends early once its records have more than bytes_max bytes.
+        The page ends early before its records have more than bytes_max bytes, one point aside, and,
+        by id, where points that match are so rare that it is not full at `until`, of
+        time.monotonic.
         """
         paging = Paging(self._uuid, self._txn, listing, self._deadline)
-        after, filter, order = paging.mark(token), listing.filter, listing.order
+        after, order = paging.mark(token), listing.order
         if order is None:
-            candidates = None if filter is None else self._candidates(filter)
-            spots = paging.by_id(after, candidates, self._view.expired)
+            matching = self._matching_among(listing.filter)
+            spots = paging.by_id(after, matching, self._view.expired, until)
         else:
-            spots = paging.in_order(order, after, self._sources(filter), size + 1)
-        found = Found([], [], [])
-        left = bytes_max
-        last: Spot | None = None
+            spots = paging.in_order(order, after, self._sources(listing.filter), size + 1)
+        taken: list[Spot] = []
+        records: list[bytes | memoryview | None] = []
+        next_token, left = "", bytes_max
         for spot in spots:
-            full = len(found.points) + len(found.damaged) == size or left <= 0
-            if full and last is not None:
-                return Found(found.points, [], found.damaged, paging.token(last))
-            last = spot
-            try:
-                record = None if isinstance(spot.slot, Corrupt) else self._txn.record(spot.slot)
-            except Corrupt:
-                record = None
-            if record is not None:
-                found.points.append(self._point(record, wanted))
-                left -= len(record.value)
-            elif (name := paging.name_of(spot)) is not None:
-                found.damaged.append(name)
-        return found
+            if spot.slot is None:
+                next_token = paging.token(spot)
+                break
+            record = None if isinstance(spot.slot, Corrupt) else self._txn.sealed(spot.slot)
+            left -= 0 if record is None else len(record)
+            if taken and (left < 0 or len(taken) == size):
+                next_token = paging.token(taken[-1])
+                break
+            taken.append(spot)
+            records.append(record)
+        slots = [spot.slot if isinstance(spot.slot, int) else 0 for spot in taken]
+        points = self._txn.encode_points(slots, records, wanted)
+        damaged = [paging.name_of(taken[at]) for at in points.damaged]
+        return Page(points.hits, [name for name in damaged if name is not None], next_token)
+
+    def _matching_among(self, filter: Filter | None) -> Callable[[U64], U64] | None:
+        """Return what tells the slots that match from some that are live; None where all do."""
+        if filter is None:
+            return None
+        self._check_of_points(filter)
+        every = self._candidates(None)
+        return lambda slots: slots_of(self._candidates(filter, among(every, slots)))
 
     def space(self, name: str) -> Space | None:
         """Return the space of that name, or None."""

@@ -56,6 +56,7 @@ def encode_hits(
     leg_scores: NDArray[np.float32] | None = None,
     payloads: list[bytes] | None = None,
     more: list[bytes] | None = None,
+    as_points: bool = False,
 ) -> tuple[bytes, int, list[int]]:
     """Return stored points as hits on the wire, how many, and the places of damaged records.
 
@@ -68,7 +69,9 @@ def encode_hits(
     multi: number to dim of those whose cells are one vector behind the other.
     leg_ranks and leg_scores, (len(slots), legs) and given together: what each leg of a query said
     of a hit; rank 0, and it is not among the hit's legs. payloads: what to send in place of each
-    record's own. more: further fields of each Hit, as the wire has them.
+    record's own. more: further fields of each Hit, as the wire has them. as_points: field 1 of a
+    ListPointsResponse (points.proto), a Point, instead; scores and distances are 0 then, no leg
+    says anything, and there is no more.
     """
 
 def quantize(vectors: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

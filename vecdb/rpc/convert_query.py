@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from vecdb.collection.asked import GroupBy
+from vecdb.collection.paging import Tokens, foreign
 from vecdb.config import LimitsConfig
 from vecdb.errors import InvalidArgument, LimitExceeded
 from vecdb.query.fusion import (
@@ -17,13 +18,53 @@ from vecdb.query.fusion import (
     Weighted,
 )
 from vecdb.rpc.convert_aggregate import checked_path
-from vecdb.rpc.convert_reorder import doubled
+from vecdb.rpc.convert_reorder import ahead_of, doubled
 from vecdb.rpc.pb import search_pb2 as pb
+
+OF_QUERY = "query: collection and request must be the same, but for k and the parts of points"
+OFFSET_DIGITS_MAX = 9
+_OF_ONE_PAGE = (
+    "page_token",
+    "k",
+    "min_commit_seq",
+    "with_vectors",
+    "with_texts",
+    "without_payload",
+    "payload_mask",
+    "highlights",
+)
+"""What may differ from page to page."""
 
 _NORMALIZATIONS = {
     pb.NORMALIZATION_MIN_MAX: Normalization.MIN_MAX,
     pb.NORMALIZATION_Z_SCORE: Normalization.Z_SCORE,
 }
+
+
+def paged(request: pb.QueryRequest, uuid: str) -> tuple[pb.QueryRequest, Tokens]:
+    """Return a request for a page with the offset of the page, and what makes the next token.
+
+    uuid: of the collection. Raises InvalidArgument. Only queries that ask for it come here: the
+    rest pays nothing for tokens, which are bound to all that the query says.
+    """
+    if request.offset:
+        raise InvalidArgument(
+            "page_token says where the page begins: leave it out, or offset", field="offset"
+        )
+    asked = pb.QueryRequest()
+    asked.CopyFrom(request)
+    for part in _OF_ONE_PAGE:
+        asked.ClearField(part)
+    asked.collection = uuid
+    tokens = Tokens(asked.SerializeToString(deterministic=True), OF_QUERY)
+    page = pb.QueryRequest()
+    page.CopyFrom(request)
+    if request.page_token:
+        mark = tokens.mark(request.page_token)
+        if not (mark.isdigit() and len(mark) <= OFFSET_DIGITS_MAX):
+            raise foreign(OF_QUERY)
+        page.offset = int(mark)
+    return page, tokens
 
 
 def check_query(request: pb.QueryRequest, limits: LimitsConfig) -> None:
@@ -52,7 +93,7 @@ def check_query(request: pb.QueryRequest, limits: LimitsConfig) -> None:
     if request.offset + request.k > limits.k:
         raise LimitExceeded(
             f"offset + k is {request.offset + request.k}, the limit is {limits.k}",
-            field="offset",
+            field="page_token" if request.HasField("page_token") else "offset",
             hint="raise limits.k, or page through the points with List",
         )
     if request.HasField("group"):
@@ -164,7 +205,7 @@ def candidates_of(request: pb.QueryRequest, need: int, limits: LimitsConfig) -> 
             field="rerank.candidates",
             got=given,
         )
-    return int(given) or doubled(need, limits.k)
+    return int(given) or doubled(need + ahead_of(request), limits.k)
 
 
 def weights_of(request: pb.QueryRequest) -> list[float]:

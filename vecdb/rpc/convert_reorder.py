@@ -34,6 +34,11 @@ def doubled(need: int, most: int) -> int:
     return min(count, most)
 
 
+def ahead_of(request: search_pb2.QueryRequest) -> int:
+    """Return how many hits are looked for beyond a page, to know whether it is the last."""
+    return int(request.HasField("page_token"))
+
+
 def mmr_of(request: search_pb2.QueryRequest, limits: LimitsConfig) -> Mmr | None:
     """Return the mmr of a request whose k and offset were checked, or None."""
     if not request.HasField("mmr"):
@@ -47,7 +52,8 @@ def mmr_of(request: search_pb2.QueryRequest, limits: LimitsConfig) -> Mmr | None
             f"mmr chooses among {most} candidates at most, offset + k is {need}", field="mmr"
         )
     _check_candidates(message.candidates, need, most, "mmr.candidates")
-    return Mmr(message.space, getattr(message, "lambda"), message.candidates or doubled(need, most))
+    candidates = message.candidates or doubled(need + ahead_of(request), most)
+    return Mmr(message.space, getattr(message, "lambda"), candidates)
 
 
 def _check_candidates(candidates: int, need: int, most: int, field: str) -> None:
@@ -91,7 +97,7 @@ def boost_of(
         except VecdbError as error:
             error.field = f"{field}.{error.field}" if error.field else field
             raise
-    return Boost(tuple(made), message.candidates or doubled(need, limits.k))
+    return Boost(tuple(made), message.candidates or doubled(need + ahead_of(request), limits.k))
 
 
 def _adjustment(message: ranking_pb2.Adjustment, limits: LimitsConfig) -> Adjustment:

@@ -28,6 +28,7 @@ READS = frozenset(
         "/vecdb.v1.Admin/EstimateRecall",  # of the queries asked here
         "/vecdb.v1.Points/Get",
         "/vecdb.v1.Points/List",
+        "/vecdb.v1.Points/Export",
         "/vecdb.v1.Points/Count",
         "/vecdb.v1.Points/Watch",
         "/vecdb.v1.Collections/ListAliases",

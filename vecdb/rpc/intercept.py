@@ -105,7 +105,7 @@ class CallInterceptor(grpc.ServerInterceptor):
         if not service.startswith(OURS):
             return handler
         metrics = self._metrics
-        read, write = handler.request_deserializer, handler.response_serializer
+        read, write = handler.request_deserializer, _unless_serialized(handler.response_serializer)
         if handler.request_streaming:
             labels = ("bidi_stream", service, method)
             behaviour, made = handler.stream_stream, grpc.stream_stream_rpc_method_handler

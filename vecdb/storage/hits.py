@@ -1,4 +1,4 @@
-"""Slots that a search found, and the hits that they are on the wire."""
+"""Slots that a search found, or a list has, and the hits or points that they are on the wire."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Ranked(NamedTuple):
 
 
 class EncodedHits(NamedTuple):
-    """Hits as the wire has them, how many, and which of the slots have no sound record."""
+    """Hits or points as the wire has them, how many, and which slots have no sound record."""
 
     hits: bytes
     found: int
@@ -64,6 +64,8 @@ def encode_hits(
     k: int,
     bytes_max: int,
     wanted: Wanted,
+    *,
+    as_points: bool = False,
 ) -> EncodedHits:
     """Return the hits of the first k slots that have a sound record; see kernel.encode_hits."""
     slots, scores, distances, leg_ranks, leg_scores = ranked
@@ -84,6 +86,7 @@ def encode_hits(
             leg_scores,
             _made(slots, records, wanted.kept, bytes_max),
             _made(slots, records, wanted.more, bytes_max),
+            as_points,
         )
     )
 

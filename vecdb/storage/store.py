@@ -102,6 +102,19 @@ class ReadTxn:
             found = self._encode(ranked, k, bytes_max, wanted)
         return found
 
+    def sealed(self, slot: int) -> bytes | memoryview | None:
+        """Return a point's record with its seal, unchecked, or None."""
+        found: bytes | memoryview | None = self._txn.get(slot_key(slot), db=self._db[b"points"])
+        return found
+
+    def encode_points(
+        self, slots: list[int], records: list[bytes | memoryview | None], wanted: Wanted
+    ) -> EncodedHits:
+        """Return points, of what sealed() gave of each, for those whose record is sound."""
+        none = [0.0] * len(slots)
+        ranked, schema = Ranked(slots, none, none), self._store.schema
+        return encode_hits(ranked, records, schema, len(slots), 1 << 62, wanted, as_points=True)
+
     def _encode(self, ranked: Ranked, k: int, bytes_max: int, wanted: Wanted) -> EncodedHits:
         get, db = self._txn.get, self._db[b"points"]
         records = [get(key, db=db) for key in map(slot_key, ranked.slots)]

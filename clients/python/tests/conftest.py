@@ -62,6 +62,7 @@ class Server:
     replies: dict[str, points_pb2.WriteResponse] = field(default_factory=dict)
     aggregates: list[points_pb2.AggregateRequest] = field(default_factory=list)
     lists: list[points_pb2.ListPointsRequest] = field(default_factory=list)
+    exports: list[points_pb2.ExportRequest] = field(default_factory=list)
     ids_max: int = 10_000
     batch_items: int = 10_000
     during_write: Callable[[points_pb2.WriteRequest], None] | None = None
@@ -224,6 +225,22 @@ class Points(points_pb2_grpc.PointsServicer):
             next_page_token=page[-1] if more else "",
         )
 
+    def Export(self, request, context):
+        """Send pages of 100; a fault, or None for none, comes before each."""
+        server = self.server
+        server.exports.append(request)
+        ids = sorted(id for id in server.points if id > request.page_token)
+        for at in range(0, max(len(ids), 1), 100):
+            server.fault(context, "Export")
+            page, more = ids[at : at + 100], ids[at + 100 :]
+            yield points_pb2.ExportResponse(
+                points=[server.points[id] for id in page if id not in server.damaged],
+                damaged=[id for id in page if id in server.damaged],
+                next_page_token=page[-1] if more else "",
+                commit_seq=len(server.writes),
+            )
+        server.fault(context, "Export", after=True)
+
 
 class Collections(collections_pb2_grpc.CollectionsServicer):
     def __init__(self, server):
@@ -311,6 +328,7 @@ class Search(search_pb2_grpc.SearchServicer):
             hits=hits,
             plan="exact",
             matched=len(server.points),
+            next_page_token="next" if request.HasField("page_token") else "",
             commit_seq=1,
             complete=True,
             warnings=["w"],

@@ -81,5 +81,5 @@ def test_lists_in_order_and_in_slices(books, server):
 )
 def test_lists_refused_before_sending(books, server, arguments, why):
     with pytest.raises(InvalidArgument, match=why):
-        list(books.list(**arguments))
+        books.page(**arguments)
     assert not server.calls

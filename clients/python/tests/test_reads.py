@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2
 
 import vecdb_client
 from vecdb_client import (
+    NO_RETRIES,
     DataLoss,
     DeadlineExceeded,
     F,
@@ -84,6 +85,68 @@ def test_list_never_hides_damage(full, server):
     damaged = []
     assert len(list(full.list(page_size=100, on_damaged=damaged.append))) == 249
     assert damaged == ["p101"]
+
+
+def exported(pages):
+    return [point.id for page in pages for point in page.points]
+
+
+def test_export_goes_on_where_it_broke(full, server, make_fault):
+    ids = [f"p{i:03}" for i in range(250)]
+    away = make_fault(grpc.StatusCode.UNAVAILABLE)
+    server.faults = [away, None, away, away, None, None]
+    assert [point.id for point in full.export(F("n") >= 0, with_vectors=True)] == ids
+    assert [one.page_token for one in server.exports] == ["", "", "p099", "p099"]
+    assert all(one.filter == (F("n") >= 0).message and one.with_vectors for one in server.exports)
+    # After the last page there is nothing to go on for.
+    server.exports.clear()
+    server.faults = [make_fault(grpc.StatusCode.UNAVAILABLE, after=True)]
+    assert [point.id for point in full.export(slice=(1, 4))] == ids
+    assert [(one.slice.index, one.slice.count) for one in server.exports] == [(1, 4)]
+
+
+def test_export_pages_go_on_from_a_token(full, server):
+    pages = list(full.export_pages())
+    assert [page.next_page_token for page in pages] == ["p099", "p199", ""]
+    assert [page.commit_seq for page in pages] == [len(server.writes)] * 3
+    again = exported(full.export_pages(page_token=pages[1].next_page_token))
+    assert again == [point.id for point in pages[2].points]
+    with pytest.raises(InvalidArgument, match="slice is"):
+        full.export_pages(slice=(4, 4))
+
+
+def test_export_gives_up(full, server, make_fault, connect):
+    refused = make_fault(grpc.StatusCode.INVALID_ARGUMENT)
+    server.faults = [None, refused]
+    with pytest.raises(InvalidArgument):
+        list(full.export())
+    assert len(server.exports) == 1
+    with connect(server.address, retries=NO_RETRIES) as db:
+        server.faults = [None, make_fault(grpc.StatusCode.UNAVAILABLE)]
+        pages = db.collection("books").export_pages()
+        assert len(next(pages).points) == 100
+        with pytest.raises(Unavailable):
+            next(pages)
+
+
+def test_export_never_hides_damage(full, server):
+    server.damaged = ["p101"]
+    with pytest.raises(DataLoss, match="p101"):
+        list(full.export())
+    damaged = []
+    assert len(list(full.export(on_damaged=damaged.append))) == 249
+    assert damaged == ["p101"]
+
+
+def test_pages_of_a_search(full, server):
+    plain = full.search([1, 0, 0], k=2)
+    assert plain.next_page_token == ""
+    assert not server.queries[-1].HasField("page_token")
+    first = full.search([1, 0, 0], k=2, page_token="")
+    assert server.queries[-1].HasField("page_token")
+    assert first.next_page_token == "next"
+    full.search([1, 0, 0], k=2, page_token=first.next_page_token)
+    assert server.queries[-1].page_token == "next"
 
 
 def test_search_reply(full, server):

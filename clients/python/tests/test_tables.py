@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from vecdb_client import InvalidArgument, Space, SparseSpace, WriteFailed
+from vecdb_client import F, InvalidArgument, Space, SparseSpace, WriteFailed
 from vecdb_client.tables import table_points
 from vecdb_client.vectors import f32_bytes
 
@@ -274,10 +274,28 @@ def test_frames_come_out(full):
 
 def test_lists_are_asked_for_as_listed(full, server):
     server.lists.clear()
-    list(full.to_batches(order_by="n", descending=True, slice=(1, 4), page_size=7))
-    assert {one.slice.index for one in server.lists} == {1}
+    list(full.to_batches(order_by="n", descending=True, page_size=7))
     assert {one.page_size for one in server.lists} == {7}
     assert all(one.order_by.descending and one.with_vectors for one in server.lists)
+    assert not server.exports
+
+
+def test_all_points_are_exported(full, server):
+    server.lists.clear()
+    batches = list(full.to_batches(F("n") >= 0, slice=(1, 4), page_size=7))
+    assert [len(batch) for batch in batches] == [7] * (len(server.points) // 7) + [
+        len(server.points) % 7
+    ]
+    (asked,) = server.exports
+    assert (asked.slice.index, asked.filter) == (1, (F("n") >= 0).message)
+    assert asked.with_vectors
+    assert not server.lists
+    for arguments, why in (
+        ({"order_by": "n", "slice": (1, 4)}, "slices go with the order of ids"),
+        ({"page_size": 0}, "page_size"),
+    ):
+        with pytest.raises(InvalidArgument, match=why):
+            list(full.to_batches(**arguments))
 
 
 def test_the_client_imports_neither():

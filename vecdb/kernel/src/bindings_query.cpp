@@ -67,7 +67,7 @@ nb::tuple encode_hits(const nb::list& slots, const nb::list& records, const nb::
                       bool vectors, bool texts, const nb::dict& spaces, const nb::list& sparse,
                       const nb::dict& multi, nb::handle leg_ranks, nb::handle leg_scores,
                       const std::optional<nb::list>& payloads,
-                      const std::optional<nb::list>& more) {
+                      const std::optional<nb::list>& more, bool as_points) {
   const std::size_t count = slots.size();
   if (payloads && payloads->size() != count) {
     throw nb::value_error("payloads: expected one for each slot");
@@ -77,7 +77,7 @@ nb::tuple encode_hits(const nb::list& slots, const nb::list& records, const nb::
     throw nb::value_error("slots, records, scores and distances: expected equal lengths");
   }
   const Legs legs(leg_ranks, leg_scores, count);
-  vecdb::HitParts parts{payload, vectors, texts, {}};
+  vecdb::HitParts parts{payload, vectors, texts, as_points, {}};
   if (vectors || texts) {
     for (const auto& [number, name] : spaces) {
       parts.spaces.push_back(
@@ -142,7 +142,7 @@ void bind_query(nb::module_& module) {
              nb::arg("vectors"), nb::arg("texts"), nb::arg("spaces"),
              nb::arg("sparse"), nb::arg("multi"), nb::arg("leg_ranks") = nb::none(),
              nb::arg("leg_scores") = nb::none(), nb::arg("payloads") = nb::none(),
-             nb::arg("more") = nb::none(),
+             nb::arg("more") = nb::none(), nb::arg("as_points") = false,
              "Return stored points as hits on the wire, how many, and which records are damaged.");
 }
 

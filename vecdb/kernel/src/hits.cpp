@@ -19,12 +19,7 @@ constexpr char RESPONSE_HIT = 1 << 3 | 2;
 constexpr char HIT_ID = 1 << 3 | 2;
 constexpr char HIT_SCORE = 2 << 3 | 5;
 constexpr char HIT_DISTANCE = 3 << 3 | 5;
-constexpr char HIT_PAYLOAD = 4 << 3 | 2;
-constexpr char HIT_VERSION = 5 << 3 | 0;
-constexpr char HIT_VECTORS = 6 << 3 | 2;
-constexpr char HIT_TEXTS = 7 << 3 | 2;
 constexpr char HIT_LEGS = 8 << 3 | 2;
-constexpr char HIT_EXPIRES_AT_MS = 9 << 3 | 0;
 constexpr char LEG_NUMBER = 1 << 3 | 0;
 constexpr char LEG_SCORE = 2 << 3 | 5;
 constexpr char LEG_RANK = 3 << 3 | 0;
@@ -37,6 +32,20 @@ constexpr char MULTI_F32 = 1 << 3 | 2;
 constexpr char MULTI_DIM = 2 << 3 | 0;
 constexpr char SPARSE_INDICES = 1 << 3 | 2;
 constexpr char SPARSE_VALUES = 2 << 3 | 2;
+
+// What a Hit and a Point call by numbers of their own; both have the id in field 1.
+struct Tags {
+  char payload;
+  char version;
+  char vectors;
+  char texts;
+  char expires_at_ms;
+};
+
+constexpr Tags OF_HIT{4 << 3 | 2, 5 << 3 | 0, 6 << 3 | 2, 7 << 3 | 2, 9 << 3 | 0};
+constexpr Tags OF_POINT{2 << 3 | 2, 4 << 3 | 0, 3 << 3 | 2, 5 << 3 | 2, 7 << 3 | 0};
+
+const Tags& tags_of(const HitParts& parts) { return parts.as_point ? OF_POINT : OF_HIT; }
 
 template <typename T>
 T read(std::string_view bytes, std::size_t at) {
@@ -214,7 +223,7 @@ std::size_t put_cell(const HitParts& parts, const Cell& cell, const HitSpace& sp
     const std::size_t entry = field_size(name.size()) + field_size(vector);
     size += field_size(entry);
     if (out != nullptr) {
-      put_length(*out, HIT_VECTORS, entry);
+      put_length(*out, tags_of(parts).vectors, entry);
       put_bytes(*out, MAP_KEY, name);
       put_length(*out, MAP_VALUE, vector);
       put_vector(space, cell.vector, out);
@@ -224,7 +233,7 @@ std::size_t put_cell(const HitParts& parts, const Cell& cell, const HitSpace& sp
     const std::size_t entry = field_size(name.size()) + field_size(cell.text.size());
     size += field_size(entry);
     if (out != nullptr) {
-      put_length(*out, HIT_TEXTS, entry);
+      put_length(*out, tags_of(parts).texts, entry);
       put_bytes(*out, MAP_KEY, name);
       put_bytes(*out, MAP_VALUE, cell.text);
     }
@@ -284,9 +293,9 @@ bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float 
   if (!record->id.empty()) put_bytes(out, HIT_ID, record->id);
   if (is_sent(score)) put_float(out, HIT_SCORE, score);
   if (is_sent(distance)) put_float(out, HIT_DISTANCE, distance);
-  if (with_payload) put_bytes(out, HIT_PAYLOAD, record->payload);
+  if (with_payload) put_bytes(out, tags_of(parts).payload, record->payload);
   if (record->version != 0) {
-    out.push_back(HIT_VERSION);
+    out.push_back(tags_of(parts).version);
     put_varint(out, record->version);
   }
   for (const Cell& cell : record->cells) {
@@ -295,7 +304,7 @@ bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float 
   }
   put_legs(legs, &out);
   if (record->expires_at_ms != 0) {
-    out.push_back(HIT_EXPIRES_AT_MS);
+    out.push_back(tags_of(parts).expires_at_ms);
     put_varint(out, record->expires_at_ms);
   }
   out.append(more);

@@ -1,5 +1,5 @@
-// Stored points as hits on the wire: from records (FORMAT.md) to messages (search.proto), with no
-// object in between. hits.cpp is the one file that knows both.
+// Stored points on the wire, as hits or as points: from records (FORMAT.md) to messages
+// (search.proto, common.proto), with no object in between. hits.cpp is the one file that knows both.
 #pragma once
 
 #include <cstddef>
@@ -23,6 +23,8 @@ struct HitParts {
   bool payload;
   bool vectors;
   bool texts;
+  // A Point, of what both messages have, in place of a Hit.
+  bool as_point;
   // The spaces by number. Read for vectors and texts alone.
   std::vector<HitSpace> spaces;
 };
@@ -34,9 +36,9 @@ struct HitLegs {
   std::size_t count = 0;
 };
 
-// Append field 1 of a QueryResponse, a Hit, for the point that a sealed record of a slot holds.
-// payload: what stands in place of the record's own, if not null. more: further fields of the Hit, as
-// the wire has them.
+// Append field 1 of a QueryResponse or a ListPointsResponse, a Hit or a Point, for the point that a
+// sealed record of a slot holds. payload: what stands in place of the record's own, if not null.
+// more: further fields of the Hit, as the wire has them.
 // Return false, with nothing appended, when the record fails its checksum or does not hold
 // together.
 bool append_hit(std::uint64_t slot, std::string_view sealed, float score, float distance,

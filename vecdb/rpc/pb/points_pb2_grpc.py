@@ -69,6 +69,11 @@ class PointsStub(object):
                 request_serializer=vecdb_dot_v1_dot_points__pb2.ListPointsRequest.SerializeToString,
                 response_deserializer=vecdb_dot_v1_dot_points__pb2.ListPointsResponse.FromString,
                 _registered_method=True)
+        self.Export = channel.unary_stream(
+                '/vecdb.v1.Points/Export',
+                request_serializer=vecdb_dot_v1_dot_points__pb2.ExportRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_points__pb2.ExportResponse.FromString,
+                _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/vecdb.v1.Points/Watch',
                 request_serializer=vecdb_dot_v1_dot_points__pb2.WatchRequest.SerializeToString,
@@ -153,6 +158,25 @@ class PointsServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Export(self, request, context):
+        """All points that a filter matches, in the order of their ids: the pages of List as one stream,
+        the next under way while one is read. Each page is a message of about a megabyte, or of one point
+        that is larger, and of at most 1,000 points; where points that match are rare, pages come all
+        the same, with few points or none. Whoever reads slowly is waited for, and holds up nothing but
+        its own stream.
+
+        A page is of one moment, the whole is not; as in List no point that is there throughout is missed
+        or comes twice, one that is replaced meanwhile comes as it was or as it is, and one that is put
+        or deleted may come or not. Who wants the rest watches from the first `commit_seq` on.
+
+        Its deadline is the stream's. One that breaks, or ends with UNAVAILABLE as the server stops, is
+        gone on with by a new call with the last `next_page_token`.
+        At most `limits.streams` (100) at once in a process of the server.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Watch(self, request, context):
         """What writes change, as they happen: a stream that goes on until the caller ends it. The first
         message comes at once, empty, and says where it begins. A caller that comes back with the last
@@ -208,6 +232,11 @@ def add_PointsServicer_to_server(servicer, server):
                     servicer.List,
                     request_deserializer=vecdb_dot_v1_dot_points__pb2.ListPointsRequest.FromString,
                     response_serializer=vecdb_dot_v1_dot_points__pb2.ListPointsResponse.SerializeToString,
+            ),
+            'Export': grpc.unary_stream_rpc_method_handler(
+                    servicer.Export,
+                    request_deserializer=vecdb_dot_v1_dot_points__pb2.ExportRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_points__pb2.ExportResponse.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
@@ -409,6 +438,33 @@ class Points(object):
             '/vecdb.v1.Points/List',
             vecdb_dot_v1_dot_points__pb2.ListPointsRequest.SerializeToString,
             vecdb_dot_v1_dot_points__pb2.ListPointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Export(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vecdb.v1.Points/Export',
+            vecdb_dot_v1_dot_points__pb2.ExportRequest.SerializeToString,
+            vecdb_dot_v1_dot_points__pb2.ExportResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -17,6 +17,7 @@ from vecdb.rpc.deadline import deadline_of, remaining_s
 from vecdb.rpc.pb import common_pb2, points_pb2_grpc
 from vecdb.rpc.pb import points_pb2 as pb
 from vecdb.rpc.services.encode import SpaceEncoder
+from vecdb.rpc.services.export import export
 from vecdb.rpc.services.reads import check_reply, checked_filter, listing_of, wanted_of
 from vecdb.rpc.services.texts import TextEncoder
 from vecdb.rpc.services.watch import watch
@@ -88,10 +89,8 @@ class PointsService(points_pb2_grpc.PointsServicer):
         ):
             return pb.CountResponse(count=snapshot.count(chosen), commit_seq=snapshot.seq)
 
-    def List(
-        self, request: pb.ListPointsRequest, context: grpc.ServicerContext
-    ) -> pb.ListPointsResponse:
-        """Return a page of points, by id or in the order of a field."""
+    def List(self, request: pb.ListPointsRequest, context: grpc.ServicerContext) -> bytes:
+        """Return a page of points, by id or in the order of a field, serialized."""
         size = request.page_size or min(PAGE_SIZE_DEFAULT, self._limits.page_items)
         if size > self._limits.page_items:
             raise LimitExceeded(
@@ -106,11 +105,16 @@ class PointsService(points_pb2_grpc.PointsServicer):
         ):
             wanted, bytes_max = wanted_of(request, self._limits), self._limits.message_bytes // 2
             found = snapshot.page(listing, size, request.page_token, wanted, bytes_max)
-            reply = pb.ListPointsResponse(
+            rest = pb.ListPointsResponse(
                 next_page_token=found.next_token, damaged=found.damaged, commit_seq=snapshot.seq
             )
-        _fill(reply, found, self._limits)
+        reply = found.points + rest.SerializeToString()
+        check_reply(len(reply), self._limits)
         return reply
+
+    def Export(self, request: pb.ExportRequest, context: grpc.ServicerContext) -> Iterator[bytes]:
+        """Yield all points that a filter matches: an ExportResponse a page, serialized."""
+        return export(self._database, self._limits, request, context)
 
     def Watch(
         self, request: pb.WatchRequest, context: grpc.ServicerContext
@@ -138,9 +142,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
         return reply
 
 
-def _fill(
-    reply: pb.GetPointsResponse | pb.ListPointsResponse, found: Found, limits: LimitsConfig
-) -> None:
+def _fill(reply: pb.GetPointsResponse, found: Found, limits: LimitsConfig) -> None:
     for point in found.points:
         message: common_pb2.Point = reply.points.add()
         fill_point(message, point)

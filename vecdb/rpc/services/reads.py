@@ -20,6 +20,7 @@ def checked_filter(
     request: (
         points_pb2.CountRequest
         | points_pb2.ListPointsRequest
+        | points_pb2.ExportRequest
         | points_pb2.AggregateRequest
         | points_pb2.DeleteWhereRequest
         | points_pb2.PatchWhereRequest
@@ -36,10 +37,12 @@ def checked_filter(
     return chosen
 
 
-def listing_of(request: points_pb2.ListPointsRequest, limits: LimitsConfig) -> Listing:
+def listing_of(
+    request: points_pb2.ListPointsRequest | points_pb2.ExportRequest, limits: LimitsConfig
+) -> Listing:
     """Return what a request lists. Raises BadFilter, InvalidArgument, LimitExceeded."""
     order = chosen = None
-    if request.HasField("order_by"):
+    if isinstance(request, points_pb2.ListPointsRequest) and request.HasField("order_by"):
         path = checked_path(request.order_by.path, "order_by.path")
         order = OrderBy(path, request.order_by.descending)
     if request.HasField("slice"):
@@ -60,6 +63,7 @@ def listing_of(request: points_pb2.ListPointsRequest, limits: LimitsConfig) -> L
 def wanted_of(
     request: points_pb2.GetPointsRequest
     | points_pb2.ListPointsRequest
+    | points_pb2.ExportRequest
     | points_pb2.WatchRequest
     | search_pb2.QueryRequest,
     limits: LimitsConfig,

@@ -31,10 +31,11 @@ from vecdb.rpc.convert_query import (
     fusion_of,
     group_of,
     leg_k,
+    paged,
     weights_of,
 )
 from vecdb.rpc.convert_recommend import recommended
-from vecdb.rpc.convert_reorder import boost_of, mmr_of
+from vecdb.rpc.convert_reorder import ahead_of, boost_of, mmr_of
 from vecdb.rpc.deadline import deadline_of
 from vecdb.rpc.dispatch import quick_when
 from vecdb.rpc.pb import common_pb2, search_pb2_grpc
@@ -135,6 +136,9 @@ class SearchService(search_pb2_grpc.SearchServicer):
         self, request: pb.QueryRequest, collection: Collection, context: grpc.ServicerContext
     ) -> tuple[Callable[[Snapshot], Asked], Wanted]:
         """Return what a request asks of a snapshot, and for. Raises what is wrong with it."""
+        pages = None
+        if request.HasField("page_token"):
+            request, pages = paged(request, collection.uuid)
         check_query(request, self._limits)
         chosen = checked_filter(request, self._limits)
         wanted = wanted_of(request, self._limits)
@@ -154,7 +158,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
         if rerank is not None:
             need = candidates_of(request, need, self._limits)
         texts = QueryTexts(self._encoder, context)
-        asks = self._asks(request, need, chosen, collection, texts)
+        asks = self._asks(request, need + ahead_of(request), chosen, collection, texts)
         if request.HasField("highlights"):
             made = highlights_of(request, collection.schema, deadline_of(context))
             wanted = wanted._replace(more=made)
@@ -175,6 +179,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
                 mmr,
                 group,
                 texts.tokens,
+                pages,
             )
 
         return of, wanted
@@ -397,6 +402,8 @@ def _encode(result: QueryResult, timings: dict[str, int], total_us: int) -> byte
         ),
         usage=pb.Usage(embed_tokens=result.tokens),
     )
+    if result.next_token:
+        rest.next_page_token = result.next_token
     for group in result.groups:
         rest.groups.add(value=value_message(group.value)).MergeFromString(group.hits)
     # The fields of a message may come in pieces; hits are the first of them.

@@ -115,6 +115,7 @@ class Collection(TableReads, Writes):
         legs: Sequence[Leg] | None = None,
         fusion: Fusion | None = None,
         offset: int = 0,
+        page_token: str | None = None,
         min_score: float | None = None,
         boost: Boost | None = None,
         mmr: Mmr | None = None,
@@ -133,36 +134,17 @@ class Collection(TableReads, Writes):
         order the best by MaxSim. boost, mmr: add by payload; choose hits that differ. group: a
         path: k groups that share its value, group_size of each. highlights: words that matched.
         offset: hits to skip. ef: points that a walk keeps in sight. exact: judge all points.
+        page_token: "", and then next_page_token of the result before, for page after page.
         Raises NotFound, InvalidArgument (BAD_FILTER ...), FailedPrecondition (NO_MODEL).
         """
-        request = search_request(
-            self.name,
-            query,
-            keyword=keyword,
-            match=match,
-            fields=fields,
-            sparse=sparse,
-            k=k,
-            space=space,
-            filter=filter,
-            with_vectors=with_vectors,
-            with_texts=with_texts,
-            with_payload=with_payload,
-            min_commit_seq=min_commit_seq,
-            ef=ef,
-            exact=exact,
-            hybrid=hybrid,
-            legs=legs,
-            fusion=fusion,
-            offset=offset,
-            min_score=min_score,
-            boost=boost,
-            mmr=mmr,
-            rerank=rerank,
-            group=group,
-            group_size=group_size,
-            highlights=highlights,
-        )
+        by = Search(query=query, keyword=keyword, match=match, fields=fields, sparse=sparse)
+        how = Search(space=space, ef=ef, exact=exact, hybrid=hybrid, legs=legs, fusion=fusion)
+        then = Search(rerank=rerank, boost=boost, mmr=mmr, group=group, group_size=group_size)
+        which = Search(k=k, filter=filter, min_score=min_score)
+        page = Search(offset=offset, page_token=page_token, highlights=highlights)
+        sent = Search(with_vectors=with_vectors, with_texts=with_texts, with_payload=with_payload)
+        search = by | how | then | which | page | sent
+        request = search_request(self.name, **search, min_commit_seq=min_commit_seq)
         return replies.search_result(self._transport.call(QUERY, request, timeout_s=timeout_s))
 
     def explain(self, search: Search, *, timeout_s: float | None = None) -> Explanation:

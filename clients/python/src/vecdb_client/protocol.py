@@ -91,6 +91,7 @@ PATCH_WHERE: Final = Method(
 GET: Final = Method("Points.Get", points_pb2.GetPointsRequest, points_pb2.GetPointsResponse)
 COUNT: Final = Method("Points.Count", points_pb2.CountRequest, points_pb2.CountResponse)
 LIST: Final = Method("Points.List", points_pb2.ListPointsRequest, points_pb2.ListPointsResponse)
+EXPORT: Final = Method("Points.Export", points_pb2.ExportRequest, points_pb2.ExportResponse)
 WATCH: Final = Method("Points.Watch", points_pb2.WatchRequest, points_pb2.WatchResponse)
 AGGREGATE: Final = Method(
     "Points.Aggregate", points_pb2.AggregateRequest, points_pb2.AggregateResponse

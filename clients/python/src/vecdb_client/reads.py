@@ -8,6 +8,7 @@ from typing import Final
 from vecdb_client import replies, requests
 from vecdb_client.aggregates import Aggregates, aggregate_request, aggregates
 from vecdb_client.errors import DataLoss, VecdbError
+from vecdb_client.exports import exported
 from vecdb_client.filters import Filter
 from vecdb_client.protocol import AGGREGATE, COUNT, GET, LIST
 from vecdb_client.status import over_limit
@@ -125,7 +126,8 @@ class PointReads:
                 with_payload=with_payload,
             )
             try:
-                return replies.page(self._transport.call(LIST, request, timeout_s=timeout_s))
+                reply = self._transport.call(LIST, request, timeout_s=timeout_s)
+                return replies.page(reply)
             except VecdbError as error:
                 if page_size == 1 or not over_limit(error):
                     raise
@@ -137,7 +139,6 @@ class PointReads:
         *,
         order_by: str | None = None,
         descending: bool = False,
-        slice: tuple[int, int] | None = None,
         page_size: int = PAGE_SIZE_DEFAULT,
         with_vectors: bool = False,
         with_texts: bool = False,
@@ -145,11 +146,10 @@ class PointReads:
         on_damaged: Callable[[str], None] | None = None,
         timeout_s: float | None = None,
     ) -> Iterator[StoredPoint]:
-        """Yield all points that a filter matches, in the order of their ids, a page at a time.
+        """Yield the points that a filter matches, in the order of their ids, a page at a time.
 
         order_by: a payload path whose numbers, times or strings order the points instead; points
-        that hold none are left out. slice: (i, n) for the i-th of n lists, from 0 on, that hold
-        every point once: for export side by side.
+        that hold none are left out. To read all points, export() is made.
         on_damaged: is called with the id of a record that fails its checksum; without it DataLoss
         is raised after the other points of its page. timeout_s: of each page.
         """
@@ -161,24 +161,68 @@ class PointReads:
                 page_token=token,
                 order_by=order_by,
                 descending=descending,
-                slice=slice,
                 with_vectors=with_vectors,
                 with_texts=with_texts,
                 with_payload=with_payload,
                 timeout_s=timeout_s,
             )
             yield from page.points
-            for id in page.damaged:
-                if on_damaged is None:
-                    raise DataLoss(
-                        f"the record of {id!r} is damaged; `vecdb check` says more, and "
-                        "list(on_damaged=...) goes on",
-                        reason="CORRUPT",
-                    )
-                on_damaged(id)
+            _tell(page.damaged, on_damaged)
             token = page.next_page_token
             if not token:
                 return
+
+    def export(
+        self,
+        filter: Filter | None = None,
+        *,
+        slice: tuple[int, int] | None = None,
+        with_vectors: bool = False,
+        with_texts: bool = False,
+        with_payload: WithPayload = True,
+        on_damaged: Callable[[str], None] | None = None,
+    ) -> Iterator[StoredPoint]:
+        """Yield all points that a filter matches, over one stream, in the order of their ids.
+
+        slice: (i, n) for the i-th of n exports, from 0 on, that together hold every point once: to
+        be read side by side. on_damaged: as of list(). Where the server goes away, it is looked
+        for, until the client's timeout_s has passed, and the export goes on where it was.
+        """
+        for page in self.export_pages(
+            filter,
+            slice=slice,
+            with_vectors=with_vectors,
+            with_texts=with_texts,
+            with_payload=with_payload,
+        ):
+            yield from page.points
+            _tell(page.damaged, on_damaged)
+
+    def export_pages(
+        self,
+        filter: Filter | None = None,
+        *,
+        page_token: str = "",
+        slice: tuple[int, int] | None = None,
+        with_vectors: bool = False,
+        with_texts: bool = False,
+        with_payload: WithPayload = True,
+    ) -> Iterator[Page]:
+        """Yield what export() does, as it comes: for who goes on another day from a page's token.
+
+        page_token: the next_page_token of a page of the same export. A page has up to 1,000 points,
+        about a megabyte, or none where few match.
+        """
+        request = requests.export_request(
+            self.name,
+            filter,
+            slice=slice,
+            page_token=page_token,
+            with_vectors=with_vectors,
+            with_texts=with_texts,
+            with_payload=with_payload,
+        )
+        return exported(self._transport, request)
 
     def watch(
         self,
@@ -195,11 +239,23 @@ class PointReads:
         the client's timeout_s has passed, and nothing is missed; what was not complete comes
         anew. Raises OutOfRange when so much was written since that the points must be listed anew.
         """
-        return follow(
-            self._transport,
+        request = requests.watch_request(
             self.name,
             after_seq,
             with_vectors=with_vectors,
             with_texts=with_texts,
             with_payload=with_payload,
         )
+        return follow(self._transport, request)
+
+
+def _tell(damaged: Iterable[str], on_damaged: Callable[[str], None] | None) -> None:
+    """Name the records that fail their checksum. Raises DataLoss where nobody asks for them."""
+    for id in damaged:
+        if on_damaged is None:
+            raise DataLoss(
+                f"the record of {id!r} is damaged; `vecdb check` says more, and "
+                "on_damaged=... goes on",
+                reason="CORRUPT",
+            )
+        on_damaged(id)

@@ -150,8 +150,8 @@ def stored_point(message: common_pb2.Point) -> StoredPoint:
     )
 
 
-def page(reply: points_pb2.ListPointsResponse) -> Page:
-    """Return one page of a list."""
+def page(reply: points_pb2.ListPointsResponse | points_pb2.ExportResponse) -> Page:
+    """Return one page of a list or an export."""
     return Page(
         points=[stored_point(point) for point in reply.points],
         next_page_token=reply.next_page_token,
@@ -193,6 +193,7 @@ def search_result(reply: search_pb2.QueryResponse) -> SearchResult:
         commit_seq=reply.commit_seq,
         groups=groups,
         usage=Usage(reply.usage.embed_tokens),
+        next_page_token=reply.next_page_token,
     )
 
 

@@ -246,12 +246,11 @@ def list_request(
         request.order_by.path = checked_text(order_by, "order_by")
         request.order_by.descending = descending
     if slice is not None:
-        index, count = _slice(slice)
-        request.slice.index, request.slice.count = index, count
+        request.slice.CopyFrom(_slice(slice))
     return request
 
 
-def _slice(slice: tuple[int, int]) -> tuple[int, int]:
+def _slice(slice: tuple[int, int]) -> points_pb2.Slice:
     try:
         index, count = slice
         sound = 0 <= index < count <= UINT32_MAX and type(index) is type(count) is int
@@ -259,7 +258,29 @@ def _slice(slice: tuple[int, int]) -> tuple[int, int]:
         sound = False
     if not sound:
         raise InvalidArgument(f"slice is (i, n), the i-th of n from 0 on; got {slice!r}")
-    return index, count
+    return points_pb2.Slice(index=index, count=count)
+
+
+def export_request(
+    collection: str,
+    filter: Filter | None,
+    *,
+    slice: tuple[int, int] | None,
+    page_token: str,
+    with_vectors: bool,
+    with_texts: bool,
+    with_payload: WithPayload,
+) -> points_pb2.ExportRequest:
+    """Return the request for all points that a filter matches, after a page or from the first."""
+    return points_pb2.ExportRequest(
+        collection=collection,
+        filter=filter_message(filter),
+        slice=None if slice is None else _slice(slice),
+        page_token=page_token,
+        with_vectors=with_vectors,
+        with_texts=with_texts,
+        **payload_parts(with_payload),
+    )
 
 
 def watch_request(

@@ -24,11 +24,11 @@ from vecdb_client.vectors import Numbers, SparseLike
 class Search(TypedDict, total=False):
     """One search of several: the arguments of Collection.search."""
 
-    query: Numbers | MultiLike | str | PointId
-    keyword: str
+    query: Numbers | MultiLike | str | PointId | None
+    keyword: str | None
     match: Match
     fields: Iterable[str]
-    sparse: SparseLike
+    sparse: SparseLike | None
     k: int
     space: str
     filter: Filter | None
@@ -38,9 +38,10 @@ class Search(TypedDict, total=False):
     ef: int | None
     exact: bool
     hybrid: bool
-    legs: Sequence[Leg]
+    legs: Sequence[Leg] | None
     fusion: Fusion | None
     offset: int
+    page_token: str | None
     min_score: float | None
     group: str | None
     group_size: int
@@ -71,6 +72,7 @@ def search_request(
     legs: Sequence[Leg] | None = None,
     fusion: Fusion | None = None,
     offset: int = 0,
+    page_token: str | None = None,
     min_score: float | None = None,
     group: str | None = None,
     group_size: int = 1,
@@ -88,8 +90,9 @@ def search_request(
         with_texts=with_texts,
         **requests.payload_parts(with_payload),
         min_commit_seq=min_commit_seq,
+        page_token=page_token,
     )
-    asked = asked_legs(
+    for leg in asked_legs(
         query,
         keyword=keyword,
         match=match,
@@ -100,8 +103,7 @@ def search_request(
         exact=exact,
         hybrid=hybrid,
         legs=legs,
-    )
-    for leg in asked:
+    ):
         fill_leg(request.legs.add(), leg)
     if fusion is not None:
         fill_fusion(request.fusion, fusion)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vecdb_client import replies
+from vecdb_client.arguments import count
+from vecdb_client.errors import InvalidArgument
 from vecdb_client.filters import Filter
 from vecdb_client.payloads import payload_of
 from vecdb_client.protocol import GET_COLLECTION
@@ -33,13 +35,15 @@ class TableReads(PointReads):
         page_size: int = PAGE_SIZE_DEFAULT,
         timeout_s: float | None = None,
     ) -> Iterator[pyarrow.RecordBatch]:
-        """Yield points as Arrow record batches of one schema, a page each; needs pyarrow.
+        """Yield points as Arrow record batches of one schema, page_size rows each; needs pyarrow.
 
         Columns: id; payload, as JSON text, or in its place `fields`, payload paths and the types of
         their columns, null where a point has none; expires_at; vector, and vectors.NAME for named
-        spaces. So upsert takes them back. filter, order_by, slice, timeout_s: as of list().
+        spaces. So upsert takes them back. filter, slice: as of export(); filter, order_by,
+        timeout_s: as of list(), which takes its place where there is an order.
         Raises InvalidArgument (PAYLOAD_MISMATCH) for a value that its column cannot hold.
         """
+        count(page_size, "page_size")
         reply = self._transport.call(
             GET_COLLECTION, GET_COLLECTION.request(name=self.name), timeout_s=timeout_s
         )
@@ -47,14 +51,8 @@ class TableReads(PointReads):
         schema = batch_schema(spaces, fields, with_vectors)
         points: list[StoredPoint] = []
         begun = False
-        for point in self.list(
-            filter,
-            order_by=order_by,
-            descending=descending,
-            slice=slice,
-            page_size=page_size,
-            with_vectors=with_vectors,
-            timeout_s=timeout_s,
+        for point in self._points(
+            filter, order_by, descending, slice, page_size, with_vectors, timeout_s
         ):
             points.append(point)
             if len(points) >= page_size:
@@ -62,6 +60,29 @@ class TableReads(PointReads):
                 points, begun = [], True
         if points or not begun:  # of nothing, the columns
             yield record_batch(points, schema)
+
+    def _points(
+        self,
+        filter: Filter | None,
+        order_by: str | None,
+        descending: bool,
+        slice: tuple[int, int] | None,
+        page_size: int,
+        with_vectors: bool,
+        timeout_s: float | None,
+    ) -> Iterator[StoredPoint]:
+        if order_by is None and not descending:
+            return self.export(filter, slice=slice, with_vectors=with_vectors)
+        if slice is not None:
+            raise InvalidArgument("slices go with the order of ids: leave out order_by or slice")
+        return self.list(
+            filter,
+            order_by=order_by,
+            descending=descending,
+            page_size=page_size,
+            with_vectors=with_vectors,
+            timeout_s=timeout_s,
+        )
 
     def to_arrow(
         self,

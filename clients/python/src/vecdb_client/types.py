@@ -305,7 +305,8 @@ class SearchResult(Sequence[Hit]):
 
     groups: of a search with `group`, best first; hits are then those of all groups, in their order.
     matched: points that the filter lets through. complete: False when something had to be left out,
-    and `warnings` say what. commit_seq: the state that was searched.
+    and `warnings` say what. commit_seq: the state that was searched. next_page_token: of a search
+    with `page_token`, for the next page; "" on the last.
     """
 
     hits: tuple[Hit, ...]
@@ -317,6 +318,7 @@ class SearchResult(Sequence[Hit]):
     commit_seq: int
     groups: tuple[Group, ...] = ()
     usage: Usage = Usage(0)
+    next_page_token: str = ""
 
     @overload
     def __getitem__(self, index: int) -> Hit: ...
@@ -344,7 +346,7 @@ class GetResult:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a list, in the order of ids. next_page_token: "" on the last."""
+    """One page of a list or an export. next_page_token: "" on the last."""
 
     points: list[StoredPoint]
     next_page_token: str

@@ -95,11 +95,34 @@ class Transport:
                 self._check_open()  # gRPC's word for a channel that was closed meanwhile
                 raise
 
-    def pause_s(self, error: VecdbError, attempt: int, since: float) -> float | None:
+    async def resumed(
+        self, method: Method[Request, Reply], request: Callable[[], Request | None]
+    ) -> AsyncIterator[Reply]:
+        """Yield the replies of a call that streams, opened again where it breaks, to its end.
+
+        request: asked each time for what goes on after the last reply; None when there is nothing
+        to go on for. When nothing was heard for the client's timeout_s, however many attempts that
+        takes, what was wrong is raised.
+        """
+        attempt, heard = 0, time.monotonic()
+        while (asked := request()) is not None:
+            try:
+                async for reply in self.stream(method, asked):
+                    yield reply
+                    attempt, heard = 0, time.monotonic()
+            except VecdbError as error:
+                attempt += 1
+                pause = self._pause_s(error, attempt, heard)
+                if pause is None:
+                    raise
+                await self.wait(pause)
+            else:
+                return
+
+    def _pause_s(self, error: VecdbError, attempt: int, since: float) -> float | None:
         """Return the seconds to wait before a stream is opened again; None where it is not to be.
 
-        attempt: the first is 1. since: when it was last heard of, in time.monotonic: timeout_s
-        later it is given up, however many attempts that takes.
+        attempt: the first is 1. since: when it was last heard of, in time.monotonic.
         """
         if self._closed.is_set():
             return None

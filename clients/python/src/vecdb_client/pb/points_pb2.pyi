@@ -281,6 +281,38 @@ class ListPointsResponse(_message.Message):
     commit_seq: int
     def __init__(self, points: _Optional[_Iterable[_Union[_common_pb2.Point, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., damaged: _Optional[_Iterable[str]] = ..., commit_seq: _Optional[int] = ...) -> None: ...
 
+class ExportRequest(_message.Message):
+    __slots__ = ("collection", "filter", "slice", "page_token", "with_vectors", "with_texts", "without_payload", "payload_mask")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    SLICE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    WITH_VECTORS_FIELD_NUMBER: _ClassVar[int]
+    WITH_TEXTS_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_MASK_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    filter: _common_pb2.Filter
+    slice: Slice
+    page_token: str
+    with_vectors: bool
+    with_texts: bool
+    without_payload: bool
+    payload_mask: _common_pb2.PayloadMask
+    def __init__(self, collection: _Optional[str] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., slice: _Optional[_Union[Slice, _Mapping]] = ..., page_token: _Optional[str] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ..., payload_mask: _Optional[_Union[_common_pb2.PayloadMask, _Mapping]] = ...) -> None: ...
+
+class ExportResponse(_message.Message):
+    __slots__ = ("points", "next_page_token", "damaged", "commit_seq")
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    points: _containers.RepeatedCompositeFieldContainer[_common_pb2.Point]
+    next_page_token: str
+    damaged: _containers.RepeatedScalarFieldContainer[str]
+    commit_seq: int
+    def __init__(self, points: _Optional[_Iterable[_Union[_common_pb2.Point, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., damaged: _Optional[_Iterable[str]] = ..., commit_seq: _Optional[int] = ...) -> None: ...
+
 class WatchRequest(_message.Message):
     __slots__ = ("collection", "after_seq", "with_vectors", "with_texts", "without_payload", "payload_mask")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]

@@ -115,7 +115,7 @@ class Highlights(_message.Message):
     def __init__(self, fields: _Optional[_Iterable[str]] = ..., fragments: _Optional[int] = ..., characters: _Optional[int] = ...) -> None: ...
 
 class QueryRequest(_message.Message):
-    __slots__ = ("collection", "legs", "k", "filter", "with_vectors", "with_texts", "without_payload", "min_commit_seq", "fusion", "offset", "min_score", "boost", "mmr", "rerank", "group", "payload_mask", "highlights")
+    __slots__ = ("collection", "legs", "k", "filter", "with_vectors", "with_texts", "without_payload", "min_commit_seq", "fusion", "offset", "min_score", "boost", "mmr", "rerank", "group", "payload_mask", "highlights", "page_token")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     LEGS_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
@@ -133,6 +133,7 @@ class QueryRequest(_message.Message):
     GROUP_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_MASK_FIELD_NUMBER: _ClassVar[int]
     HIGHLIGHTS_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     collection: str
     legs: _containers.RepeatedCompositeFieldContainer[Leg]
     k: int
@@ -150,7 +151,8 @@ class QueryRequest(_message.Message):
     group: Group
     payload_mask: _common_pb2.PayloadMask
     highlights: Highlights
-    def __init__(self, collection: _Optional[str] = ..., legs: _Optional[_Iterable[_Union[Leg, _Mapping]]] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ..., min_commit_seq: _Optional[int] = ..., fusion: _Optional[_Union[Fusion, _Mapping]] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., boost: _Optional[_Union[_ranking_pb2.Boost, _Mapping]] = ..., mmr: _Optional[_Union[_ranking_pb2.Mmr, _Mapping]] = ..., rerank: _Optional[_Union[Rerank, _Mapping]] = ..., group: _Optional[_Union[Group, _Mapping]] = ..., payload_mask: _Optional[_Union[_common_pb2.PayloadMask, _Mapping]] = ..., highlights: _Optional[_Union[Highlights, _Mapping]] = ...) -> None: ...
+    page_token: str
+    def __init__(self, collection: _Optional[str] = ..., legs: _Optional[_Iterable[_Union[Leg, _Mapping]]] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., with_vectors: bool = ..., with_texts: bool = ..., without_payload: bool = ..., min_commit_seq: _Optional[int] = ..., fusion: _Optional[_Union[Fusion, _Mapping]] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., boost: _Optional[_Union[_ranking_pb2.Boost, _Mapping]] = ..., mmr: _Optional[_Union[_ranking_pb2.Mmr, _Mapping]] = ..., rerank: _Optional[_Union[Rerank, _Mapping]] = ..., group: _Optional[_Union[Group, _Mapping]] = ..., payload_mask: _Optional[_Union[_common_pb2.PayloadMask, _Mapping]] = ..., highlights: _Optional[_Union[Highlights, _Mapping]] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class LegHit(_message.Message):
     __slots__ = ("leg", "score", "rank")
@@ -253,7 +255,7 @@ class HitGroup(_message.Message):
     def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., value: _Optional[_Union[_common_pb2.Value, _Mapping]] = ...) -> None: ...
 
 class QueryResponse(_message.Message):
-    __slots__ = ("hits", "plan", "matched", "commit_seq", "complete", "warnings", "timings", "groups", "usage")
+    __slots__ = ("hits", "plan", "matched", "commit_seq", "complete", "warnings", "timings", "groups", "usage", "next_page_token")
     HITS_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     MATCHED_FIELD_NUMBER: _ClassVar[int]
@@ -263,6 +265,7 @@ class QueryResponse(_message.Message):
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     hits: _containers.RepeatedCompositeFieldContainer[Hit]
     plan: str
     matched: int
@@ -272,7 +275,8 @@ class QueryResponse(_message.Message):
     timings: Timings
     groups: _containers.RepeatedCompositeFieldContainer[HitGroup]
     usage: Usage
-    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., plan: _Optional[str] = ..., matched: _Optional[int] = ..., commit_seq: _Optional[int] = ..., complete: bool = ..., warnings: _Optional[_Iterable[str]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[HitGroup, _Mapping]]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., plan: _Optional[str] = ..., matched: _Optional[int] = ..., commit_seq: _Optional[int] = ..., complete: bool = ..., warnings: _Optional[_Iterable[str]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[HitGroup, _Mapping]]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Usage(_message.Message):
     __slots__ = ("embed_tokens",)
