@@ -133,44 +133,50 @@ def is_clear(corners: tuple[tuple[float, float], ...]) -> bool:
 
 
 CORNERS = st.lists(st.tuples(LATS, LONS), min_size=3, max_size=5).map(tuple).filter(is_clear)
-SHAPES = st.one_of(
-    # Nobody lies on such a circle: how the last bit is rounded does not matter.
-    st.builds(vt.GeoRadius, PATHS, LATS, LONS, st.sampled_from([0.01, 70_000.3, 2e6, 1.9e7, 3e7])),
-    st.builds(vt.GeoBox, PATHS, LATS, LONS, LATS, LONS),
-    st.builds(vt.GeoPolygon, PATHS, CORNERS),
-).filter(is_valid)
-_CONDITION_KINDS = [
-    st.builds(vt.Equals, PATHS, SOUGHT),
-    st.builds(vt.In, PATHS, LISTS),
-    st.builds(vt.ContainsAll, PATHS, LISTS),
-    RANGES,
-    bounds(vt.Range, TIMES),
-    st.builds(vt.Prefix, PATHS, BEGINS),
-    st.builds(vt.Exists, PATHS),
-    st.builds(vt.IsNull, PATHS),
-    bounds(vt.ValuesCount, st.integers(0, 4)),
-    SHAPES,
-]
+# Nobody lies on such a circle: how the last bit is rounded does not matter.
+RADII = st.sampled_from([0.01, 70_000.3, 2e6, 1.9e7, 3e7])
+BY_VALUE: dict[str, st.SearchStrategy] = {
+    "equals": st.builds(vt.Equals, PATHS, SOUGHT),
+    "in": st.builds(vt.In, PATHS, LISTS),
+    "not_in": st.builds(vt.Not, st.builds(vt.In, PATHS, LISTS)),
+    "contains_all": st.builds(vt.ContainsAll, PATHS, LISTS),
+    "range": st.one_of(RANGES, bounds(vt.Range, TIMES)),
+    "prefix": st.builds(vt.Prefix, PATHS, BEGINS),
+    "exists": st.builds(vt.Exists, PATHS),
+    "is_null": st.builds(vt.IsNull, PATHS),
+    "values_count": bounds(vt.ValuesCount, st.integers(0, 4)),
+    "geo_radius": st.builds(vt.GeoRadius, PATHS, LATS, LONS, RADII).filter(is_valid),
+    "geo_box": st.builds(vt.GeoBox, PATHS, LATS, LONS, LATS, LONS).filter(is_valid),
+    "geo_polygon": st.builds(vt.GeoPolygon, PATHS, CORNERS).filter(is_valid),
+}
+"""Conditions on what a path holds, by the protocol's word for them."""
 
 
 # A function of its own, as hypothesis writes out a strategy whenever another is made of it.
 @st.composite
 def conditions(draw: st.DrawFn) -> vt.ValueCondition:
-    return draw(st.one_of(_CONDITION_KINDS))
+    return draw(st.one_of(list(BY_VALUE.values())))
 
 
 CONDITIONS = conditions()
 
 
+def joined(inner: st.SearchStrategy) -> dict[str, st.SearchStrategy]:
+    """Return filters made of others, by the protocol's word for them."""
+    several = st.lists(inner, min_size=1, max_size=3).map(tuple)
+    return {
+        "not": st.builds(vt.Not, inner),
+        "and": st.builds(vt.And, several),
+        "or": st.builds(vt.Or, several),
+        "min_should": several.flatmap(
+            lambda f: st.builds(vt.MinShould, st.integers(1, len(f)), st.just(f))
+        ),
+    }
+
+
 def combined(leaves: st.SearchStrategy, max_leaves: int) -> st.SearchStrategy:
     def more(inner: st.SearchStrategy) -> st.SearchStrategy:
-        several = st.lists(inner, min_size=1, max_size=3).map(tuple)
-        return st.one_of(
-            st.builds(vt.Not, inner),
-            st.builds(vt.And, several),
-            st.builds(vt.Or, several),
-            several.flatmap(lambda f: st.builds(vt.MinShould, st.integers(1, len(f)), st.just(f))),
-        )
+        return st.one_of(list(joined(inner).values()))
 
     return st.recursive(leaves, more, max_leaves=max_leaves)
 
@@ -197,17 +203,26 @@ def matches_text(paths: Sequence[str]) -> st.SearchStrategy:
     return st.builds(vt.MatchesText, st.sampled_from(paths), WORDS, st.sampled_from(vt.Match))
 
 
+def of_points(
+    ids: list[str], spaces: list[str], texts: Sequence[str] = ()
+) -> dict[str, st.SearchStrategy]:
+    """Return conditions on more than values, by the protocol's word for them; see filters."""
+    found = {
+        "has_id": st.builds(
+            vt.HasId, st.lists(st.sampled_from([*ids, "?"]), min_size=1).map(tuple)
+        ),
+        "has_space": st.builds(vt.HasSpace, st.sampled_from(spaces)),
+    }
+    return found | ({"text": matches_text(texts)} if texts else {})
+
+
 def filters(ids: list[str], spaces: list[str], texts: Sequence[str] = ()) -> st.SearchStrategy:
     """Return filters of every kind over points of some ids, one of them unknown, and spaces.
 
     texts: paths of text fields.
     """
-    of_points = st.one_of(
-        st.builds(vt.HasId, st.lists(st.sampled_from([*ids, "?"]), min_size=1).map(tuple)),
-        st.builds(vt.HasSpace, st.sampled_from(spaces)),
-        *([matches_text(texts)] if texts else []),
-    )
-    return combined(st.one_of(CONDITIONS, CONDITIONS, NESTED, NESTED_TWICE, of_points), 5)
+    others = st.one_of(list(of_points(ids, spaces, texts).values()))
+    return combined(st.one_of(CONDITIONS, CONDITIONS, NESTED, NESTED_TWICE, others), 5)
 
 
 def to_client(filter: vt.Filter) -> ClientFilter:
@@ -218,6 +233,8 @@ def to_client(filter: vt.Filter) -> ClientFilter:
             return _fold([to_client(each) for each in inner], lambda a, b: a | b)
         case vt.MinShould(least, inner):
             return F.at_least(least, map(to_client, inner))
+        case vt.Not(vt.In(path, values)):
+            return F(path).notin(values)
         case vt.Not(inner):
             return ~to_client(inner)
         case vt.HasId(ids):

@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
@@ -38,99 +37,10 @@ from vecdb.types import (
     ValueCondition,
     ValuesCount,
 )
-from vecdb_client import Delete, Patch, Point
 
 Payload = dict[str, Any]
 TEXT_FIELDS = {"a": "", "b": "english"}
 """Those of the collections whose filters are held against this, and their languages."""
-
-
-@dataclass
-class Stored:
-    vector: np.ndarray
-    payload: Payload
-    version: int
-
-
-@dataclass
-class ModelCollection:
-    """Points by id; every answer by looking at all of them."""
-
-    dim: int
-    metric: str
-    points: dict[str, Stored] = field(default_factory=dict)
-
-    def put(self, name: str, vector: list[float], payload: Payload, version: int) -> None:
-        stored = json.loads(json.dumps(payload))
-        self.points[name] = Stored(np.array(vector, np.float32), stored, version)
-
-    def version(self, name: str) -> int:
-        """Return the version that if_version speaks of; 0 where there is no point."""
-        return self.points[name].version if name in self.points else 0
-
-    def apply(self, operation: Point | Patch | Delete, seq: int) -> tuple[str, int] | None:
-        """Do an operation of the write that got this seq, or return the reason and the version."""
-        name, there = operation.id, self.version(operation.id)
-        if operation.if_version not in (None, there):
-            return "VERSION_MISMATCH", there
-        if isinstance(operation, Delete):
-            self.delete(name)
-        elif isinstance(operation, Point):
-            self.put(name, operation.vector, operation.payload, seq)
-        elif not there:
-            return "POINT_NOT_FOUND", 0
-        else:
-            held, one = self.points[name], operation
-            try:
-                payload = patched(held.payload, one.set, one.unset, one.append, one.remove)
-            except Clash:
-                return "PATH_CLASH", there
-            moved = held.vector if one.vector is None else np.array(one.vector, np.float32)
-            self.points[name] = Stored(moved, payload, seq)
-        return None
-
-    def delete(self, name: str) -> bool:
-        return self.points.pop(name, None) is not None
-
-    def score(self, stored: np.ndarray, query: np.ndarray) -> float:
-        a, b = stored.astype(np.float64), query.astype(np.float64)
-        if self.metric == "cosine":
-            return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
-        if self.metric == "dot":
-            return float(a @ b)
-        if self.metric == "manhattan":
-            return -float(np.abs(a - b).sum())
-        return -float(np.linalg.norm(a - b))
-
-    def matching(self, filter: Filter | None) -> dict[str, Stored]:
-        return {
-            name: stored
-            for name, stored in self.points.items()
-            if filter is None or holds(filter, stored.payload, name, frozenset({""}))
-        }
-
-    def recommend(
-        self, positive: list[str], negative: list[str], filter: Filter | None
-    ) -> list[tuple[float, str]]:
-        """Return all matching points but the examples by the best score, best first."""
-
-        def best(one: Stored, names: list[str]) -> float:
-            scores = [self.score(one.vector, self.points[name].vector) for name in names]
-            return max(scores, default=-math.inf)
-
-        found = []
-        for name, one in self.matching(filter).items():
-            if name not in {*positive, *negative}:
-                good, bad = best(one, positive), best(one, negative)
-                score = (1 + (x := max(good, bad)) / (1 + abs(x))) / 2
-                found.append((score if good > bad else -score, name))
-        return sorted(found, reverse=True)
-
-    def search(self, query: list[float], filter: Filter | None) -> list[tuple[float, str]]:
-        """Return all matching points, best first."""
-        vector = np.array(query, np.float32)
-        found = self.matching(filter).items()
-        return sorted(((self.score(s.vector, vector), name) for name, s in found), reverse=True)
 
 
 # --- patches: by the words of the protocol, on a payload of Python's types

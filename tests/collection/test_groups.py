@@ -30,6 +30,7 @@ from vecdb.database import Database
 from vecdb.errors import DeadlineExceeded
 from vecdb.outcomes import QueryResult
 from vecdb.query import grouping
+from vecdb.query.boost import Adjustment, Boost, Curve, Decay
 from vecdb.query.fusion import Rrf
 from vecdb.query.order import OrderBy, OrderQuery
 from vecdb.rpc.pb.search_pb2 import Hit, QueryResponse
@@ -39,6 +40,7 @@ from vecdb.storage.codec import to_json
 from vecdb.types import (
     Delete,
     Equals,
+    Exists,
     Op,
     Put,
     Query,
@@ -190,6 +192,47 @@ def test_groups_of_several_legs(collection: Collection, legs, how, path, count) 
         assert all(hit.legs for hit in hits)
 
 
+ADJUSTMENTS = st.lists(
+    st.sampled_from(
+        [
+            Adjustment(Equals("tag", "b"), 1.0),
+            Adjustment(Exists("g"), -0.5),
+            Adjustment(Decay("n", Curve.LINEAR, 60.0, 50.0), 2.0),
+        ]
+    ),
+    min_size=1,
+    max_size=2,
+)
+
+
+@given(
+    legs=st.one_of(WEIGHTED_LEGS, st.tuples(ONE_LEG, st.just(1.0)).map(lambda leg: [leg])),
+    adjustments=ADJUSTMENTS,
+    candidates=st.sampled_from([6, 25, 200]),
+    path=PATHS,
+    count=st.sampled_from([1, 2, 40]),
+    size=st.sampled_from([1, 3, 50]),
+    offset=st.sampled_from([0, 1, 6]),
+    min_score=st.none() | NUMBERS,
+)
+@PROPERTY
+def test_groups_of_boosted_candidates(
+    collection: Collection, legs, adjustments, candidates, path, count, size, offset, min_score
+) -> None:
+    """Of one leg and of several: the groups are those of the list that a boost has made."""
+    queries, weights = [replace(query, k=200) for query, _ in legs], [w for _, w in legs]
+    boost = Boost(tuple(adjustments), candidates)
+    flat = Asked(queries, 200, None, 0, min_score, Rrf(), weights, boost=boost)
+    expected = reference(ask(collection, flat)[0], path)
+    asked = flat._replace(k=count, offset=offset, group=GroupBy(path, size, 200))
+    groups, result = ask_groups(collection, asked)
+    assert len(groups) == max(0, min(count, len(expected) - offset))
+    check(groups, expected, offset, size)
+    assert f"boosted over the best {candidates}" in result.plan
+    for _, hits in groups:
+        assert all(hit.legs for hit in hits)
+
+
 def near(k: int = 10) -> Query:
     return Query(np.array([1, 0, 0], np.float32), k)
 
@@ -270,3 +313,17 @@ def test_damaged_records_cost_a_group_no_place(harmed: Collection) -> None:
     assert [hit.id for hit in hits] == NEAREST[:4]
     assert not result.complete
     assert "points/2" in result.warnings[0]
+
+
+def test_damaged_candidates_shift_no_page(harmed: Collection) -> None:
+    """The same where a boost has ordered them: it looks at those two as at the others."""
+    boost = Boost((Adjustment(Exists("id"), 1.0),), 10)
+    for size in (1, 3, 10):
+        found: list[object] = []
+        for offset in range(0, 10, size):
+            group = GroupBy("id", 1, 200)
+            asked = Asked([near()], size, None, offset, boost=boost, group=group)
+            groups, result = ask_groups(harmed, asked)
+            found += [value for value, _ in groups]
+            assert result.complete == (not result.warnings)
+        assert found == NEAREST

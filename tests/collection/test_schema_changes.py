@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from vecdb.collection import upkeep
+from vecdb.collection.asked import Asked, GroupBy
 from vecdb.collection.build import BuildJob, Built, build
 from vecdb.collection.collection import Collection
 from vecdb.collection.reader import Reader
@@ -135,6 +136,9 @@ def test_an_added_text_field_is_known_once_segments_are_built_again(
     (warning,) = partial.warnings
     assert "'body'" in warning
     assert "250 points" in warning
+    leg = KeywordQuery("w1 w2 w7", 50, ("body",))
+    grouped = ask(collection, Asked([leg], 5, group=GroupBy("title", 1, 50)))
+    assert (grouped.complete, grouped.warnings) == (False, partial.warnings)
     assert by_words(collection, Match.ANY, "title").complete
     assert collection.stats().text_pending_points == 241
     settle(collection)

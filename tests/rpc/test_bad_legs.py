@@ -101,7 +101,7 @@ BAD = {
     "group-path-long": (legs(NEAR, group=group("x" * 513)), INVALID, "group.path", "got 513"),
     "group-and-mmr": (
         legs(NEAR, group=group(), mmr=ranking_pb2.Mmr()),
-        *(INVALID, "group", "leave out group"),
+        *(INVALID, "mmr", "leave out one of them"),
     ),
     "groups-over": (
         legs(NEAR, k=30, offset=11, group=group()),

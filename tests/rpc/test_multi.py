@@ -186,6 +186,53 @@ def test_rerank_of_fused_legs_by_few_candidates(collection: Collection) -> None:
     assert "fused by rrf" in near.plan
 
 
+def test_groups_of_reranked_candidates(collection: Collection) -> None:
+    """Those of the list that the rerank makes, and no others."""
+    points = filled(collection)
+    collection.upsert([{"id": "bare", "payload": {"text": "bare all"}}])
+    query = several(3, 2)
+    for legs in ([Keyword("all")], [Near([1, 3, 0]), Keyword("all")]):
+        rerank = MaxSim(query, "tokens", 12)
+        flat = collection.search(legs=legs, k=12, rerank=rerank)
+        scores = [maxsim(query, points[hit.id]) for hit in flat]
+        assert scores == sorted(scores, reverse=True)
+        expected: dict[str, list[str]] = {}
+        for hit in flat:
+            expected.setdefault(hit.payload["text"], []).append(hit.id)
+        for k, size, offset in ((2, 1, 0), (4, 3, 0), (2, 4, 1)):
+            asked = {"k": k, "offset": offset, "group": "text", "group_size": size}
+            found = collection.search(legs=legs, rerank=rerank, **asked)
+            wanted = [(value, ids[:size]) for value, ids in expected.items()][offset : offset + k]
+            assert [(g.value, [hit.id for hit in g.hits]) for g in found.groups] == wanted
+            assert found.warnings == flat.warnings
+            assert "maxsim over the best 12" in found.plan
+
+
+def test_a_group_is_boosted_after_a_rerank(collection: Collection) -> None:
+    points = filled(collection)
+    query = several(3, 2)
+    boost = Boost([Prefer(F("text") == "word1 all", 100.0)], candidates=30)
+    found = collection.search(
+        keyword="all", k=3, rerank=MaxSim(query, "tokens"), boost=boost, group="text", group_size=2
+    )
+    assert found.groups[0].value == "word1 all"
+    of_word = {name: v for name, v in points.items() if int(name[1:]) % 3 == 1}
+    assert [hit.id for hit in found.groups[0].hits] == [name for name, _ in best(of_word, query, 2)]
+    assert {group.value for group in found.groups} == {f"word{n} all" for n in range(3)}
+
+
+def test_candidates_are_enough_for_all_hits_of_groups(collection: Collection) -> None:
+    filled(collection, 5)
+    grouped = {"k": 4, "offset": 1, "group": "text", "group_size": 3}
+    rerank = MaxSim(several(1, 2), "tokens", 15)
+    collection.search(keyword="all", rerank=rerank, **grouped)
+    collection.search(keyword="all", boost=Boost([Prefer(F("n") == 1, 1)], 15), **grouped)
+    with pytest.raises(InvalidArgument, match="candidates is 14, fewer than the 15"):
+        collection.search(keyword="all", rerank=MaxSim(several(1, 2), "tokens", 14), **grouped)
+    with pytest.raises(InvalidArgument, match="14 candidates, expected at least the 15"):
+        collection.search(keyword="all", boost=Boost([Prefer(F("n") == 1, 1)], 14), **grouped)
+
+
 def test_a_boost_adds_to_what_a_rerank_says(collection: Collection) -> None:
     points = filled(collection)
     query = several(3, 2)

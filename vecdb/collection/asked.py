@@ -39,7 +39,7 @@ class Asked(NamedTuple):
     are several legs, with what a boost adds. fusion and weights, one a leg: of several. rerank: a
     second look at what is found, whose score takes the place of the legs'. boost and mmr order the
     best of that anew. No leg has a smaller k than any of the three has candidates. group: k and
-    offset count groups; without the three. tokens: of the texts that vectors were made from. pages:
+    offset count groups; without mmr. tokens: of the texts that vectors were made from. pages:
     what makes the token of the next page, where one is wanted; one leg has a k larger by one then.
     """
 

@@ -2,13 +2,15 @@
 
 A group is as good as its best hit. Of one leg, what a group holds is what the query would find with
 `path equals value` beside its filter: the search goes on among the points of other groups until
-there are enough, and groups that it has met too few points of are then searched by themselves.
+there are enough, and groups that it has met too few points of are then searched by themselves. Of
+several legs, and of candidates that were ordered anew, groups are those of one list.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from vecdb.collection.asked import Asked
@@ -61,17 +63,17 @@ class GroupSearcher(Searcher):
             for one in prepared.candidates
         ]
         groupings = Groupings(sources, asked.group.path)
-        found = self._groups(legs, asked, groupings, 0)
+        found = self._groups(prepared, groupings, 0)
         searched = time.perf_counter_ns()
         groups, damaged = self._fetched(found, asked, wanted, bytes_max)
         if damaged:  # others take their places
-            found = self._groups(legs, asked, groupings, len(damaged) + SPARE)
+            found = self._groups(prepared, groupings, len(damaged) + SPARE)
             groups, damaged = self._fetched(found, asked, wanted, bytes_max)
-        ailments = self._ailments(damaged)
-        warnings: list[str] = []
+        ailments, told = self._ailments(damaged), warnings_of(legs)
+        warnings = self._absent(asked)
         if not found.groups:
             what, kinds = "a string, number or bool", (KEYWORD, BOOL, *NUMBERS)
-            warnings = nothing_held(asked.group.path, what, kinds, sources)
+            warnings += nothing_held(asked.group.path, what, kinds, sources)
         return QueryResult(
             hits=b"",
             found=sum(group.found for group in groups),
@@ -79,8 +81,8 @@ class GroupSearcher(Searcher):
             plan=f"{found.how}; grouped by {asked.group.path!r}: {len(found.groups)} groups",
             matched=self._matched(prepared),
             commit_seq=self._txn.state.applied_seq,
-            complete=not ailments,
-            warnings=(*ailments, *warnings_of(legs), *warnings),
+            complete=not (ailments or told),
+            warnings=(*ailments, *told, *warnings),
             timings_us=timings_us(prepared, started, searched),
             tokens=asked.tokens,
             next_token=asked.token(
@@ -88,12 +90,16 @@ class GroupSearcher(Searcher):
             ),
         )
 
-    def _groups(
-        self, legs: Sequence[Leg], asked: Asked, groupings: Groupings, spare: int
-    ) -> _Found:
+    def _groups(self, prepared: Prepared, groupings: Groupings, spare: int) -> _Found:
         """Return the best groups, and of each the best hits, `spare` more of both than asked."""
+        asked, legs = prepared.asked, prepared.legs
         assert asked.group is not None
         count, size = asked.offset + asked.k + asked.ahead + spare, asked.group.size + spare
+        if asked.rerank is not None or asked.boost is not None:
+            # No other points have a score that could be compared with those of the candidates.
+            ranked = self._ranked(legs, asked, prepared.rerank, spare)
+            how = plan(legs, asked, len(ranked.slots))
+            return _of_list(ranked, groupings.by_key(ranked.slots), count, size, how)
         if len(legs) == 1 and not isinstance(legs[0].query, OrderQuery):
             return self._of_one(legs[0], asked, groupings, count, size)
         return self._of_several(legs, asked, groupings, count, size)
@@ -160,9 +166,7 @@ class GroupSearcher(Searcher):
             if len(places) >= count or is_all or is_cut or room <= 0:
                 break
             spare += min(deepest + spare, room)
-        found = {key: ranked.picked(at[:size]) for key, at in places.items()}
-        keys = _by_best_hit(found)[:count]
-        return _Found([(key, found[key]) for key in keys], plan(legs, asked, len(every.slots)))
+        return _of_list(ranked, places, count, size, plan(legs, asked, len(every.slots)))
 
     def _fetched(
         self, found: _Found, asked: Asked, wanted: Wanted, bytes_max: int
@@ -208,6 +212,14 @@ class GroupSearcher(Searcher):
                 continue  # its hit is left out, with a warning
             if record is not None:
                 yield parse(record.payload)
+
+
+def _of_list(
+    ranked: Ranked, places: dict[GroupKey, list[int]], count: int, size: int, how: str
+) -> _Found:
+    """Return the first groups of a list. places: where it has the hits of each, as they come."""
+    first = islice(places.items(), count)
+    return _Found([(key, ranked.picked(at[:size])) for key, at in first], how)
 
 
 def _by_best_hit(found: dict[GroupKey, Ranked]) -> list[GroupKey]:

@@ -18,7 +18,7 @@ from vecdb.query.fusion import (
     Weighted,
 )
 from vecdb.rpc.convert_aggregate import checked_path
-from vecdb.rpc.convert_reorder import ahead_of, doubled
+from vecdb.rpc.convert_reorder import ahead_of, doubled, hits_needed
 from vecdb.rpc.pb import search_pb2 as pb
 
 OF_QUERY = "query: collection and request must be the same, but for k and the parts of points"
@@ -110,10 +110,11 @@ def check_query(request: pb.QueryRequest, limits: LimitsConfig) -> None:
 
 def _check_group(request: pb.QueryRequest, limits: LimitsConfig) -> None:
     checked_path(request.group.path, "group.path")
-    if any(map(request.HasField, ("rerank", "boost", "mmr"))):
+    if request.HasField("mmr"):
         raise InvalidArgument(
-            "a group has the best hits by the legs: leave out group, or rerank, boost and mmr",
-            field="group",
+            "mmr makes one list of hits unlike one another, group many of hits that share a value: "
+            "leave out one of them",
+            field="mmr",
         )
     groups = request.offset + request.k
     if groups > limits.groups:
@@ -122,7 +123,7 @@ def _check_group(request: pb.QueryRequest, limits: LimitsConfig) -> None:
             field="k",
             hint="raise limits.groups, or ask for fewer groups",
         )
-    hits = groups * max(request.group.size, 1)
+    hits = hits_needed(request)
     if hits > limits.k:
         raise LimitExceeded(
             f"(offset + k) * size is {hits} hits, the limit is {limits.k}",
@@ -200,8 +201,8 @@ def candidates_of(request: pb.QueryRequest, need: int, limits: LimitsConfig) -> 
         )
     if 0 < given < need:
         raise InvalidArgument(
-            f"candidates is {given}, fewer than the {need} that are needed: offset + k, and as "
-            "many as boost and mmr look at",
+            f"candidates is {given}, fewer than the {need} that are needed: offset + k, of groups "
+            "times their size, and as many as boost and mmr look at",
             field="rerank.candidates",
             got=given,
         )

@@ -39,6 +39,11 @@ def ahead_of(request: search_pb2.QueryRequest) -> int:
     return int(request.HasField("page_token"))
 
 
+def hits_needed(request: search_pb2.QueryRequest) -> int:
+    """Return how many hits a request asks for, those that it skips included."""
+    return int(request.offset + request.k) * max(int(request.group.size), 1)
+
+
 def mmr_of(request: search_pb2.QueryRequest, limits: LimitsConfig) -> Mmr | None:
     """Return the mmr of a request whose k and offset were checked, or None."""
     if not request.HasField("mmr"):
@@ -66,7 +71,7 @@ def _check_candidates(candidates: int, need: int, most: int, field: str) -> None
     if candidates and candidates < need:
         raise InvalidArgument(
             f"{candidates} candidates, expected at least the {need} that are needed: "
-            "offset + k, and as many as mmr chooses from",
+            "offset + k, of groups times their size, and as many as mmr chooses from",
             field=field,
         )
 
@@ -85,7 +90,7 @@ def boost_of(
         raise LimitExceeded(
             f"{count} adjustments, the limit is {ADJUSTMENTS_MAX}", field="boost.adjustments"
         )
-    need = request.offset + request.k
+    need = hits_needed(request)
     if mmr is not None:
         need = max(need, mmr.candidates)
     _check_candidates(message.candidates, need, limits.k, "boost.candidates")

@@ -35,7 +35,7 @@ from vecdb.rpc.convert_query import (
     weights_of,
 )
 from vecdb.rpc.convert_recommend import recommended
-from vecdb.rpc.convert_reorder import ahead_of, boost_of, mmr_of
+from vecdb.rpc.convert_reorder import ahead_of, boost_of, hits_needed, mmr_of
 from vecdb.rpc.deadline import deadline_of
 from vecdb.rpc.dispatch import quick_when
 from vecdb.rpc.pb import common_pb2, search_pb2_grpc
@@ -151,7 +151,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
         weights: Sequence[float] = ()
         if len(request.legs) > 1:
             fusion, weights = fusion_of(request), weights_of(request)
-        need = (offset + k) * (group.size if group is not None else 1)
+        need = hits_needed(request)
         for one in (boost, mmr):
             need = need if one is None else max(need, one.candidates)
         rerank = self._rerank(request, need, collection)
