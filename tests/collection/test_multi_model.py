@@ -109,7 +109,9 @@ def test_what_is_found_is_what_numpy_finds(database: Database, written) -> None:
                     asked = MultiQuery(query, 10, space, exact=exact)
                     result = snapshot.query(asked, Wanted(vectors=True), MIB)
                 hits = QueryResponse.FromString(result.hits).hits
-                assert {hit.id: hit.score for hit in hits} == pytest.approx(wanted, rel=1e-5, abs=1e-6)
+                assert {hit.id: hit.score for hit in hits} == pytest.approx(
+                    wanted, rel=1e-5, abs=1e-6
+                )
                 assert [h.score for h in hits] == sorted([h.score for h in hits], reverse=True)
                 for hit in hits:
                     held = np.frombuffer(hit.vectors[space].multi.f32, "<f4").reshape(-1, dim)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, process
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from time import sleep
@@ -210,6 +210,20 @@ def test_a_builder_that_hangs_is_killed_and_another_goes_on(
     with pytest.raises(BrokenProcessPool):
         builder.wait(builder.submit(sleep, 0.0))
     wait_until(lambda: not alive(pid))
+    assert builder.wait(builder.submit(os.getpid)) != pid
+    builder.close()
+
+
+def test_work_that_the_pool_has_lost_fails_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when it comes in while the pool finds its process dead, before Python 3.12."""
+    monkeypatch.setattr(process._ExecutorManagerThread, "terminate_broken", lambda *_: None)
+    monkeypatch.setattr(building, "GONE_S", 1.0)
+    builder = BuilderProcess()
+    pid = builder.wait(builder.submit(os.getpid))
+    lost = builder.submit(sleep, 60)
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(BrokenProcessPool):
+        builder.wait(lost)
     assert builder.wait(builder.submit(os.getpid)) != pid
     builder.close()
 

@@ -14,12 +14,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, InvalidStateError, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from vecdb.collection.plan import Build
 from vecdb.collection.view import rows_of
@@ -42,6 +42,8 @@ NICE = 10
 
 BEAT_S, HANG_S = 1.0, 120.0
 """Seconds between the signs of life of a builder, and without one after which it is killed."""
+GONE_S = 5.0
+"""Seconds after which the work of a process that is gone counts as failed."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,6 +59,7 @@ class BuilderProcess:
         self._lock = threading.Lock()  # guards the rest
         self._pool: ProcessPoolExecutor | None = None
         self._pid: Future[int] | None = None
+        self._work: Future[Any] | None = None
         self._closed = False
         self._beats: ctypes.c_uint64 | None = None  # counted up by the process
         self._seen = (0, 0.0)  # how many there were, and since when
@@ -76,7 +79,8 @@ class BuilderProcess:
                     )
                     self._pid = self._pool.submit(os.getpid)
                 try:
-                    return self._pool.submit(work, *args, **kwargs)
+                    self._work = given = self._pool.submit(work, *args, **kwargs)
+                    return given
                 except BrokenProcessPool:
                     self._pool.shutdown(wait=False)
                     self._pool = None
@@ -94,23 +98,32 @@ class BuilderProcess:
             self._pool = None
 
     def end_if_hung(self) -> None:
-        """Kill a process without a sign of life; its work then fails, and the next starts anew."""
+        """Kill a process without a sign of life; its work then fails, and the next starts anew.
+
+        Work also fails that nobody does any more: before Python 3.12 concurrent.futures forgets
+        what it is given just as it finds its process dead.
+        """
         with self._lock:
             if self._pool is None or self._pid is None or self._beats is None:
                 return
             if self._beats.value != self._seen[0]:
                 self._seen = self._beats.value, time.monotonic()
-            elif time.monotonic() - self._seen[1] > HANG_S and self._pid.done():
-                self._seen = self._beats.value, time.monotonic()
-                log.error("the builder gives no sign of life since %g s: it is killed", HANG_S)
+            silent_s = time.monotonic() - self._seen[1]
+            if silent_s > HANG_S and self._pid.done():
                 with suppress(BrokenProcessPool, CancelledError):
                     _kill(self._pid.result())
+            if silent_s > HANG_S + GONE_S or (silent_s > GONE_S and _is_gone(self._pid)):
+                self._pool.shutdown(wait=False)
+                self._pool = None
+                if self._work is not None and not self._work.done():
+                    with suppress(InvalidStateError):  # done just now
+                        self._work.set_exception(BrokenProcessPool("the builder process is gone"))
 
     def wait(self, built: Future[T]) -> T:
         """Return what a piece of work gives; BrokenProcessPool when the process died, or hung."""
         while True:
             try:
-                return built.result(HANG_S / 10)
+                return built.result(BEAT_S)
             except TimeoutError:
                 if built.done():  # just now, or it was the work that raised this
                     return built.result()
@@ -134,8 +147,18 @@ def _kill(pid: int) -> None:
     # It may have died long ago, and its number be another's. Not SIGTERM: a process that is stopped
     # would never take it.
     if pid in {child.pid for child in multiprocessing.active_children()}:
+        log.info("killing builder %d", pid)
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def _is_gone(pid: Future[int]) -> bool:
+    if not pid.done():  # it is starting
+        return False
+    try:
+        return pid.result() not in {child.pid for child in multiprocessing.active_children()}
+    except (BrokenProcessPool, CancelledError):
+        return True
 
 
 def _become_builder(beats: ctypes.c_uint64) -> None:
