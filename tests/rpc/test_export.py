@@ -113,7 +113,7 @@ def test_what_it_refuses(many: Collection, client: Client) -> None:
 
 def test_under_writes(client: Client) -> None:
     """Who is there throughout comes once, as it was or as it is."""
-    points = filled(client, "busy", 6_000, wide="x" * 500)
+    points = filled(client, "busy", 6_000, wide="x" * 4_000)
     chosen = random.Random(1)
     seen: dict[str, int] = {}
     seqs = []
