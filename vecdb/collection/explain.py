@@ -56,11 +56,15 @@ def explained(prepared: Prepared, txn: ReadTxn, bytes_max: int, deadline: float)
                 leg.found = leg.search([one], leg.query.k)
                 took = (time.perf_counter_ns() - started) // 1000
                 number, found = _number(one.part), len(leg.found.slots)
-                parts.append(PartReport(number, one.part.rows, one.count, way(leg), took, found))
+                parts.append(
+                    PartReport(
+                        number, one.part.rows, one.count, way(leg.query, leg.found), took, found
+                    )
+                )
         leg.found = leg.search(leg.candidates, leg.query.k)
         hits = txn.encode_hits(leg.ranked, leg.query.k, bytes_max, ID_ALONE).hits
         matched = sum(one.count for one in leg.candidates)
-        reports.append(LegReport(hits, way(leg), matched, parts))
+        reports.append(LegReport(hits, way(leg.query, leg.found), matched, parts))
     return reports
 
 

@@ -114,7 +114,7 @@ class GroupSearcher(Searcher):
         while True:
             ranked = self._among(leg, left, k, asked)
             rounds += 1
-            how = how or way(leg)
+            how = how or way(leg.query, leg.found)
             is_all = len(ranked.slots) < k
             for key, places in groupings.by_key(ranked.slots).items():
                 if key in found:  # by a point of several groups; its own were all met before

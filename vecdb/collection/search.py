@@ -376,8 +376,11 @@ def warnings_of(legs: Sequence[Leg]) -> tuple[str, ...]:
 def plan(legs: Sequence[Leg], asked: Asked, count: int) -> str:
     """Return how the legs were searched and fused, in words. count: of the points they found."""
     if len(legs) == 1:
-        return way(legs[0]) + _reordered(asked)
-    words = [f"legs[{at}] {way(leg)}, {len(leg.found.slots)} found" for at, leg in enumerate(legs)]
+        return way(legs[0].query, legs[0].found) + _reordered(asked)
+    words = [
+        f"legs[{at}] {way(leg.query, leg.found)}, {len(leg.found.slots)} found"
+        for at, leg in enumerate(legs)
+    ]
     if isinstance(asked.fusion, Rrf):
         how = f"rrf (k {asked.fusion.k})"
     else:
@@ -395,27 +398,26 @@ def _reordered(asked: Asked) -> str:
     return done + (f"; mmr over the best {asked.mmr.candidates}" if asked.mmr else "")
 
 
-def way(leg: Leg) -> str:
+def way(query: AnyQuery, found: Nearest) -> str:
     """Return which way a leg searched the parts."""
-    query = leg.query
     if isinstance(query, OrderQuery):
-        return f"order of {query.order.path!r} in {_parts(leg.found.scanned)}"
+        return f"order of {query.order.path!r} in {_parts(found.scanned)}"
     if isinstance(query, MultiQuery) and query.exact:
-        return f"maxsim of all {leg.found.scored} points"
+        return f"maxsim of all {found.scored} points"
     if not isinstance(query, (Query, BestScoreQuery, MultiQuery)):
-        return f"postings of {_parts(leg.found.scanned)}"
+        return f"postings of {_parts(found.scanned)}"
     words: list[str] = []
-    if leg.found.efs:
-        low, high = min(leg.found.efs), max(leg.found.efs)
+    if found.efs:
+        low, high = min(found.efs), max(found.efs)
         ef = f"{low}" if low == high else f"{low} to {high}"
-        words.append(f"graph walk (ef {ef}) over {_parts(len(leg.found.efs))}")
-    if leg.found.scanned or not words:
-        words.append(f"exact scan of {_parts(leg.found.scanned)}")
+        words.append(f"graph walk (ef {ef}) over {_parts(len(found.efs))}")
+    if found.scanned or not words:
+        words.append(f"exact scan of {_parts(found.scanned)}")
     if isinstance(query, BestScoreQuery):
         examples = len(query.positive), len(query.negative)
         return f"best score beside {examples[0]} and {examples[1]} examples: {', '.join(words)}"
     if isinstance(query, MultiQuery):
-        return f"maxsim of the likeliest {leg.found.scored}, by {', '.join(words)}"
+        return f"maxsim of the likeliest {found.scored}, by {', '.join(words)}"
     return ", ".join(words)
 
 

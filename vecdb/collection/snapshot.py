@@ -20,6 +20,7 @@ from vecdb.collection.grouped import GroupSearcher
 from vecdb.collection.matches import slot_past
 from vecdb.collection.paging import Listing, Paging, Spot, slots_of
 from vecdb.collection.part_rows import PartRows
+from vecdb.collection.plain import plain_answer, plain_query
 from vecdb.collection.points import point_of, vectors_of
 from vecdb.collection.reorder import CandidatesOf
 from vecdb.collection.search import Prepared, Scale, Searcher, search_of, too_large
@@ -313,6 +314,23 @@ class Snapshot:
     ) -> QueryResult:
         """Return the points that fit a query best, or several legs of one. See Searcher.answer."""
         asked = query if isinstance(query, Asked) else Asked.one(query)
+        plain = plain_query(asked)
+        if plain is not None:
+            started = time.perf_counter_ns()
+            candidates = self._candidates(asked.filter)
+            result = plain_answer(
+                plain,
+                candidates,
+                self._txn,
+                self._schema.schema,
+                scale(plain.space),
+                self._matched(asked.filter, candidates),
+                wanted,
+                bytes_max,
+                time.perf_counter_ns() - started,
+            )
+            if result is not None:
+                return result
         searcher = self._searcher(asked, self._candidates)
         return searcher.answer(searcher.prepared(asked, scale), wanted, bytes_max)
 

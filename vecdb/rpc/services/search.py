@@ -59,6 +59,7 @@ from vecdb.write.prepare import unknown_space
 from vecdb.write.sparse import checked_sparse
 
 BY_RANK = Rrf()
+_MORE = "min_score", "fusion", "payload_mask", "highlights", "page_token"
 
 
 def _is_plain(request: pb.QueryRequest) -> bool:
@@ -136,6 +137,9 @@ class SearchService(search_pb2_grpc.SearchServicer):
         self, request: pb.QueryRequest, collection: Collection, context: grpc.ServicerContext
     ) -> tuple[Callable[[Snapshot], Asked], Wanted]:
         """Return what a request asks of a snapshot, and for. Raises what is wrong with it."""
+        plain = self._plain(request, collection)
+        if plain is not None:
+            return plain
         pages = None
         if request.HasField("page_token"):
             request, pages = paged(request, collection.uuid)
@@ -183,6 +187,23 @@ class SearchService(search_pb2_grpc.SearchServicer):
             )
 
         return of, wanted
+
+    def _plain(
+        self, request: pb.QueryRequest, collection: Collection
+    ) -> tuple[Callable[[Snapshot], Asked], Wanted] | None:
+        """Return what asked() does of the queries that most are, or None: see collection.plain."""
+        if not _is_plain(request) or any(map(request.HasField, _MORE)):
+            return None
+        leg, k = request.legs[0], request.k
+        near, limits = leg.near, self._limits
+        if not 1 <= k <= limits.k or leg.ef > limits.ef or request.offset or leg.k:
+            return None
+        if leg.HasField("weight") or collection.schema.space(near.space) is None:
+            return None
+        query = Query(vector_array(near.vector, "legs[0].near.vector"), k, near.space, None, leg.ef)
+        asked = Asked((query,), k)
+        wanted = Wanted(not request.without_payload, request.with_vectors, request.with_texts)
+        return lambda snapshot: asked, wanted
 
     def field_of(self, field: str, request: pb.QueryRequest) -> str:
         """Return the path of a request's field; field: with a leg's as the rooms below name it."""
