@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 PY     := $(VENV)/bin/python
+JOBS   ?= 3
 
 KERNEL := CMakeLists.txt $(wildcard vecdb/kernel/src/*)
 SHELL  := /bin/bash
@@ -37,7 +38,7 @@ demo: $(VENV)/.server ## Start a server, index Python's own documentation, ask i
 	@exec $(VENV)/bin/vecdb demo
 
 test: $(VENV)/.dev ## Run all tests
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: lint types layers ## Style, types and layers
 
