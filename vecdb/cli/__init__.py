@@ -20,6 +20,7 @@ from vecdb.cli import (
     demo,
     export_file,
     import_files,
+    model_commands,
     schema_commands,
     serve,
 )
@@ -45,6 +46,7 @@ app.command("info")(client_commands.info)
 collection_commands.collections.command("update")(schema_commands.update)
 collection_commands.collections.command("clone")(schema_commands.clone)
 app.add_typer(collection_commands.collections, name="collections")
+app.add_typer(model_commands.models, name="models")
 app.command("check")(check.check)
 
 

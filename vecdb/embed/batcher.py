@@ -15,6 +15,7 @@ import copy
 import logging
 import threading
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -151,7 +152,7 @@ class Batcher:
         self._lanes: dict[Lane, list[_Text]] = {lane: [] for lane in Lane}
         self._closed = False
         self._query_run_s = 0.0  # inference time of queries since the last batch of documents
-        self._rate = _Rate()
+        self._rates: dict[str, _Rate] = defaultdict(_Rate)  # by model
         self._running_since: float | None = None
         self._done = Counters()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
@@ -264,7 +265,7 @@ class Batcher:
     ) -> None:
         took = ended - started
         padded = len(batch) * max(len(text.ids) for text in batch)
-        self._rate.add(padded, took)
+        self._rates[batch[0].model].add(padded, took)
         self._query_run_s = self._query_run_s + took if lane is Lane.QUERY else 0.0
         for ticket in {text.ticket: None for text in batch}:
             ticket.inference_s += took
@@ -311,9 +312,8 @@ class Batcher:
         window = [text for text in waiting[:WINDOW_TEXTS] if text.model == oldest.model]
         window.sort(key=lambda text: len(text.ids))
         aged = now - oldest.arrived >= self._batch_age_s
-        budget = min(
-            self._batch_tokens, max(BATCH_TOKENS_MIN, int(self._rate.per_s() * BATCH_TARGET_S))
-        )
+        aim = int(self._rates[oldest.model].per_s() * BATCH_TARGET_S)
+        budget = min(self._batch_tokens, max(BATCH_TOKENS_MIN, aim))
         low, high = pack(
             [len(text.ids) for text in window], window.index(oldest) if aged else 0, budget
         )
@@ -340,9 +340,13 @@ class Batcher:
 
     def _drain_s(self, now: float) -> float:
         """Return in how many seconds what waits will have run, going by the rate seen so far."""
-        tokens = sum(len(text.ids) for lane in self._lanes.values() for text in lane)
-        rate = self._rate.per_s()
-        return min(60.0, max(0.1, tokens / rate)) if rate else 1.0
+        tokens: Counter[str] = Counter()
+        for text in (text for lane in self._lanes.values() for text in lane):
+            tokens[text.model] += len(text.ids)
+        rates = {model: self._rates[model].per_s() for model in tokens}
+        if not all(rates.values()):
+            return 1.0
+        return min(60.0, max(0.1, sum(n / rates[model] for model, n in tokens.items())))
 
     def _count(self, **more: float) -> None:
         added: dict[str, Any] = {name: getattr(self._done, name) + n for name, n in more.items()}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import mmap
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -20,13 +21,41 @@ from typing import Any
 from vecdb.errors import Corrupt, InvalidArgument, NoModel, NotFound
 from vecdb.types import Metric
 
-INSTALL = "pip install 'vecdb[embed]'"
 
-# Per kind of model: the libraries that it needs, and the files that an entry must name.
-KINDS: Mapping[str, tuple[tuple[str, ...], frozenset[str]]] = {
-    "onnx-text": (("onnxruntime", "tokenizers"), frozenset({"model", "tokenizer"})),
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a kind of model asks of its entries.
+
+    extra: of vecdb, what brings its libraries and the packages that hold its weights. poolings: for
+    each that it knows, the sets of files of which an entry names one.
+    """
+
+    extra: str
+    libraries: tuple[str, ...]
+    poolings: Mapping[str, tuple[frozenset[str], ...]]
+
+    @property
+    def install(self) -> str:
+        """Return the command that installs what it needs."""
+        return f"pip install 'vecdb[{self.extra}]'"
+
+
+_WORD_FILES = (
+    frozenset({"glove"}),
+    frozenset({"word2vec"}),
+    frozenset({"word2vec_binary"}),
+    frozenset({"npy", "vocabulary"}),
+)
+KINDS: Mapping[str, Kind] = {
+    "onnx-text": Kind(
+        "embed",
+        ("onnxruntime", "tokenizers"),
+        {"mean": (frozenset({"model", "tokenizer"}),)},
+    ),
+    "static-words": Kind(
+        "words", (), {"sif": _WORD_FILES, "idf": tuple(one | {"idf"} for one in _WORD_FILES)}
+    ),
 }
-POOLINGS = frozenset({"mean"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +78,8 @@ class ModelSpec:
     """An entry of the catalogue.
 
     query_prompt and document_prompt go in front of a text; max_tokens counts them, and the special
-    tokens. files: by what they are to the kind, such as ``model`` and ``tokenizer``.
+    tokens. files: by what they are to the kind, such as ``model`` and ``tokenizer``. casefold:
+    whether static-words takes upper and lower case for one; a tokenizer file says that itself.
     """
 
     name: str
@@ -64,20 +94,28 @@ class ModelSpec:
     query_prompt: str = ""
     document_prompt: str = ""
     aliases: tuple[str, ...] = ()
+    casefold: bool = False
 
 
-def load_catalog(path: Path | None = None) -> dict[str, ModelSpec]:
-    """Return every entry by name. Without a path: the catalogue that comes with vecdb.
+def load_catalog(own: str = "") -> dict[str, ModelSpec]:
+    """Return every entry by name: those that come with vecdb, and those of an operator's own file.
 
     Raises InvalidArgument that names file, model and key.
     """
-    path = Path(__file__).with_name("catalog.toml") if path is None else path
+    catalog: dict[str, ModelSpec] = {}
+    names: dict[str, str] = {}
+    _load(Path(__file__).with_name("catalog.toml"), catalog, names)
+    if own:
+        _load(Path(own), catalog, names)
+    return catalog
+
+
+def _load(path: Path, catalog: dict[str, ModelSpec], names: dict[str, str]) -> None:
+    """Add a file's entries. names: every name and alias there is, and whose it is."""
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InvalidArgument(f"cannot read the model catalogue {path}: {error}") from None
-    catalog: dict[str, ModelSpec] = {}
-    names: dict[str, str] = {}
     for name, entry in tree.get("models", {}).items():
         try:
             spec = _spec(name, entry, path.parent)
@@ -90,7 +128,6 @@ def load_catalog(path: Path | None = None) -> dict[str, ModelSpec]:
                 )
             names[known_as] = name
         catalog[name] = spec
-    return catalog
 
 
 def select(catalog: Mapping[str, ModelSpec], models: str, default: str) -> tuple[ModelSpec, ...]:
@@ -121,7 +158,7 @@ def fingerprint(spec: ModelSpec) -> str:
 
     Names, aliases, paths and the licence are left out: renaming a model keeps its vectors.
     """
-    said = {
+    said: dict[str, object] = {
         "files": {role: ref.sha256 for role, ref in spec.files.items()},
         "prompts": [spec.query_prompt, spec.document_prompt],
         "pooling": spec.pooling,
@@ -129,6 +166,8 @@ def fingerprint(spec: ModelSpec) -> str:
         "dim": spec.dim,
         "max_tokens": spec.max_tokens,
     }
+    if spec.casefold:
+        said["casefold"] = True
     canonical = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
@@ -138,9 +177,11 @@ def missing(spec: ModelSpec) -> str:
 
     Imports nothing, reads no file: a file's bytes are checked when the worker loads it.
     """
-    for library in KINDS[spec.kind][0]:
+    kind = KINDS[spec.kind]
+    parquet = any(ref.path.endswith(".parquet") for ref in spec.files.values())
+    for library in (*kind.libraries, *["pyarrow"] * parquet):
         if importlib.util.find_spec(library) is None:
-            return f"{library} is not installed: {INSTALL}"
+            return f"{library} is not installed: {kind.install}"
     try:
         resolve_files(spec)
     except NoModel as error:
@@ -150,7 +191,7 @@ def missing(spec: ModelSpec) -> str:
 
 def resolve_files(spec: ModelSpec) -> dict[str, Path]:
     """Return where each file of the model lies. Raises NoModel that says what to install."""
-    return {role: _located(spec.name, ref) for role, ref in spec.files.items()}
+    return {role: _located(spec, ref) for role, ref in spec.files.items()}
 
 
 def read_verified(path: Path, ref: FileRef) -> bytes:
@@ -162,8 +203,29 @@ def read_verified(path: Path, ref: FileRef) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise Corrupt(f"cannot read {path}: {error.strerror}", hint=INSTALL) from None
-    found = hashlib.sha256(content).hexdigest()
+        raise Corrupt(f"cannot read {path}: {error.strerror}", path=path) from None
+    _check_digest(path, ref, hashlib.sha256(content).hexdigest())
+    return content
+
+
+def map_verified(path: Path, ref: FileRef) -> mmap.mmap:
+    """Return the file mapped to read, whose bytes are those that the catalogue means.
+
+    For files too large to be read whole. Whoever replaces the file leaves the mapping as it is;
+    whoever writes into it is seen, and must be the user that vecdb runs as, or root.
+    Raises Corrupt that names both digests.
+    """
+    try:
+        with path.open("rb") as file:
+            _check_digest(path, ref, hashlib.file_digest(file, "sha256").hexdigest())
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise Corrupt(f"cannot read {path}: {error.strerror}", path=path) from None
+    except ValueError:  # there is no mapping of nothing
+        raise Corrupt(f"{path} is empty", path=path) from None
+
+
+def _check_digest(path: Path, ref: FileRef, found: str) -> None:
     if found != ref.sha256:
         version = f"=={ref.version}" if ref.version else ""
         raise Corrupt(
@@ -171,26 +233,26 @@ def read_verified(path: Path, ref: FileRef) -> bytes:
             hint=f"pip install --force-reinstall '{ref.package}{version}'" if ref.package else "",
             path=path,
         )
-    return content
 
 
-def _located(model: str, ref: FileRef) -> Path:
+def _located(spec: ModelSpec, ref: FileRef) -> Path:
     if not ref.package:
         path = Path(ref.path)
         if not path.is_file():
-            raise NoModel(f"model {model}: no file {path}")
+            raise NoModel(f"model {spec.name}: no file {path}")
         return path
+    install = KINDS[spec.kind].install
     try:
         distribution = metadata.distribution(ref.package)
     except metadata.PackageNotFoundError:
-        raise NoModel(f"package {ref.package} is not installed: {INSTALL}") from None
+        raise NoModel(f"package {ref.package} is not installed: {install}") from None
     wanted = PurePosixPath(ref.path)
     for file in distribution.files or ():
         if file == wanted:
             return Path(str(distribution.locate_file(file)))
     raise NoModel(
         f"package {ref.package} {distribution.version} holds no {ref.path}, "
-        f"version {ref.version or 'unknown'} does: {INSTALL}"
+        f"version {ref.version or 'unknown'} does: {install}"
     )
 
 
@@ -209,10 +271,14 @@ def _spec(name: str, entry: Mapping[str, Any], folder: Path) -> ModelSpec:
     )
     if spec.kind not in KINDS:
         raise ValueError(f"kind is {spec.kind!r}, known are {', '.join(sorted(KINDS))}")
-    if spec.pooling not in POOLINGS:
-        raise ValueError(f"pooling is {spec.pooling!r}, known are {', '.join(sorted(POOLINGS))}")
-    if set(spec.files) != KINDS[spec.kind][1]:
-        raise ValueError(f"files must be {', '.join(sorted(KINDS[spec.kind][1]))}")
+    poolings = KINDS[spec.kind].poolings
+    if spec.pooling not in poolings:
+        raise ValueError(f"pooling is {spec.pooling!r}, known are {', '.join(sorted(poolings))}")
+    if set(spec.files) not in poolings[spec.pooling]:
+        sets = (", ".join(sorted(files)) for files in poolings[spec.pooling])
+        raise ValueError(f"files must be {'; or '.join(sets)}")
+    if type(spec.casefold) is not bool or (spec.casefold and spec.kind != "static-words"):
+        raise ValueError("casefold is true or false, and for static-words alone")
     if spec.dim < 1 or spec.max_tokens < 4:
         raise ValueError("dim must be at least 1 and max_tokens at least 4")
     return spec

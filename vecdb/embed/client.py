@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import grpc
@@ -48,6 +47,7 @@ class ModelInfo:
     """A model that the operator configured. reason: why it is not ready, or ""."""
 
     name: str
+    kind: str
     dim: int
     metric: Metric
     max_tokens: int
@@ -55,6 +55,9 @@ class ModelInfo:
     ready: bool
     reason: str
     license: str
+    aliases: tuple[str, ...]
+    query_prompt: str
+    document_prompt: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,8 @@ class Encoded:
 
     vectors: (n, dim) float32. tokens: of each text after the cut, special tokens included.
     truncated: whether the model read only the beginning of a text. queue_ms, inference_ms: how
-    long the texts waited, and how long the batches ran that they were in.
+    long the texts waited, and how long the batches ran that they were in. refused: by the position
+    of a text that the model can say nothing of, why; its vector is NaN, which nothing stores.
     """
 
     vectors: F32
@@ -72,6 +76,7 @@ class Encoded:
     fingerprint: str
     queue_ms: float
     inference_ms: float
+    refused: Mapping[int, InvalidArgument] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +188,8 @@ class Encoders:
         worker: Worker,
         *,
         text_bytes: int,
-        catalog_path: Path | None = None,
     ) -> None:
-        known = catalog.load_catalog(catalog_path)
+        known = catalog.load_catalog(config.catalog)
         self._specs = catalog.select(known, config.models, config.model)
         self._fingerprints = {spec.name: catalog.fingerprint(spec) for spec in self._specs}
         self._missing = {spec.name: catalog.missing(spec) for spec in self._specs}
@@ -241,8 +245,21 @@ class Encoders:
             truncated += reply.truncated
             queue_ms += reply.queue_ms
             inference_ms += reply.inference_ms
+        refused = {
+            at: InvalidArgument(
+                f"model {info.name} knows no word of the text", field=f"texts[{at}]"
+            )
+            for at, count in enumerate(tokens)
+            if count == 0
+        }
         return Encoded(
-            vectors, tuple(tokens), tuple(truncated), info.fingerprint, queue_ms, inference_ms
+            vectors,
+            tuple(tokens),
+            tuple(truncated),
+            info.fingerprint,
+            queue_ms,
+            inference_ms,
+            refused,
         )
 
     def counters(self, timeout_s: float = 1.0) -> Counters:
@@ -327,6 +344,7 @@ class Encoders:
             reason = state.models.get(spec.name, "") if state.ready else state.reason
         return ModelInfo(
             name=spec.name,
+            kind=spec.kind,
             dim=spec.dim,
             metric=spec.metric,
             max_tokens=spec.max_tokens,
@@ -334,6 +352,9 @@ class Encoders:
             ready=not reason,
             reason=reason,
             license=spec.license,
+            aliases=spec.aliases,
+            query_prompt=spec.query_prompt,
+            document_prompt=spec.document_prompt,
         )
 
     def _channel_to(self, state: WorkerState) -> WorkerChannel:

@@ -27,7 +27,8 @@ class Role(IntEnum):
 class Tokens(NamedTuple):
     """A text as the model reads it.
 
-    ids: (t,) int64, special tokens included, t <= the model's max_tokens.
+    ids: (t,) int64, special tokens included, t <= the model's max_tokens. None where the model
+    knows nothing of the text: it is then not encoded, and its caller is told.
     truncated: whether the text went on after that.
     """
 

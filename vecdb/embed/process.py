@@ -55,7 +55,6 @@ class WorkerProcess:
         *,
         text_bytes: int,
         on_change: Callable[[WorkerState], object] = lambda state: None,
-        catalog_path: Path | None = None,
         log_level: str = "info",
         probe_interval_s: float = PROBE_INTERVAL_S,
         probe_timeout_s: float = PROBE_TIMEOUT_S,
@@ -63,11 +62,10 @@ class WorkerProcess:
         self._config = config
         self._text_bytes = text_bytes
         self._on_change = on_change
-        self._catalog_path = catalog_path
         self._log_level = log_level
         self._probe_interval_s = probe_interval_s
         self._probe_timeout_s = probe_timeout_s
-        known = catalog.load_catalog(catalog_path)
+        known = catalog.load_catalog(config.catalog)
         self._specs = catalog.select(known, config.models, config.model)
         self._folder: Path | None = None
         self._thread: threading.Thread | None = None
@@ -188,6 +186,7 @@ class WorkerProcess:
             "socket": self._folder / "encoder.sock",
             "default": self._config.model,
             "models": self._config.models,
+            "catalog": self._config.catalog,
             "threads": threads,
             "queue-texts": self._config.queue_texts,
             "batch-tokens": self._config.batch_tokens,
@@ -195,8 +194,6 @@ class WorkerProcess:
             "message-bytes": message_bytes(self._text_bytes),
             "log-level": self._log_level,
         }
-        if self._catalog_path is not None:
-            options["catalog"] = self._catalog_path
         command += [f"--{name}={value}" for name, value in options.items()]
         # Calls tokenize in threads of their own; the tokenizer's pool would only compete with them.
         environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from queue import SimpleQueue
 from typing import NoReturn
 
@@ -117,21 +116,26 @@ class EncoderService:
         deadline = None if endless else time.monotonic() + left
         role = Role.QUERY if lane is Lane.QUERY else Role.DOCUMENT
         tokens = model.encoder.tokenize(request.texts, role)
-        ticket = self._batcher.submit(
-            model.spec.name, [text.ids for text in tokens], lane, deadline
-        )
-        # Called when the call ends, however: a caller that hung up frees its place in the queue.
-        if not context.add_callback(ticket.cancel):
-            ticket.cancel()
-        result = ticket.result()
-        return pb.EncodeResponse(
+        vectors = np.full((len(tokens), model.spec.dim), np.nan, dtype="<f4")
+        reply = pb.EncodeResponse(
             fingerprint=model.fingerprint,
-            vectors=np.ascontiguousarray(result.vectors, dtype="<f4").tobytes(),
             tokens=[len(text.ids) for text in tokens],
             truncated=[text.truncated for text in tokens],
-            queue_ms=result.queue_s * 1e3,
-            inference_ms=result.inference_s * 1e3,
         )
+        known = [row for row, text in enumerate(tokens) if len(text.ids)]
+        if known:
+            ticket = self._batcher.submit(
+                model.spec.name, [tokens[row].ids for row in known], lane, deadline
+            )
+            # Called when the call ends, however: who hung up frees its place in the queue.
+            if not context.add_callback(ticket.cancel):
+                ticket.cancel()
+            result = ticket.result()
+            vectors[known] = result.vectors
+            reply.queue_ms = result.queue_s * 1e3
+            reply.inference_ms = result.inference_s * 1e3
+        reply.vectors = vectors.tobytes()
+        return reply
 
     @contextmanager
     def _admitted(self, lane: Lane) -> Iterator[None]:
@@ -167,6 +171,8 @@ def load(spec: ModelSpec, threads: int) -> Loaded:
         encoder = _encoder(spec, threads)
         for text in ("warm", "warm " * spec.max_tokens):
             (tokens,) = encoder.tokenize([text], Role.DOCUMENT)
+            if not len(tokens.ids):
+                continue  # a vocabulary without that word
             vectors = encoder.encode([tokens.ids])
             if vectors.shape != (1, spec.dim):
                 raise VecdbError(f"its vectors are {vectors.shape}, expected (1, {spec.dim})")
@@ -264,6 +270,10 @@ def _watch_parent(orphaned: threading.Event, stopping: SimpleQueue[str]) -> None
 def _encoder(spec: ModelSpec, threads: int) -> TextEncoder:
     paths = catalog.resolve_files(spec)
     # Here and not above, so that a library that does not import is a reason like any other.
+    if spec.kind == "static-words":
+        from vecdb.embed.static_words import StaticWords
+
+        return StaticWords(spec, paths)
     from vecdb.embed.onnx_text import OnnxText
 
     return OnnxText(spec, paths, threads)
@@ -310,7 +320,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch-tokens", type=int, required=True)
     parser.add_argument("--batch-age-ms", type=int, required=True)
     parser.add_argument("--message-bytes", type=int, required=True)
-    parser.add_argument("--catalog", type=Path, help="a catalogue other than vecdb's own")
+    parser.add_argument("--catalog", default="", help="a catalogue beside vecdb's own")
     parser.add_argument("--log-level", default="info")
     return parser.parse_args(argv)
 

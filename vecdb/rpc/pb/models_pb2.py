@@ -26,27 +26,27 @@ from . import common_pb2 as vecdb_dot_v1_dot_common__pb2
 from . import collections_pb2 as vecdb_dot_v1_dot_collections__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15vecdb/v1/models.proto\x12\x08vecdb.v1\x1a\x15vecdb/v1/common.proto\x1a\x1avecdb/v1/collections.proto\"\x9d\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12 \n\x06metric\x18\x03 \x01(\x0e\x32\x10.vecdb.v1.Metric\x12\x12\n\nmax_tokens\x18\x04 \x01(\r\x12\x13\n\x0b\x66ingerprint\x18\x05 \x01(\t\x12\r\n\x05ready\x18\x06 \x01(\x08\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x0f\n\x07license\x18\x08 \x01(\t\"\x13\n\x11ListModelsRequest\"5\n\x12ListModelsResponse\x12\x1f\n\x06models\x18\x01 \x03(\x0b\x32\x0f.vecdb.v1.Model\"O\n\x0c\x45mbedRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12!\n\x04role\x18\x03 \x01(\x0e\x32\x13.vecdb.v1.EmbedRole\"\\\n\rEmbedResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\'\n\nembeddings\x18\x03 \x03(\x0b\x32\x13.vecdb.v1.Embedding\"P\n\tEmbedding\x12 \n\x06vector\x18\x01 \x01(\x0b\x32\x10.vecdb.v1.Vector\x12\x0e\n\x06tokens\x18\x02 \x01(\r\x12\x11\n\ttruncated\x18\x03 \x01(\x08*V\n\tEmbedRole\x12\x1a\n\x16\x45MBED_ROLE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45MBED_ROLE_QUERY\x10\x01\x12\x17\n\x13\x45MBED_ROLE_DOCUMENT\x10\x02\x32\x85\x01\n\x06Models\x12\x41\n\x04List\x12\x1b.vecdb.v1.ListModelsRequest\x1a\x1c.vecdb.v1.ListModelsResponse\x12\x38\n\x05\x45mbed\x12\x16.vecdb.v1.EmbedRequest\x1a\x17.vecdb.v1.EmbedResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15vecdb/v1/models.proto\x12\x08vecdb.v1\x1a\x15vecdb/v1/common.proto\x1a\x1avecdb/v1/collections.proto\"\xeb\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12 \n\x06metric\x18\x03 \x01(\x0e\x32\x10.vecdb.v1.Metric\x12\x12\n\nmax_tokens\x18\x04 \x01(\r\x12\x13\n\x0b\x66ingerprint\x18\x05 \x01(\t\x12\r\n\x05ready\x18\x06 \x01(\x08\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x0f\n\x07license\x18\x08 \x01(\t\x12\x0c\n\x04kind\x18\t \x01(\t\x12\x0f\n\x07\x61liases\x18\n \x03(\t\x12\x14\n\x0cquery_prompt\x18\x0b \x01(\t\x12\x17\n\x0f\x64ocument_prompt\x18\x0c \x01(\t\"\x13\n\x11ListModelsRequest\"5\n\x12ListModelsResponse\x12\x1f\n\x06models\x18\x01 \x03(\x0b\x32\x0f.vecdb.v1.Model\"O\n\x0c\x45mbedRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12!\n\x04role\x18\x03 \x01(\x0e\x32\x13.vecdb.v1.EmbedRole\"\\\n\rEmbedResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\'\n\nembeddings\x18\x03 \x03(\x0b\x32\x13.vecdb.v1.Embedding\"P\n\tEmbedding\x12 \n\x06vector\x18\x01 \x01(\x0b\x32\x10.vecdb.v1.Vector\x12\x0e\n\x06tokens\x18\x02 \x01(\r\x12\x11\n\ttruncated\x18\x03 \x01(\x08*V\n\tEmbedRole\x12\x1a\n\x16\x45MBED_ROLE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45MBED_ROLE_QUERY\x10\x01\x12\x17\n\x13\x45MBED_ROLE_DOCUMENT\x10\x02\x32\x85\x01\n\x06Models\x12\x41\n\x04List\x12\x1b.vecdb.v1.ListModelsRequest\x1a\x1c.vecdb.v1.ListModelsResponse\x12\x38\n\x05\x45mbed\x12\x16.vecdb.v1.EmbedRequest\x1a\x17.vecdb.v1.EmbedResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vecdb.v1.models_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EMBEDROLE']._serialized_start=579
-  _globals['_EMBEDROLE']._serialized_end=665
+  _globals['_EMBEDROLE']._serialized_start=657
+  _globals['_EMBEDROLE']._serialized_end=743
   _globals['_MODEL']._serialized_start=87
-  _globals['_MODEL']._serialized_end=244
-  _globals['_LISTMODELSREQUEST']._serialized_start=246
-  _globals['_LISTMODELSREQUEST']._serialized_end=265
-  _globals['_LISTMODELSRESPONSE']._serialized_start=267
-  _globals['_LISTMODELSRESPONSE']._serialized_end=320
-  _globals['_EMBEDREQUEST']._serialized_start=322
-  _globals['_EMBEDREQUEST']._serialized_end=401
-  _globals['_EMBEDRESPONSE']._serialized_start=403
-  _globals['_EMBEDRESPONSE']._serialized_end=495
-  _globals['_EMBEDDING']._serialized_start=497
-  _globals['_EMBEDDING']._serialized_end=577
-  _globals['_MODELS']._serialized_start=668
-  _globals['_MODELS']._serialized_end=801
+  _globals['_MODEL']._serialized_end=322
+  _globals['_LISTMODELSREQUEST']._serialized_start=324
+  _globals['_LISTMODELSREQUEST']._serialized_end=343
+  _globals['_LISTMODELSRESPONSE']._serialized_start=345
+  _globals['_LISTMODELSRESPONSE']._serialized_end=398
+  _globals['_EMBEDREQUEST']._serialized_start=400
+  _globals['_EMBEDREQUEST']._serialized_end=479
+  _globals['_EMBEDRESPONSE']._serialized_start=481
+  _globals['_EMBEDRESPONSE']._serialized_end=573
+  _globals['_EMBEDDING']._serialized_start=575
+  _globals['_EMBEDDING']._serialized_end=655
+  _globals['_MODELS']._serialized_start=746
+  _globals['_MODELS']._serialized_end=879
 # @@protoc_insertion_point(module_scope)

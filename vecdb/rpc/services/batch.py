@@ -76,17 +76,20 @@ class KnownTexts(SpaceEncoder):
         for first in range(0, len(texts), TEXTS_AT_ONCE):
             some = texts[first : first + TEXTS_AT_ONCE]
             try:
-                found = self._encoder.encode(space, some, Role.QUERY, context)
+                found = self._encoder.encode_some(space, some, Role.QUERY, context)
             except VecdbError as error:
                 self._failed[space.name] = error
                 return
             for at, text in enumerate(some):
+                if at in found.refused:
+                    continue  # its query asks again, and is the one to fail
                 cut = slice(at, at + 1)
                 self._known[space.name, text] = replace(
                     found,
                     vectors=found.vectors[cut],
                     tokens=found.tokens[cut],
                     truncated=found.truncated[cut],
+                    refused={},
                 )
 
     def encode(

@@ -51,15 +51,29 @@ class SpaceEncoder:
     def encode(
         self, space: Space, texts: Sequence[str], role: Role, context: grpc.ServicerContext
     ) -> Encoded:
-        """Return the vectors of texts for a space, within the call's deadline."""
+        """Return the vectors of texts for a space, within the call's deadline.
+
+        Raises InvalidArgument for a text of which the model knows nothing.
+        """
+        return _all(self.encode_some(space, texts, role, context))
+
+    def encode_some(
+        self, space: Space, texts: Sequence[str], role: Role, context: grpc.ServicerContext
+    ) -> Encoded:
+        """Return what encode() does, where that is possible: the rest is in `refused`."""
         self.check(space)
         assert space.model is not None
-        return self.encode_with(space.model.name, texts, role, context)
+        return self._encode(space.model.name, texts, role, context)
 
     def encode_with(
         self, model: str, texts: Sequence[str], role: Role, context: grpc.ServicerContext
     ) -> Encoded:
-        """Return the vectors of texts by a model's name."""
+        """Return the vectors of texts by a model's name. Raises as encode() does."""
+        return _all(self._encode(model, texts, role, context))
+
+    def _encode(
+        self, model: str, texts: Sequence[str], role: Role, context: grpc.ServicerContext
+    ) -> Encoded:
         remaining = remaining_s(context)
         if remaining is not None and remaining <= 0:
             raise DeadlineExceeded("the deadline passed before the texts were encoded")
@@ -71,6 +85,12 @@ class SpaceEncoder:
         self._metrics.embed_queue.observe(encoded.queue_ms / 1e3)
         self._metrics.embed_inference.observe(encoded.inference_ms / 1e3)
         return encoded
+
+
+def _all(encoded: Encoded) -> Encoded:
+    for error in encoded.refused.values():
+        raise error
+    return encoded
 
 
 class QueryTexts:

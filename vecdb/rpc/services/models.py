@@ -39,6 +39,10 @@ class ModelsService(models_pb2_grpc.ModelsServicer):
                 ready=model.ready,
                 reason=model.reason,
                 license=model.license,
+                kind=model.kind,
+                aliases=model.aliases,
+                query_prompt=model.query_prompt,
+                document_prompt=model.document_prompt,
             )
         return reply
 

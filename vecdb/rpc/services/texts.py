@@ -53,8 +53,12 @@ class TextEncoder:
             if not rows:
                 continue
             texts = [op.texts[space.name] for _, op in rows]
-            encoded = self._encoder.encode(space, texts, Role.DOCUMENT, context)
+            encoded = self._encoder.encode_some(space, texts, Role.DOCUMENT, context)
             for row, (position, op) in enumerate(rows):
+                if row in encoded.refused:
+                    refused[position] = error = encoded.refused[row]
+                    error.field = _field(space, op)
+                    continue
                 op.vectors[space.name] = encoded.vectors[row].astype("<f4", copy=False).tobytes()
                 if encoded.truncated[row]:
                     truncated.setdefault(position, []).append(space.name)
@@ -69,21 +73,17 @@ class TextEncoder:
         self, space: Space, rows: list[tuple[int, Put | Patch]]
     ) -> dict[int, VecdbError]:
         """Return what is wrong with the texts for a space, by position."""
-
-        def field(op: Put | Patch) -> str:
-            return f"{KINDS[type(op)]}.vectors[{space.name!r}].text"
-
         try:
             self._encoder.check(space)
         except VecdbError as error:
-            error.field = error.field or field(rows[0][1])
+            error.field = error.field or _field(space, rows[0][1])
             return {position: error for position, _ in rows}
         wrong: dict[int, VecdbError] = {}
         for position, op in rows:
             try:
                 self._check_text(op.texts[space.name])
             except VecdbError as error:
-                error.field = field(op)
+                error.field = _field(space, op)
                 wrong[position] = error
         return wrong
 
@@ -96,3 +96,7 @@ class TextEncoder:
                 f"the text has {size} bytes, the limit is {self._limits.text_bytes}",
                 hint="split it into chunks, or raise limits.text_bytes",
             )
+
+
+def _field(space: Space, op: Put | Patch) -> str:
+    return f"{KINDS[type(op)]}.vectors[{space.name!r}].text"

@@ -123,7 +123,8 @@ class RecallReport:
 class ModelInfo:
     """A model that the operator configured. reason: why it is not ready, or "".
 
-    max_tokens: what the model reads of a text.
+    max_tokens: what the model reads of a text. kind: what it is made of. aliases: its other names.
+    query_prompt, document_prompt: what the server puts in front of a text.
     """
 
     name: str
@@ -134,6 +135,10 @@ class ModelInfo:
     ready: bool
     reason: str
     license: str
+    kind: str
+    aliases: tuple[str, ...]
+    query_prompt: str
+    document_prompt: str
 
 
 @dataclass(frozen=True, slots=True)

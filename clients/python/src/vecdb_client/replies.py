@@ -229,6 +229,10 @@ def model_info(message: models_pb2.Model) -> ModelInfo:
         ready=message.ready,
         reason=message.reason,
         license=message.license,
+        kind=message.kind,
+        aliases=tuple(message.aliases),
+        query_prompt=message.query_prompt,
+        document_prompt=message.document_prompt,
     )
 
 

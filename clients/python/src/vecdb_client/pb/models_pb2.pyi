@@ -19,7 +19,7 @@ EMBED_ROLE_QUERY: EmbedRole
 EMBED_ROLE_DOCUMENT: EmbedRole
 
 class Model(_message.Message):
-    __slots__ = ("name", "dim", "metric", "max_tokens", "fingerprint", "ready", "reason", "license")
+    __slots__ = ("name", "dim", "metric", "max_tokens", "fingerprint", "ready", "reason", "license", "kind", "aliases", "query_prompt", "document_prompt")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DIM_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,10 @@ class Model(_message.Message):
     READY_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     LICENSE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    QUERY_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_PROMPT_FIELD_NUMBER: _ClassVar[int]
     name: str
     dim: int
     metric: _collections_pb2.Metric
@@ -36,7 +40,11 @@ class Model(_message.Message):
     ready: bool
     reason: str
     license: str
-    def __init__(self, name: _Optional[str] = ..., dim: _Optional[int] = ..., metric: _Optional[_Union[_collections_pb2.Metric, str]] = ..., max_tokens: _Optional[int] = ..., fingerprint: _Optional[str] = ..., ready: bool = ..., reason: _Optional[str] = ..., license: _Optional[str] = ...) -> None: ...
+    kind: str
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    query_prompt: str
+    document_prompt: str
+    def __init__(self, name: _Optional[str] = ..., dim: _Optional[int] = ..., metric: _Optional[_Union[_collections_pb2.Metric, str]] = ..., max_tokens: _Optional[int] = ..., fingerprint: _Optional[str] = ..., ready: bool = ..., reason: _Optional[str] = ..., license: _Optional[str] = ..., kind: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., query_prompt: _Optional[str] = ..., document_prompt: _Optional[str] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()
