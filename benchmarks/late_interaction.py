@@ -24,8 +24,8 @@ from report import Report, measured
 from timing import timed
 from vecdb.config import EmbedConfig, StorageConfig
 from vecdb.embed import catalog
-from vecdb.embed.encoder import Role
-from vecdb.embed.onnx_text import OUTPUT, OnnxText
+from vecdb.embed.encoder import Execution, Role
+from vecdb.embed.onnx_text import OnnxText
 from vecdb_client import Client, Collection, MaxSim, MultiDenseSpace, TextField
 
 K, DIM, TOKENS_MAX = 10, 128, 180
@@ -43,7 +43,7 @@ def main() -> int:
         sys.exit(f"late_interaction.py needs the Cranfield collection in {cranfield.FOLDER}")
     if reason := catalog.missing(spec):
         sys.exit(f"late_interaction.py needs a model: {reason}")
-    encoder = TokenEncoder(OnnxText(spec, catalog.resolve_files(spec), 2))
+    encoder = TokenEncoder(OnnxText(spec, catalog.resolve_files(spec), Execution(2)))
     rounds = options.rounds or (1 if options.smoke else 3)
     count = options.points or (300 if options.smoke else 10_000)
     with measured("late_interaction", options) as (report, folder):
@@ -85,29 +85,18 @@ class TokenEncoder:
 
     def encode(self, texts: Sequence[str]) -> list[F32]:
         """Return the vectors (n, DIM) of each text's tokens; the first call chooses the axes."""
-        tokens = [one.ids[:TOKENS_MAX] for one in self._model.tokenize(texts, Role.DOCUMENT)]
+        tokens = [one.input[:TOKENS_MAX] for one in self._model.prepare(texts, Role.DOCUMENT)]
         order = sorted(range(len(tokens)), key=lambda at: len(tokens[at]))
         found: list[F32] = [np.empty((0, DIM), np.float32)] * len(tokens)
         for first in range(0, len(order), 32):
             part = order[first : first + 32]
-            hidden = self._hidden([tokens[at] for at in part])
+            hidden, _ = self._model.states.of_tokens([tokens[at] for at in part])
             for row, at in enumerate(part):
                 found[at] = hidden[row, : len(tokens[at])]
         if self._axes is None:
             every = np.concatenate(found)
             self._axes = np.linalg.eigh(every.T @ every)[1][:, -DIM:].astype(np.float32)
         return [vectors @ self._axes for vectors in found]
-
-    def _hidden(self, batch: Sequence[NDArray[np.int64]]) -> F32:
-        ids = np.zeros((len(batch), max(map(len, batch))), np.int64)
-        mask = np.zeros_like(ids)
-        for row, tokens in enumerate(batch):
-            ids[row, : len(tokens)], mask[row, : len(tokens)] = tokens, 1
-        feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        session = self._model._session
-        known = {one.name for one in session.get_inputs()}
-        hidden: F32 = session.run([OUTPUT], {n: a for n, a in feed.items() if n in known})[0]
-        return hidden
 
 
 def _summaries(count: int, queries: int, *, smoke: bool) -> tuple[Texts, list[str]]:

@@ -12,7 +12,7 @@ from report import Report
 from timing import median, percentile_ms, timed
 from vecdb.config import EmbedConfig, StorageConfig
 from vecdb.embed import catalog
-from vecdb.embed.encoder import Role
+from vecdb.embed.encoder import Execution, Role
 from vecdb_client import Collection, SearchResult
 
 K = 10
@@ -57,7 +57,7 @@ def _queries(
     # Here and not above: onnxruntime need not be installed.
     from vecdb.embed.onnx_text import OnnxText
 
-    model = OnnxText(spec, catalog.resolve_files(spec), threads)
+    model = OnnxText(spec, catalog.resolve_files(spec), Execution(threads))
     texts = points.query_texts[: min(len(points.queries), QUERIES)]
     results: list[SearchResult] = []
 
@@ -68,8 +68,8 @@ def _queries(
         results.append(result)
 
     def alone(at: int) -> None:
-        (tokens,) = model.tokenize([texts[at % len(texts)]], Role.QUERY)
-        model.encode([tokens.ids])
+        (tokens,) = model.prepare([texts[at % len(texts)]], Role.QUERY)
+        model.encode([tokens.input])
 
     timed(ours, 10)
     timed(alone, 10)

@@ -5,6 +5,7 @@ import pytest
 from vecdb.config import EmbedConfig
 from vecdb.embed import catalog
 from vecdb.embed.client import Encoders
+from vecdb.embed.encoder import Execution
 from vecdb.embed.process import WorkerProcess
 
 MODEL = "all-minilm-l6-v2"
@@ -24,7 +25,7 @@ def spec():
 def minilm(spec):
     from vecdb.embed.onnx_text import OnnxText
 
-    return OnnxText(spec, catalog.resolve_files(spec), threads=2)
+    return OnnxText(spec, catalog.resolve_files(spec), Execution(2))
 
 
 @pytest.fixture

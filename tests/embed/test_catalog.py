@@ -114,7 +114,11 @@ def test_a_file_without_a_package_lies_beside_its_catalogue(own, tmp_path):
 @pytest.mark.parametrize(
     ("line", "becomes", "said"),
     [
-        ('pooling = "mean"', 'pooling = "max"', "pooling is 'max', known are mean"),
+        (
+            'pooling = "mean"',
+            'pooling = "median"',
+            "pooling is 'median', known are cls, last, max, mean",
+        ),
         ('kind = "onnx-text"', 'kind = "gguf"', "kind is 'gguf'"),
         ("normalize = false", "normalise = false", "unknown key 'normalise'"),
         ('metric = "dot"', 'metric = "hamming"', "HAMMING"),

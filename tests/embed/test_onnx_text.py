@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vecdb.embed import catalog
-from vecdb.embed.encoder import Role
+from vecdb.embed.encoder import Execution, Role
 from vecdb.errors import Corrupt, FailedPrecondition
 
 CLS, SEP = 101, 102
@@ -32,7 +32,7 @@ SENTENCES = (
 
 
 def vectors(model, texts, role=Role.DOCUMENT):
-    return model.encode([tokens.ids for tokens in model.tokenize(texts, role)])
+    return model.encode([tokens.input for tokens in model.prepare(texts, role)])
 
 
 def test_a_known_sentence_keeps_its_vector(minilm):
@@ -65,22 +65,22 @@ def test_a_text_has_one_vector_whatever_its_neighbours(minilm, texts):
 
 
 def test_the_longest_text_that_fits_is_not_truncated(minilm, spec):
-    fits, over = minilm.tokenize(["word " * 254, "word " * 255], Role.DOCUMENT)
-    assert (len(fits.ids), fits.truncated) == (spec.max_tokens, False)
-    assert (len(over.ids), over.truncated) == (spec.max_tokens, True)
-    assert (over.ids == fits.ids).all()
-    assert (over.ids[0], over.ids[-1]) == (CLS, SEP)
+    fits, over = minilm.prepare(["word " * 254, "word " * 255], Role.DOCUMENT)
+    assert (len(fits.input), fits.truncated) == (spec.max_tokens, False)
+    assert (len(over.input), over.truncated) == (spec.max_tokens, True)
+    assert (over.input == fits.input).all()
+    assert (over.input[0], over.input[-1]) == (CLS, SEP)
 
 
 def test_a_prompt_stands_in_front_of_its_role_alone(spec):
     from vecdb.embed.onnx_text import OnnxText
 
     prompted = dataclasses.replace(spec, query_prompt="query: ", max_tokens=16)
-    model = OnnxText(prompted, catalog.resolve_files(spec), threads=1)
-    (query,) = model.tokenize(["hello"], Role.QUERY)
-    (spelled,) = model.tokenize(["query: hello"], Role.DOCUMENT)
-    assert query.ids.tolist() == spelled.ids.tolist()
-    assert len(model.tokenize(["hello"], Role.DOCUMENT)[0].ids) == 3
+    model = OnnxText(prompted, catalog.resolve_files(spec), Execution(1))
+    (query,) = model.prepare(["hello"], Role.QUERY)
+    (spelled,) = model.prepare(["query: hello"], Role.DOCUMENT)
+    assert query.input.tolist() == spelled.input.tolist()
+    assert len(model.prepare(["hello"], Role.DOCUMENT)[0].input) == 3
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def short_sighted(spec):
     plain.no_truncation()
     plain.no_padding()
     cut = dataclasses.replace(spec, max_tokens=16)
-    return OnnxText(cut, catalog.resolve_files(spec), threads=1), plain
+    return OnnxText(cut, catalog.resolve_files(spec), Execution(1)), plain
 
 
 # What takes characters and gives no token, joins words over a cut, or is matched before words are.
@@ -108,11 +108,11 @@ PIECES = st.sampled_from(
 def test_a_long_text_reads_as_if_it_was_read_whole(short_sighted, pieces):
     model, plain = short_sighted
     text = "".join(piece * times for piece, times in pieces)
-    (read,) = model.tokenize([text], Role.DOCUMENT)
+    (read,) = model.prepare([text], Role.DOCUMENT)
     whole = plain.encode(text).ids
     assert read.truncated == (len(whole) > 16)
     expected = [*whole[:15], SEP] if len(whole) > 16 else whole
-    assert read.ids.tolist() == expected
+    assert read.input.tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_a_long_text_reads_as_if_it_was_read_whole(short_sighted, pieces):
     ids=["words", "spaces", "spaces and a word", "one word", "punctuation", "Chinese"],
 )
 def test_a_megabyte_is_read_like_any_text(minilm, text, truncated):
-    (tokens,) = minilm.tokenize([text], Role.DOCUMENT)
+    (tokens,) = minilm.prepare([text], Role.DOCUMENT)
     assert tokens.truncated == truncated
-    assert tokens.ids[-1] == SEP
+    assert tokens.input[-1] == SEP
 
 
 def own_spec(spec, folder: Path, change):
@@ -156,7 +156,7 @@ def test_a_tampered_file_is_refused(spec, tmp_path, role):
 
     tampered = own_spec(spec, tmp_path, lambda folder: flip(folder / role))
     with pytest.raises(Corrupt, match=f"sha256 .* expects {spec.files[role].sha256}"):
-        OnnxText(tampered, catalog.resolve_files(tampered), threads=1)
+        OnnxText(tampered, catalog.resolve_files(tampered), Execution(1))
 
 
 def test_a_graph_that_quantises_activations_is_refused(spec, tmp_path):
@@ -167,4 +167,4 @@ def test_a_graph_that_quantises_activations_is_refused(spec, tmp_path):
     ref = catalog.FileRef(str(graph), hashlib.sha256(graph.read_bytes()).hexdigest())
     changed = dataclasses.replace(spec, files={**spec.files, "model": ref})
     with pytest.raises(FailedPrecondition, match="depend on the batch"):
-        OnnxText(changed, catalog.resolve_files(changed), threads=1)
+        OnnxText(changed, catalog.resolve_files(changed), Execution(1))

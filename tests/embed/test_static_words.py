@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.embed.words import VECTORS, WORDS, binary_of, model_of, text_of
 from vecdb.embed import catalog
-from vecdb.embed.encoder import Role
+from vecdb.embed.encoder import Execution, Role
 from vecdb.embed.static_words import SIF_A
 from vecdb.errors import Corrupt, NotFinite
 
@@ -21,8 +21,8 @@ def tiny(tmp_path_factory):
 
 
 def words_of(model, text, role=Role.DOCUMENT):
-    (tokens,) = model.tokenize([text], role)
-    return [WORDS[row] for row in tokens.ids]
+    (tokens,) = model.prepare([text], role)
+    return [WORDS[row] for row in tokens.input]
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ def test_case_counts_where_the_entry_does_not_fold_it(tmp_path):
 def test_words_that_fold_to_one_are_the_most_frequent_of_them(tmp_path):
     content = b"US 1 0 0 0\nus 0 1 0 0\n"
     model = model_of(tmp_path, {"glove": content})
-    assert model.tokenize(["us US"], Role.DOCUMENT)[0].ids.tolist() == [0, 0]
+    assert model.prepare(["us US"], Role.DOCUMENT)[0].input.tolist() == [0, 0]
 
 
 def test_a_composed_and_a_decomposed_letter_are_one(tmp_path):
     model = model_of(tmp_path, {"glove": "cafe\u0301 1 0 0 0\n".encode()})
     texts = ["caf\u00e9", "cafe\u0301"]
-    assert [len(one.ids) for one in model.tokenize(texts, Role.DOCUMENT)] == [1, 1]
+    assert [len(one.input) for one in model.prepare(texts, Role.DOCUMENT)] == [1, 1]
 
 
 def mean_of(text_rows, weights):
@@ -82,21 +82,21 @@ ROWS = st.lists(st.integers(0, len(WORDS) - 1), min_size=1, max_size=12)
 )
 @given(st.lists(ROWS, min_size=1, max_size=6))
 def test_the_mean_is_the_references_alone_and_in_a_batch(tiny, texts):
-    tokens = tiny.tokenize([" ".join(WORDS[row] for row in rows) for rows in texts], Role.QUERY)
-    assert [one.ids.tolist() for one in tokens] == texts
-    together = tiny.encode([one.ids for one in tokens])
+    tokens = tiny.prepare([" ".join(WORDS[row] for row in rows) for rows in texts], Role.QUERY)
+    assert [one.input.tolist() for one in tokens] == texts
+    together = tiny.encode([one.input for one in tokens])
     assert together.dtype == np.float32
     for rows, one, vector in zip(texts, tokens, together, strict=True):
         np.testing.assert_allclose(vector, mean_of(rows, sif()), atol=1e-5)
-        np.testing.assert_array_equal(vector, tiny.encode([one.ids])[0])
+        np.testing.assert_array_equal(vector, tiny.encode([one.input])[0])
 
 
 def test_idf_weighs_words_by_its_file(tmp_path):
     idf = b"the 0.5\ncat\t2\nnot-in-the-vocabulary 3.5\nPARIS 1\n"
     model = model_of(tmp_path, {"glove": text_of(), "idf": idf}, pooling="idf")
-    (tokens,) = model.tokenize(["the cat paris 数据"], Role.DOCUMENT)
-    expected = mean_of(tokens.ids, {0: 0.5, 1: 2, 3: 1, 5: 3.5})  # 5 is as rare as the rarest
-    np.testing.assert_allclose(model.encode([tokens.ids])[0], expected, atol=1e-6)
+    (tokens,) = model.prepare(["the cat paris 数据"], Role.DOCUMENT)
+    expected = mean_of(tokens.input, {0: 0.5, 1: 2, 3: 1, 5: 3.5})  # 5 is as rare as the rarest
+    np.testing.assert_allclose(model.encode([tokens.input])[0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -118,10 +118,8 @@ def test_bad_weights_are_refused(tmp_path, idf, said):
 
 def test_a_text_is_cut_after_max_tokens_words(tmp_path):
     model = model_of(tmp_path, {"glove": text_of()}, max_tokens=4)
-    fits, unknown, over = model.tokenize(
-        ["cat " * 4, "cat " * 4 + "dog", "cat " * 5], Role.DOCUMENT
-    )
-    assert [(len(one.ids), one.truncated) for one in (fits, unknown, over)] == [
+    fits, unknown, over = model.prepare(["cat " * 4, "cat " * 4 + "dog", "cat " * 5], Role.DOCUMENT)
+    assert [(len(one.input), one.truncated) for one in (fits, unknown, over)] == [
         (4, False),
         (4, False),
         (4, True),
@@ -136,23 +134,23 @@ def test_a_prompt_is_words_of_its_role_alone(tmp_path):
 
 def test_a_word_without_a_direction_is_not_a_word(tmp_path):
     model = model_of(tmp_path, {"glove": b"<pad> 0 0 0 0\npad 0 0 0 0\ncat 1 0 0 0\n"})
-    (tokens,) = model.tokenize(["pad cat"], Role.DOCUMENT)
-    assert tokens.ids.tolist() == [2]
+    (tokens,) = model.prepare(["pad cat"], Role.DOCUMENT)
+    assert tokens.input.tolist() == [2]
 
 
 def test_words_that_cancel_are_an_error_and_no_zero_vector(tmp_path):
     idf = b"up 1\ndown 1\n"
     files = {"glove": b"up 1 0 0 0\ndown -1 0 0 0\n", "idf": idf}
     model = model_of(tmp_path, files, pooling="idf")
-    (tokens,) = model.tokenize(["up down"], Role.DOCUMENT)
+    (tokens,) = model.prepare(["up down"], Role.DOCUMENT)
     with pytest.raises(NotFinite, match="add up to nothing"):
-        model.encode([tokens.ids])
+        model.encode([tokens.input])
 
 
 def test_a_megabyte_is_read_like_any_text(tiny):
     text = "dog " * 250_000
-    (unknown, known) = tiny.tokenize([text, text + "cat"], Role.DOCUMENT)
-    assert (len(unknown.ids), len(known.ids)) == (0, 1)
+    (unknown, known) = tiny.prepare([text, text + "cat"], Role.DOCUMENT)
+    assert (len(unknown.input), len(known.input)) == (0, 1)
 
 
 # --- the real thing
@@ -161,7 +159,7 @@ LOAD = """
 from vecdb.embed import catalog
 from vecdb.embed.static_words import StaticWords
 spec = catalog.load_catalog()["glove-6b-50d"]
-StaticWords(spec, catalog.resolve_files(spec))
+StaticWords(spec, catalog.resolve_files(spec), Execution(1))
 with open("/proc/self/status") as status:
     print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
 """
@@ -174,7 +172,7 @@ def glove():
         pytest.skip(reason)
     from vecdb.embed.static_words import StaticWords
 
-    return StaticWords(spec, catalog.resolve_files(spec))
+    return StaticWords(spec, catalog.resolve_files(spec), Execution(1))
 
 
 def test_glove_knows_what_is_near(glove):
@@ -183,8 +181,8 @@ def test_glove_knows_what_is_near(glove):
         "A monarch talked with the princess",
         "Frogs and toads",
     ]
-    tokens = glove.tokenize(texts, Role.DOCUMENT)
-    king, monarch, frogs = glove.encode([one.ids for one in tokens])
+    tokens = glove.prepare(texts, Role.DOCUMENT)
+    king, monarch, frogs = glove.encode([one.input for one in tokens])
     assert np.linalg.norm(king) == pytest.approx(1, abs=1e-6)
     assert king @ monarch > 0.6 > king @ frogs
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.embed.words import VECTORS, WORDS, binary_of, spec_of, text_of, write_npy
 from vecdb.embed import catalog
+from vecdb.embed.encoder import Execution
 from vecdb.embed.static_words import StaticWords
 from vecdb.embed.word_files import BLOCK, read_vectors
 from vecdb.errors import Corrupt, InvalidArgument, NoModel
@@ -116,7 +117,7 @@ BINARY = binary_of()
 def test_a_wrong_file_is_refused(tmp_path, role, content, said):
     spec = spec_of(tmp_path, {role: content})
     with pytest.raises(Corrupt, match=said):
-        StaticWords(spec, catalog.resolve_files(spec))
+        StaticWords(spec, catalog.resolve_files(spec), Execution(1))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_a_wrong_file_is_refused(tmp_path, role, content, said):
 def test_a_wrong_array_is_refused(tmp_path, array, said):
     spec = spec_of(tmp_path, {"npy": array, "vocabulary": VOCABULARY})
     with pytest.raises(Corrupt, match=said):
-        StaticWords(spec, catalog.resolve_files(spec))
+        StaticWords(spec, catalog.resolve_files(spec), Execution(1))
 
 
 class Bomb:
@@ -151,7 +152,7 @@ def test_nothing_is_unpickled(tmp_path):
     array = npy_of(np.array([[Bomb()] * 4]), allow_pickle=True)
     spec = spec_of(tmp_path, {"npy": array, "vocabulary": b"one\n"})
     with pytest.raises(Corrupt, match="object, expected"):
-        StaticWords(spec, catalog.resolve_files(spec))
+        StaticWords(spec, catalog.resolve_files(spec), Execution(1))
 
 
 @pytest.mark.parametrize("number", [b"nan", b"inf", b"-inf", b"1e39"])
@@ -165,7 +166,7 @@ def test_a_vector_that_is_not_finite_is_refused(tmp_path, role, number):
         content = binary_of(vectors=vectors)
     spec = spec_of(tmp_path, {role: content})
     with pytest.raises(Corrupt, match="the vector of 'cat' is not finite"):
-        StaticWords(spec, catalog.resolve_files(spec))
+        StaticWords(spec, catalog.resolve_files(spec), Execution(1))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_a_vector_that_is_not_finite_is_refused(tmp_path, role, number):
 def test_a_word_that_is_there_twice_is_refused(tmp_path, files):
     spec = spec_of(tmp_path, files)
     with pytest.raises(Corrupt, match="the word 'cat' is there twice"):
-        StaticWords(spec, catalog.resolve_files(spec))
+        StaticWords(spec, catalog.resolve_files(spec), Execution(1))
 
 
 @pytest.mark.parametrize("role", ["glove", "npy", "vocabulary"])
@@ -192,7 +193,7 @@ def test_a_tampered_file_is_refused(tmp_path, role):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(Corrupt, match=f"sha256 .* expects {spec.files[role].sha256}"):
-        StaticWords(spec, catalog.resolve_files(spec))
+        StaticWords(spec, catalog.resolve_files(spec), Execution(1))
 
 
 def test_a_file_that_is_gone_is_said(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vecdb.embed import catalog
+from vecdb.embed.encoder import Execution
 from vecdb.embed.static_words import StaticWords
 
 WORDS = ("the", "cat", "state-of-the-art", "Paris", "straße", "数据", "数据库", "库存", "हिन्दी")
@@ -83,4 +84,4 @@ def spec_of(folder: Path, files: dict[str, bytes | Path], **options: object) -> 
 
 def model_of(folder: Path, files: dict[str, bytes | Path], **options: object) -> StaticWords:
     spec = spec_of(folder, files, **options)
-    return StaticWords(spec, catalog.resolve_files(spec))
+    return StaticWords(spec, catalog.resolve_files(spec), Execution(1))

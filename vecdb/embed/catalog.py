@@ -11,51 +11,17 @@ import hashlib
 import importlib.util
 import json
 import mmap
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from vecdb.embed.kinds import KINDS, Kind
 from vecdb.errors import Corrupt, InvalidArgument, NoModel, NotFound
 from vecdb.types import Metric
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What a kind of model asks of its entries.
-
-    extra: of vecdb, what brings its libraries and the packages that hold its weights. poolings: for
-    each that it knows, the sets of files of which an entry names one.
-    """
-
-    extra: str
-    libraries: tuple[str, ...]
-    poolings: Mapping[str, tuple[frozenset[str], ...]]
-
-    @property
-    def install(self) -> str:
-        """Return the command that installs what it needs."""
-        return f"pip install 'vecdb[{self.extra}]'"
-
-
-_WORD_FILES = (
-    frozenset({"glove"}),
-    frozenset({"word2vec"}),
-    frozenset({"word2vec_binary"}),
-    frozenset({"npy", "vocabulary"}),
-)
-KINDS: Mapping[str, Kind] = {
-    "onnx-text": Kind(
-        "embed",
-        ("onnxruntime", "tokenizers"),
-        {"mean": (frozenset({"model", "tokenizer"}),)},
-    ),
-    "static-words": Kind(
-        "words", (), {"sif": _WORD_FILES, "idf": tuple(one | {"idf"} for one in _WORD_FILES)}
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +40,30 @@ class FileRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """A text, or the path of an image, whose vector begins with these numbers, within 1e-3.
+
+    What `vecdb models check` holds a model against: it was recorded when the model was known to be
+    right.
+    """
+
+    item: str
+    start: tuple[float, ...]
+    role: str = "document"
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """An entry of the catalogue.
 
     query_prompt and document_prompt go in front of a text; max_tokens counts them, and the special
-    tokens. files: by what they are to the kind, such as ``model`` and ``tokenizer``. casefold:
-    whether static-words takes upper and lower case for one; a tokenizer file says that itself.
+    tokens. dim: of a sparse model, how many indices there are, 0 for 2**32. dims: shorter vectors
+    that its own are to be cut to, where it was trained for that (Matryoshka), then normalised anew.
+    files: by what they are to the kind, such as ``model`` and ``tokenizer``; none where the weights
+    are still to be fetched. source: where weights come from, such as a Hugging Face id; of a
+    service, what that one calls the model. casefold: whether static-words takes upper and lower
+    case for one; a tokenizer file says that itself. options: what the kind asks beside. retired:
+    why it can be used no more, and what to use. note: what to know before it is used.
     """
 
     name: str
@@ -95,6 +79,22 @@ class ModelSpec:
     document_prompt: str = ""
     aliases: tuple[str, ...] = ()
     casefold: bool = False
+    dims: tuple[int, ...] = ()
+    source: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    known: Known | None = None
+    retired: str = ""
+    note: str = ""
+
+    @property
+    def of_kind(self) -> Kind:
+        """Return its kind."""
+        return KINDS[self.kind]
+
+    @property
+    def unfetched(self) -> bool:
+        """Return whether its weights are still to be fetched."""
+        return not self.files and frozenset() not in self.of_kind.poolings[self.pooling]
 
 
 def load_catalog(own: str = "") -> dict[str, ModelSpec]:
@@ -117,10 +117,16 @@ def _load(path: Path, catalog: dict[str, ModelSpec], names: dict[str, str]) -> N
     except (OSError, ValueError) as error:
         raise InvalidArgument(f"cannot read the model catalogue {path}: {error}") from None
     for name, entry in tree.get("models", {}).items():
+        known = catalog.get(name)
         try:
-            spec = _spec(name, entry, path.parent)
+            # Weights that were fetched complete an entry that has none; whatever else is said of it
+            # stays, unless it is said anew.
+            spec = _spec(name, entry, path.parent, known if known and known.unfetched else None)
         except (TypeError, KeyError, ValueError) as error:
             raise InvalidArgument(f"{path}: model {name!r}: {error}") from None
+        if known is not None and known.unfetched:
+            for known_as in (name, *known.aliases):
+                del names[known_as]
         for known_as in (name, *spec.aliases):
             if known_as in names:
                 raise InvalidArgument(
@@ -168,6 +174,13 @@ def fingerprint(spec: ModelSpec) -> str:
     }
     if spec.casefold:
         said["casefold"] = True
+    if spec.of_kind.remote:
+        said["service"] = [spec.kind, spec.source]
+    bound = {
+        name: value for name, value in spec.options.items() if name not in spec.of_kind.unbound
+    }
+    if bound:
+        said["options"] = bound
     canonical = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
@@ -177,7 +190,9 @@ def missing(spec: ModelSpec) -> str:
 
     Imports nothing, reads no file: a file's bytes are checked when the worker loads it.
     """
-    kind = KINDS[spec.kind]
+    if spec.retired:
+        return spec.retired
+    kind = spec.of_kind
     parquet = any(ref.path.endswith(".parquet") for ref in spec.files.values())
     for library in (*kind.libraries, *["pyarrow"] * parquet):
         if importlib.util.find_spec(library) is None:
@@ -191,6 +206,11 @@ def missing(spec: ModelSpec) -> str:
 
 def resolve_files(spec: ModelSpec) -> dict[str, Path]:
     """Return where each file of the model lies. Raises NoModel that says what to install."""
+    if spec.unfetched:
+        raise NoModel(
+            f"the weights of {spec.name} are not here",
+            hint=f"vecdb models pull {spec.name}, then name its catalogue in embed.catalog",
+        )
     return {role: _located(spec, ref) for role, ref in spec.files.items()}
 
 
@@ -241,7 +261,7 @@ def _located(spec: ModelSpec, ref: FileRef) -> Path:
         if not path.is_file():
             raise NoModel(f"model {spec.name}: no file {path}")
         return path
-    install = KINDS[spec.kind].install
+    install = spec.of_kind.install
     try:
         distribution = metadata.distribution(ref.package)
     except metadata.PackageNotFoundError:
@@ -256,32 +276,69 @@ def _located(spec: ModelSpec, ref: FileRef) -> Path:
     )
 
 
-def _spec(name: str, entry: Mapping[str, Any], folder: Path) -> ModelSpec:
+def _spec(
+    name: str, entry: Mapping[str, Any], folder: Path, base: ModelSpec | None = None
+) -> ModelSpec:
+    """Return an entry, checked. base: what it completes."""
     known = {item.name for item in fields(ModelSpec)} - {"name"}
     if unknown := sorted(set(entry) - known):
         raise ValueError(f"unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
-    spec = ModelSpec(
-        **{
-            **entry,
-            "name": name,
-            "metric": Metric[entry["metric"].upper()],
-            "aliases": tuple(entry.get("aliases", ())),
-            "files": {role: _file(ref, folder) for role, ref in entry["files"].items()},
-        }
-    )
-    if spec.kind not in KINDS:
-        raise ValueError(f"kind is {spec.kind!r}, known are {', '.join(sorted(KINDS))}")
-    poolings = KINDS[spec.kind].poolings
-    if spec.pooling not in poolings:
-        raise ValueError(f"pooling is {spec.pooling!r}, known are {', '.join(sorted(poolings))}")
-    if set(spec.files) not in poolings[spec.pooling]:
-        sets = (", ".join(sorted(files)) for files in poolings[spec.pooling])
-        raise ValueError(f"files must be {'; or '.join(sets)}")
+    said: dict[str, Any] = {**entry, "name": name}
+    for key, made in _MADE.items():
+        if key in said:
+            said[key] = made(said[key])
+    said["files"] = {role: _file(ref, folder) for role, ref in entry.get("files", {}).items()}
+    spec = ModelSpec(**said) if base is None else replace(base, **said)
+    _check_kind(spec)
     if type(spec.casefold) is not bool or (spec.casefold and spec.kind != "static-words"):
         raise ValueError("casefold is true or false, and for static-words alone")
-    if spec.dim < 1 or spec.max_tokens < 4:
+    if spec.dim < (spec.of_kind.gives != "sparse") or spec.max_tokens < 4:
         raise ValueError("dim must be at least 1 and max_tokens at least 4")
+    if any(not 0 < dim < spec.dim for dim in spec.dims):
+        raise ValueError(f"dims are shorter than dim, which is {spec.dim}")
+    _check_options(spec)
     return spec
+
+
+def _check_kind(spec: ModelSpec) -> None:
+    if spec.kind not in KINDS:
+        raise ValueError(f"kind is {spec.kind!r}, known are {', '.join(sorted(KINDS))}")
+    kind = spec.of_kind
+    if spec.pooling not in kind.poolings:
+        known_poolings = ", ".join(sorted(kind.poolings))
+        raise ValueError(f"pooling is {spec.pooling!r}, known are {known_poolings}")
+    if spec.files and _roles(spec.files) not in kind.poolings[spec.pooling]:
+        sets = (", ".join(sorted(files)) for files in kind.poolings[spec.pooling])
+        raise ValueError(f"files must be {'; or '.join(sets) or 'none'}")
+    if spec.unfetched and not (spec.source or spec.retired):
+        raise ValueError("files are missing, and no source says where to fetch them")
+    if kind.remote and not spec.source:
+        raise ValueError("source is missing: what the service calls the model")
+
+
+def _check_options(spec: ModelSpec) -> None:
+    allowed = spec.of_kind.options
+    for option, value in spec.options.items():
+        if option not in allowed:
+            there = ", ".join(sorted(allowed)) or "none"
+            raise ValueError(f"unknown option {option!r} of {spec.kind}; known are {there}")
+        wanted = allowed[option]
+        if type(value) is not wanted and not (wanted is float and type(value) is int):
+            raise ValueError(f"option {option} expects {wanted.__name__}, got {value!r}")
+
+
+def _roles(files: Iterable[str]) -> frozenset[str]:
+    """Return what the files are, the parts of one that was split counted as one."""
+    return frozenset(_PART.sub("", role) for role in files)
+
+
+_PART = re.compile(r"-\d{5}$")
+_MADE: Mapping[str, Any] = {
+    "metric": lambda name: Metric[name.upper()],
+    "aliases": tuple,
+    "dims": tuple,
+    "known": lambda said: Known(**{**said, "start": tuple(said["start"])}),
+}
 
 
 def _file(entry: Mapping[str, str], folder: Path) -> FileRef:

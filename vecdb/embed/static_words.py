@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from vecdb.embed.catalog import ModelSpec
-from vecdb.embed.encoder import I64, Role, Tokens
+from vecdb.embed.encoder import HERE, I64, Batching, Execution, Prepared, Role
 from vecdb.embed.word_files import WordVectors, read_vectors, read_weights
 from vecdb.errors import Corrupt, NotFinite
 from vecdb.types import F32
@@ -49,13 +49,13 @@ _UNSPACED = (
 
 
 class StaticWords:
-    """A TextEncoder over a vocabulary and its vectors.
+    """An Encoder over a vocabulary and its vectors.
 
     A word's id is its row. Words whose vector is zero say nothing and are left out. Raises Corrupt
     when a file is not the one of the catalogue, or not what its role says.
     """
 
-    def __init__(self, spec: ModelSpec, paths: Mapping[str, Path]) -> None:
+    def __init__(self, spec: ModelSpec, paths: Mapping[str, Path], execution: Execution) -> None:
         self._spec = spec
         self._prompts = {Role.QUERY: spec.query_prompt, Role.DOCUMENT: spec.document_prompt}
         found = read_vectors(spec.files, paths, spec.dim)
@@ -73,13 +73,18 @@ class StaticWords:
             else _sif(len(found.words))
         )
 
-    def tokenize(self, texts: Sequence[str], role: Role) -> list[Tokens]:
+    @property
+    def batching(self) -> Batching:
+        """It computes here."""
+        return HERE
+
+    def prepare(self, items: Sequence[str], role: Role) -> list[Prepared]:
         """Return the rows of each text's known words, cut to max_tokens of them."""
         prompt = self._prompts[role]
-        return [self._tokens(prompt + text) for text in texts]
+        return [self._tokens(prompt + text) for text in items]
 
-    def encode(self, batch: Sequence[I64]) -> F32:
-        """Return the vectors of texts that tokenize() made, (n, dim) float32.
+    def encode(self, batch: Sequence[I64], deadline: float | None = None) -> F32:
+        """Return the vectors of texts that prepare() made, (n, dim) float32.
 
         Raises NotFinite where words cancel each other out.
         """
@@ -93,13 +98,17 @@ class StaticWords:
             vectors[row] = vector / scale
         return vectors
 
-    def _tokens(self, text: str) -> Tokens:
+    def close(self) -> None:
+        """Let go of the vectors."""
+        del self._vectors
+
+    def _tokens(self, text: str) -> Prepared:
         ids: list[int] = []
         for row in self._found(_form(text, self._spec.casefold)):
             if len(ids) == self._spec.max_tokens:
-                return Tokens(np.array(ids, dtype=np.int64), True)
+                return Prepared(np.array(ids, dtype=np.int64), True)
             ids.append(row)
-        return Tokens(np.array(ids, dtype=np.int64), False)
+        return Prepared(np.array(ids, dtype=np.int64), False)
 
     def _found(self, text: str) -> Iterator[int]:
         """Yield the rows of the known words of a text in its form."""

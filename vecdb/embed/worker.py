@@ -8,6 +8,7 @@ A model that does not load is listed with the reason and does not stop the other
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
 import signal
@@ -19,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
 import numpy as np
@@ -28,7 +29,7 @@ from vecdb import stop
 from vecdb.embed import catalog
 from vecdb.embed.batcher import Batcher, Lane
 from vecdb.embed.catalog import ModelSpec
-from vecdb.embed.encoder import I64, Role, TextEncoder
+from vecdb.embed.encoder import Encoder, Execution, Role
 from vecdb.embed.pb import encoder_pb2 as pb
 from vecdb.embed.wire import CALL_TEXTS, READY, RETRY_AFTER
 from vecdb.errors import (
@@ -62,7 +63,7 @@ class Loaded:
 
     spec: ModelSpec
     fingerprint: str
-    encoder: TextEncoder | None
+    encoder: Encoder | None
     reason: str = ""
 
 
@@ -115,17 +116,17 @@ class EncoderService:
         endless = left is None or left >= threading.TIMEOUT_MAX
         deadline = None if endless else time.monotonic() + left
         role = Role.QUERY if lane is Lane.QUERY else Role.DOCUMENT
-        tokens = model.encoder.tokenize(request.texts, role)
+        tokens = model.encoder.prepare(request.texts, role)
         vectors = np.full((len(tokens), model.spec.dim), np.nan, dtype="<f4")
         reply = pb.EncodeResponse(
             fingerprint=model.fingerprint,
-            tokens=[len(text.ids) for text in tokens],
+            tokens=[len(text.input) for text in tokens],
             truncated=[text.truncated for text in tokens],
         )
-        known = [row for row, text in enumerate(tokens) if len(text.ids)]
+        known = [row for row, text in enumerate(tokens) if len(text.input)]
         if known:
             ticket = self._batcher.submit(
-                model.spec.name, [tokens[row].ids for row in known], lane, deadline
+                model.spec.name, [tokens[row].input for row in known], lane, deadline
             )
             # Called when the call ends, however: who hung up frees its place in the queue.
             if not context.add_callback(ticket.cancel):
@@ -170,10 +171,10 @@ def load(spec: ModelSpec, threads: int) -> Loaded:
     try:
         encoder = _encoder(spec, threads)
         for text in ("warm", "warm " * spec.max_tokens):
-            (tokens,) = encoder.tokenize([text], Role.DOCUMENT)
-            if not len(tokens.ids):
+            (tokens,) = encoder.prepare([text], Role.DOCUMENT)
+            if not len(tokens.input):
                 continue  # a vocabulary without that word
-            vectors = encoder.encode([tokens.ids])
+            vectors = np.asarray(encoder.encode([tokens.input]))
             if vectors.shape != (1, spec.dim):
                 raise VecdbError(f"its vectors are {vectors.shape}, expected (1, {spec.dim})")
     except Exception as error:
@@ -192,10 +193,11 @@ def serve(
     models = [load(spec, arguments.threads) for spec in specs]
     encoders = {model.spec.name: model.encoder for model in models}
 
-    def encode(model: str, batch: Sequence[I64]) -> F32:
+    def encode(model: str, batch: Sequence[Any]) -> F32:
         encoder = encoders[model]
         assert encoder is not None, "a call for a model that did not load is refused"
-        return encoder.encode(batch)
+        vectors: F32 = np.asarray(encoder.encode(batch))
+        return vectors
 
     batcher = Batcher(
         encode,
@@ -267,16 +269,12 @@ def _watch_parent(orphaned: threading.Event, stopping: SimpleQueue[str]) -> None
     stopping.put("the parent has gone or closed the pipe")
 
 
-def _encoder(spec: ModelSpec, threads: int) -> TextEncoder:
-    paths = catalog.resolve_files(spec)
+def _encoder(spec: ModelSpec, threads: int) -> Encoder:
+    module, name = spec.of_kind.loader
     # Here and not above, so that a library that does not import is a reason like any other.
-    if spec.kind == "static-words":
-        from vecdb.embed.static_words import StaticWords
-
-        return StaticWords(spec, paths)
-    from vecdb.embed.onnx_text import OnnxText
-
-    return OnnxText(spec, paths, threads)
+    kind = getattr(importlib.import_module(f"vecdb.embed.{module}"), name)
+    encoder: Encoder = kind(spec, catalog.resolve_files(spec), Execution(threads))
+    return encoder
 
 
 def _expected(error: Exception) -> bool:

@@ -1,0 +1,176 @@
+"""Of which kinds models are, and what each asks of an entry of the catalogue. Imports no library.
+
+A kind is a file of this room with one class behind the Protocol of encoder.py; this table says
+which, so that all that can be known of a model without loading it needs none of its libraries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Files = tuple[frozenset[str], ...]
+"""Sets of roles, of which an entry's files are one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a kind of model is.
+
+    loader: the module of this room, and the class in it, that loads one. takes: of "text", "image",
+    "pair" (a query and a text). gives: "dense", "sparse" or "score". extra: of vecdb, what brings
+    its libraries and the packages that hold its weights. poolings: for each that it knows, the
+    sets of files of which an entry names one. options: what an entry may say beside, and its type;
+    those in unbound change no vector, and so are not part of the fingerprint. remote: whether the
+    work is done by a service elsewhere: then `source` is what that one calls the model.
+    """
+
+    loader: tuple[str, str]
+    takes: frozenset[str]
+    gives: str
+    extra: str
+    libraries: tuple[str, ...]
+    poolings: Mapping[str, Files]
+    options: Mapping[str, type] = field(default_factory=dict)
+    unbound: frozenset[str] = frozenset()
+    remote: bool = False
+
+    @property
+    def install(self) -> str:
+        """Return the command that installs what it needs."""
+        return f"pip install 'vecdb[{self.extra}]'"
+
+
+def _files(*names: str) -> Files:
+    return (frozenset(names),)
+
+
+_TEXT = frozenset({"text"})
+_WORD_FILES = (
+    *_files("glove"),
+    *_files("word2vec"),
+    *_files("word2vec_binary"),
+    *_files("npy", "vocabulary"),
+)
+_GRAPH_FILES = (*_files("model", "tokenizer"), *_files("model", "model_data", "tokenizer"))
+_ONNX = ("onnxruntime", "tokenizers")
+_POOLINGS = ("mean", "cls", "last", "max")
+
+# Where a service is, and how many texts it takes at once, makes no other vector.
+_SERVICE_OPTIONS: Mapping[str, type] = {
+    "endpoint": str,
+    "key_env": str,
+    "key_file": str,
+    "batch_items": int,
+    "batch_tokens": int,
+    "at_once": int,
+}
+
+
+def _service(loader: tuple[str, str], **options: type) -> Kind:
+    return Kind(
+        loader,
+        _TEXT,
+        "dense",
+        "remote",
+        ("httpx",),
+        {"service": _files()},
+        {**_SERVICE_OPTIONS, **options},
+        unbound=frozenset(_SERVICE_OPTIONS),
+        remote=True,
+    )
+
+
+KINDS: Mapping[str, Kind] = {
+    # A graph that yields a vector per token, and a tokenizer.
+    "onnx-text": Kind(
+        ("onnx_text", "OnnxText"),
+        _TEXT,
+        "dense",
+        "embed",
+        _ONNX,
+        dict.fromkeys(_POOLINGS, _GRAPH_FILES),
+        {"output": str},
+    ),
+    # Weights of an encoder of the BERT and XLM-R families, of which the graph is made here.
+    "bert-text": Kind(
+        ("bert_text", "BertText"),
+        _TEXT,
+        "dense",
+        "embed",
+        (*_ONNX, "onnx", "safetensors"),
+        dict.fromkeys(_POOLINGS, _files("weights", "config", "tokenizer")),
+    ),
+    # Decoders: Mistral, Qwen2, GritLM, Mixtral. `weights`, or its parts `weights-00001` and so on.
+    "torch-text": Kind(
+        ("torch_text", "TorchText"),
+        _TEXT,
+        "dense",
+        "torch",
+        ("torch", "transformers", "tokenizers", "safetensors"),
+        dict.fromkeys(("last", "mean"), _files("weights", "config", "tokenizer")),
+        {"bidirectional": bool, "begin_id": int, "end_id": int, "prompt_pooled": bool},
+    ),
+    "static-words": Kind(
+        ("static_words", "StaticWords"),
+        _TEXT,
+        "dense",
+        "words",
+        (),
+        {"sif": _WORD_FILES, "idf": tuple(one | {"idf"} for one in _WORD_FILES)},
+    ),
+    # Weights by BM25, of terms by hash; the query's side comes from a space with `idf`.
+    "bm25": Kind(
+        ("bm25", "Bm25"),
+        _TEXT,
+        "sparse",
+        "embed",
+        (),
+        {"bm25": _files()},
+        {"language": str, "k1": float, "b": float, "average_words": float},
+    ),
+    # A masked language model whose logits become a weight per word of the vocabulary: SPLADE.
+    "onnx-sparse": Kind(
+        ("onnx_sparse", "OnnxSparse"),
+        _TEXT,
+        "sparse",
+        "embed",
+        _ONNX,
+        {"max": _GRAPH_FILES},
+        {"output": str},
+    ),
+    # A cross-encoder: a query and a text in, how well they go together out.
+    "onnx-rerank": Kind(
+        ("onnx_rerank", "OnnxRerank"),
+        frozenset({"pair"}),
+        "score",
+        "embed",
+        _ONNX,
+        {"score": _GRAPH_FILES},
+        {"output": str, "sigmoid": bool},
+    ),
+    # A convolutional network, tapped before its head.
+    "onnx-image": Kind(
+        ("onnx_image", "OnnxImage"),
+        frozenset({"image"}),
+        "dense",
+        "image",
+        ("onnxruntime", "PIL"),
+        {"tap": _files("model")},
+        {"output": str, "pixels": dict},
+    ),
+    # Two towers, for texts and for images, into one space.
+    "onnx-clip": Kind(
+        ("onnx_clip", "OnnxClip"),
+        frozenset({"text", "image"}),
+        "dense",
+        "image",
+        (*_ONNX, "PIL"),
+        {"projection": _files("text_model", "vision_model", "tokenizer")},
+        {"pixels": dict, "end_id": int, "pad_id": int},
+    ),
+    "openai": _service(("openai_service", "OpenaiService"), ask_dimensions=bool),
+    "gemini": _service(("gemini_service", "GeminiService"), query_task=str, document_task=str),
+    "vertex": _service(("vertex_service", "VertexService"), query_task=str, document_task=str),
+    "cohere": _service(("cohere_service", "CohereService"), query_task=str, document_task=str),
+}
