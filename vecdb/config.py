@@ -63,7 +63,8 @@ class LimitsConfig:
     page_items: int = setting(10_000, "points of a page of List", 1, 100_000)
     payload_bytes: int = setting(1 * MIB, "bytes of a payload", 2, 64 * MIB)
     text_bytes: int = setting(1 * MIB, "bytes of a text to encode", 1, 64 * MIB)
-    embed_texts: int = setting(1_000, "texts of an Embed call", 1, 100_000)
+    embed_texts: int = setting(1_000, "items of an Embed, Rerank or Tokenize call", 1, 100_000)
+    image_bytes: int = setting(16 * MIB, "bytes of an image to encode", 1, 64 * MIB)
     k: int = setting(10_000, "hits of a query", 1, 100_000)
     queries: int = setting(1_000, "queries of a QueryBatch", 1, 100_000)
     groups: int = setting(1_000, "groups of a query", 1, 100_000)
@@ -123,17 +124,38 @@ class EmbedConfig:
     enabled: bool = setting(True, "start the embedding worker where its packages are installed")
     model: str = setting("all-minilm-l6-v2", "model for calls that name none")
     models: str = setting(
-        "", "comma-separated catalogue names to load; '' for the default model alone"
+        "", "comma-separated catalogue names to serve beside it; '' for the default model alone"
+    )
+    preload: bool = setting(
+        True, "load all models at start, as many as fit; false: each but the default at first use"
     )
     catalog: str = setting("", "TOML file of models of your own, beside those that come with vecdb")
+    device: str = setting("cpu", "what graphs run on: cpu, openvino or cuda")
+    precision: str = setting("float32", "numbers that graphs compute with: float32 or bfloat16")
     threads: int = setting(0, "threads of inference; 0 for all cores", 0, 1024)
+    memory_bytes: int = setting(
+        0, "memory that loaded models may take; 0 for half of the machine's", 0, 1 << 50
+    )
+    idle_s: float = setting(
+        3600.0, "seconds after which an unused model but the default is unloaded", 1, 1e9
+    )
+    cache_bytes: int = setting(
+        64 * MIB, "vectors of texts encoded lately, kept; 0 for none", 0, 1 << 50
+    )
     queue_texts: int = setting(4_096, "texts that may wait for the model", 1, 1_000_000)
+    queue_tokens: int = setting(
+        2_000_000, "tokens of the texts that may wait for the model", 1_024, 1_000_000_000
+    )
     batch_tokens: int = setting(
         1_024, "most padded tokens of one inference batch; it aims at 50 ms", 64, 1_000_000
     )
     batch_age_ms: int = setting(
         500, "age at which a waiting text goes first, whatever its length", 1, 60_000
     )
+    worker: str = setting(
+        "", "host:port of `vecdb embed-worker` elsewhere; '' for a process of this node's own"
+    )
+    http: str = setting("", "HTTP address of an OpenAI-compatible /v1/embeddings; '' for none")
     timeout_s: float = setting(120.0, "deadline of an encoding where the call has none", 0.1, 3600)
 
 
