@@ -23,11 +23,11 @@ from options import parser as options_parser
 from points import Points, load
 from report import Report, measured
 from timing import median, timed
+from vecdb.analysis import analyze
 from vecdb.collection.snapshot import Snapshot
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.rpc.pb.search_pb2 import QueryResponse
-from vecdb.segment.analysis import analyze
 from vecdb.storage.codec import to_json
 from vecdb.types import Filter, KeywordQuery, Match, Put, Range, Schema, TextField, Wanted
 from vecdb.write.prepare import prepare

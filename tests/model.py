@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vecdb.segment.analysis import analyze
+from vecdb.analysis import analyze
 from vecdb.types import (
     And,
     ContainsAll,

@@ -96,7 +96,7 @@ AnySpace: TypeAlias = Space | SparseSpace | MultiSpace
 class TextField:
     """A payload path whose strings are searched by words, scored by BM25.
 
-    language: of the stemmer (`segment.analysis.LANGUAGES`); "" leaves words as they are.
+    language: of the stemmer (`analysis.LANGUAGES`); "" leaves words as they are.
     k1: how soon a word that is repeated counts no more. b: how much long texts are marked down.
     """
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tests.model import TEXT_FIELDS, Clash, Payload, holds, matches_text, patched
 from tests.read_model import values_at
-from vecdb.segment.analysis import analyze
+from vecdb.analysis import analyze
 from vecdb.types import Filter, Match, MatchesText
 from vecdb_client import Delete, Patch, Point
 

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from vecdb.analysis import analyze
 from vecdb.collection.asked import AnyQuery
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.rpc.pb.search_pb2 import Hit, QueryResponse
-from vecdb.segment.analysis import analyze
 from vecdb.storage.codec import to_json
 from vecdb.types import (
     Delete,

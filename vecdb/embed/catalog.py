@@ -181,6 +181,8 @@ def fingerprint(spec: ModelSpec) -> str:
     }
     if bound:
         said["options"] = bound
+    if spec.of_kind.rules is not None:
+        said["rules"] = spec.of_kind.rules(spec.options)
     canonical = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 

@@ -6,8 +6,11 @@ which, so that all that can be known of a model without loading it needs none of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from vecdb.analysis import rules_of
 
 Files = tuple[frozenset[str], ...]
 """Sets of roles, of which an entry's files are one."""
@@ -22,7 +25,8 @@ class Kind:
     its libraries and the packages that hold its weights. poolings: for each that it knows, the
     sets of files of which an entry names one. options: what an entry may say beside, and its type;
     those in unbound change no vector, and so are not part of the fingerprint. remote: whether the
-    work is done by a service elsewhere: then `source` is what that one calls the model.
+    work is done by a service elsewhere: then `source` is what that one calls the model. rules: from
+    options to what else vectors depend on, which is then part of the fingerprint.
     """
 
     loader: tuple[str, str]
@@ -34,6 +38,7 @@ class Kind:
     options: Mapping[str, type] = field(default_factory=dict)
     unbound: frozenset[str] = frozenset()
     remote: bool = False
+    rules: Callable[[Mapping[str, Any]], str] | None = None
 
     @property
     def install(self) -> str:
@@ -119,7 +124,7 @@ KINDS: Mapping[str, Kind] = {
         (),
         {"sif": _WORD_FILES, "idf": tuple(one | {"idf"} for one in _WORD_FILES)},
     ),
-    # Weights by BM25, of terms by hash; the query's side comes from a space with `idf`.
+    # Weights by BM25, of words by hash; how rare a word is, a space with `idf` knows.
     "bm25": Kind(
         ("bm25", "Bm25"),
         _TEXT,
@@ -128,6 +133,7 @@ KINDS: Mapping[str, Kind] = {
         (),
         {"bm25": _files()},
         {"language": str, "k1": float, "b": float, "average_words": float},
+        rules=lambda options: rules_of(str(options.get("language", ""))),
     ),
     # A masked language model whose logits become a weight per word of the vocabulary: SPLADE.
     "onnx-sparse": Kind(

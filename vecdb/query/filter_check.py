@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from vecdb.analysis import analyze
 from vecdb.config import LimitsConfig
 from vecdb.errors import BadFilter, LimitExceeded
-from vecdb.segment.analysis import analyze
 from vecdb.segment.fields import PATH_CHARACTERS_MAX
 from vecdb.segment.geo import is_place, unrolled
 from vecdb.segment.times import microseconds

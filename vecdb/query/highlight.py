@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from vecdb.segment.analysis import Located, Words, analyze, locate
+from vecdb.analysis import Located, Words, analyze, locate
 from vecdb.segment.fields import Json, nodes_at
 from vecdb.types import And, Filter, Match, MatchesText, MinShould, Or, TextField
 

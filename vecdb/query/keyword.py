@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from vecdb import kernel
+from vecdb.analysis import Words, analyze
 from vecdb.config import LimitsConfig
 from vecdb.errors import InvalidArgument, LimitExceeded
 from vecdb.query.frequency import frequencies, idf
 from vecdb.query.search import Candidates, Nearest, merged
-from vecdb.segment.analysis import Words, analyze
 from vecdb.segment.bitmaps import all_rows, no_rows
 from vecdb.segment.postings import Lists, TextSource, Total, field_of, word_key
 from vecdb.types import F32, U32, Bitmap, KeywordQuery, Match, Schema, TextField

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecdb import kernel
-from vecdb.segment.analysis import analyze
+from vecdb.analysis import analyze
 from vecdb.segment.bitmaps import unpack
 from vecdb.segment.fields import Json, nodes_at
 from vecdb.types import U32, U64, Bitmap, SparseVector, TextField

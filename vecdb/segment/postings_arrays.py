@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecdb import kernel
-from vecdb.segment.analysis import ANALYZER
+from vecdb.analysis import ANALYZER
 from vecdb.segment.fields import Json
 from vecdb.segment.memory import Row
 from vecdb.segment.postings import (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from vecdb.analysis import LANGUAGES
 from vecdb.config import LimitsConfig
 from vecdb.errors import (
     AlreadyExists,
@@ -14,7 +15,6 @@ from vecdb.errors import (
     SchemaMismatch,
 )
 from vecdb.multi import MultiSpace
-from vecdb.segment.analysis import LANGUAGES
 from vecdb.segment.fields import PATH_CHARACTERS_MAX
 from vecdb.storage.numbered import SchemaChange
 from vecdb.types import Schema, Space, TextField

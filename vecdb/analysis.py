@@ -9,6 +9,7 @@ There are no stop words: BM25 gives frequent words next to no weight already, an
 them. Measured on Cranfield, leaving out 33 English ones would raise nDCG@10 from .384 to .394.
 
 ANALYZER goes into the manifest of every segment; words of another analyzer are never compared.
+Text fields have their words from here, and so has the model `bm25`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ from typing import NamedTuple
 
 import Stemmer
 
-ANALYZER = f"1, Unicode {unicodedata.unidata_version}, Snowball {Stemmer.version()}"
+RULES = 1
+"""Version of what this file does by itself."""
+
+ANALYZER = f"{RULES}, Unicode {unicodedata.unidata_version}, Snowball {Stemmer.version()}"
 
 LANGUAGES = frozenset(Stemmer.algorithms())
 """What a text field's language may be, beside "" for none."""
@@ -55,6 +59,14 @@ class Located(NamedTuple):
     words: list[str]
     positions: list[int]
     ranges: list[tuple[int, int]]
+
+
+def rules_of(language: str) -> str:
+    """Return by which rules a language's words are made, where these are kept beyond an index.
+
+    Unlike ANALYZER it leaves out the version of Unicode, which changes characters that are new.
+    """
+    return f"{RULES}, Snowball {Stemmer.version()} {language}" if language else f"{RULES}"
 
 
 def analyze(text: str, language: str) -> Words:

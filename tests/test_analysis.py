@@ -8,8 +8,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from vecdb.segment import analysis
-from vecdb.segment.analysis import LANGUAGES, WORD_CHARACTERS_MAX, analyze, locate
+from vecdb import analysis
+from vecdb.analysis import LANGUAGES, WORD_CHARACTERS_MAX, analyze, locate
 
 
 @pytest.mark.parametrize(
