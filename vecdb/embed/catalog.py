@@ -96,6 +96,19 @@ class ModelSpec:
         """Return whether its weights are still to be fetched."""
         return not self.files and frozenset() not in self.of_kind.poolings[self.pooling]
 
+    @property
+    def nowhere(self) -> bool:
+        """Return whether it is a service's, and nobody has said where that is."""
+        return self.of_kind.remote and not self.options.get("endpoint")
+
+    @property
+    def open(self) -> bool:
+        """Return whether an operator's own catalogue may complete the entry.
+
+        Weights that were fetched do; and where a service is, and its key, only operators know.
+        """
+        return self.unfetched or self.of_kind.remote
+
 
 def load_catalog(own: str = "") -> dict[str, ModelSpec]:
     """Return every entry by name: those that come with vecdb, and those of an operator's own file.
@@ -119,12 +132,11 @@ def _load(path: Path, catalog: dict[str, ModelSpec], names: dict[str, str]) -> N
     for name, entry in tree.get("models", {}).items():
         known = catalog.get(name)
         try:
-            # Weights that were fetched complete an entry that has none; whatever else is said of it
-            # stays, unless it is said anew.
-            spec = _spec(name, entry, path.parent, known if known and known.unfetched else None)
+            # Whatever else is said of an entry that is completed stays, unless it is said anew.
+            spec = _spec(name, entry, path.parent, known if known and known.open else None)
         except (TypeError, KeyError, ValueError) as error:
             raise InvalidArgument(f"{path}: model {name!r}: {error}") from None
-        if known is not None and known.unfetched:
+        if known is not None and known.open:
             for known_as in (name, *known.aliases):
                 del names[known_as]
         for known_as in (name, *spec.aliases):
@@ -199,6 +211,8 @@ def missing(spec: ModelSpec) -> str:
     for library in (*kind.libraries, *["pyarrow"] * parquet):
         if importlib.util.find_spec(library) is None:
             return f"{library} is not installed: {kind.install}"
+    if spec.nowhere:
+        return f"{spec.name} has no address: {_COMPLETE.format(spec.name)}"
     try:
         resolve_files(spec)
     except NoModel as error:
@@ -290,12 +304,16 @@ def _spec(
         if key in said:
             said[key] = made(said[key])
     said["files"] = {role: _file(ref, folder) for role, ref in entry.get("files", {}).items()}
+    if base is not None:
+        said["options"] = {**base.options, **said.get("options", {})}
     spec = ModelSpec(**said) if base is None else replace(base, **said)
     _check_kind(spec)
     if type(spec.casefold) is not bool or (spec.casefold and spec.kind != "static-words"):
         raise ValueError("casefold is true or false, and for static-words alone")
     if spec.dim < (spec.of_kind.gives != "sparse") or spec.max_tokens < 4:
         raise ValueError("dim must be at least 1 and max_tokens at least 4")
+    if spec.of_kind.gives == "score" and spec.dim != 1:
+        raise ValueError("dim is 1 of a model that gives a score")
     if any(not 0 < dim < spec.dim for dim in spec.dims):
         raise ValueError(f"dims are shorter than dim, which is {spec.dim}")
     _check_options(spec)
@@ -335,6 +353,7 @@ def _roles(files: Iterable[str]) -> frozenset[str]:
 
 
 _PART = re.compile(r"-\d{5}$")
+_COMPLETE = "set endpoint below [models.{}.options] in the catalogue that embed.catalog names"
 _MADE: Mapping[str, Any] = {
     "metric": lambda name: Metric[name.upper()],
     "aliases": tuple,

@@ -66,10 +66,15 @@ _SERVICE_OPTIONS: Mapping[str, type] = {
     "endpoint": str,
     "key_env": str,
     "key_file": str,
+    "proxy": str,
+    "ca_file": str,
     "batch_items": int,
     "batch_tokens": int,
     "at_once": int,
 }
+
+# ask_dimensions: whether requests name dim. bytes_per_token: of ASCII, by which texts are cut.
+_SERVICE_ASKED: Mapping[str, type] = {"ask_dimensions": bool, "bytes_per_token": float}
 
 
 def _service(loader: tuple[str, str], **options: type) -> Kind:
@@ -80,7 +85,7 @@ def _service(loader: tuple[str, str], **options: type) -> Kind:
         "remote",
         ("httpx",),
         {"service": _files()},
-        {**_SERVICE_OPTIONS, **options},
+        {**_SERVICE_OPTIONS, **_SERVICE_ASKED, **options},
         unbound=frozenset(_SERVICE_OPTIONS),
         remote=True,
     )
@@ -161,7 +166,7 @@ KINDS: Mapping[str, Kind] = {
         frozenset({"image"}),
         "dense",
         "image",
-        ("onnxruntime", "PIL"),
+        ("onnxruntime", "onnx", "PIL"),
         {"tap": _files("model")},
         {"output": str, "pixels": dict},
     ),
@@ -175,7 +180,7 @@ KINDS: Mapping[str, Kind] = {
         {"projection": _files("text_model", "vision_model", "tokenizer")},
         {"pixels": dict, "end_id": int, "pad_id": int},
     ),
-    "openai": _service(("openai_service", "OpenaiService"), ask_dimensions=bool),
+    "openai": _service(("openai_service", "OpenaiService"), query_body=dict, document_body=dict),
     "gemini": _service(("gemini_service", "GeminiService"), query_task=str, document_task=str),
     "vertex": _service(("vertex_service", "VertexService"), query_task=str, document_task=str),
     "cohere": _service(("cohere_service", "CohereService"), query_task=str, document_task=str),
