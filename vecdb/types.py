@@ -64,10 +64,23 @@ class Hnsw:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """What makes a space another's shadow: it holds the same texts, encoded by another model.
+
+    of: the space whose shadow it is. switch_when_ready: the two exchange their names as soon as
+    nothing is missing.
+    """
+
+    of: str
+    switch_when_ready: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Space:
     """A named vector field. The default space is named "".
 
-    target_recall: the recall@10 that searches without an `ef` of their own aim at.
+    target_recall: the recall@10 that searches without an `ef` of their own aim at. shadow: None for
+    a space of its own.
     """
 
     name: str
@@ -76,6 +89,7 @@ class Space:
     model: ModelBinding | None = None
     hnsw: Hnsw = Hnsw()
     target_recall: float = DEFAULT_TARGET_RECALL
+    shadow: Shadow | None = None
 
 
 @dataclass(frozen=True, slots=True)

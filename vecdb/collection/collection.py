@@ -126,8 +126,11 @@ class Collection:
 
     def tune(self, schema: NumberedSchema, ttl_ms: int) -> None:
         """Take over what the catalog says, its schema unless a later one is known already."""
-        if schema.epoch > self._store.schema.epoch:
+        before = self._store.schema
+        if schema.epoch > before.epoch:
             self._store.schema = schema
+            for name, _ in before.numbers.items() - schema.numbers.items():
+                self.recall.forget(name)
         self.ttl_ms = ttl_ms
 
     def close(self) -> None:

@@ -55,7 +55,7 @@ class PartRows:
 
     def _sought(self, condition: MatchesText) -> Sought:
         words = KeywordQuery(condition.text, 1, (condition.path,), condition.match)
-        return sought(words, self._txn.schema)
+        return sought(words, self._txn.numbered.schema)
 
     def payloads(self, rows: Sequence[int]) -> list[Json]:
         """Return the parsed payloads of some rows. Raises DeadlineExceeded.

@@ -12,18 +12,19 @@ from vecdb.types import F32, Point, SparseVector, Wanted
 
 
 def vectors_of(
-    record: RecordView, schema: NumberedSchema
+    record: RecordView, schema: NumberedSchema, *, shown: bool = False
 ) -> tuple[dict[str, F32], dict[str, SparseVector]]:
     """Return the dense and the sparse vectors of a record, by their spaces.
 
-    Those of a multi-dense space are among the dense, (n, dim).
+    Those of a multi-dense space are among the dense, (n, dim). shown: only what points are sent
+    with.
     """
     dense: dict[str, F32] = {}
     sparse: dict[str, SparseVector] = {}
-    names = schema.names
+    names = schema.shown_names if shown else schema.names
     for number, cell in record.vector_bytes().items():
         name = names.get(number)
-        if name is None:  # dropped since
+        if name is None:  # dropped since, or a shadow
             continue
         if schema.schema.space(name) is not None:
             dense[name] = np.frombuffer(cell, "<f4").astype(np.float32, copy=False)
@@ -38,9 +39,9 @@ def point_of(record: RecordView, schema: NumberedSchema, wanted: Wanted) -> Poin
     """Return what is wanted of a record."""
     texts = {}
     if wanted.texts:
-        names = schema.names
+        names = schema.shown_names
         texts = {names[number]: text for number, text in record.texts().items() if number in names}
-    vectors, sparse = vectors_of(record, schema) if wanted.vectors else ({}, {})
+    vectors, sparse = vectors_of(record, schema, shown=True) if wanted.vectors else ({}, {})
     payload = record.payload if wanted.payload else b""
     if wanted.kept is not None:
         payload = wanted.kept(payload)

@@ -95,6 +95,11 @@ class RecallMonitor:
         watched = self._watched.get(space)
         return SCALES[watched.scale_at] if watched else 1.0
 
+    def forget(self, space: str) -> None:
+        """Forget what was asked of a space: another has its name now."""
+        with self._lock:
+            self._watched.pop(space, None)
+
     def live(self, space: str, count: int) -> list[Query]:
         """Return up to that many of the queries kept, the newest last."""
         with self._lock:
@@ -114,9 +119,10 @@ class RecallMonitor:
             return Judgement(0, 0, 0, 0)
         (judged,) = judge(snapshot, query, [Effort(scale=self.scale(query.space))])
         with self._lock:
-            watched = self._watched[query.space]
-            watched.judged.append(judged)
-            _follow(watched, space.target_recall)
+            watched = self._watched.get(query.space)
+            if watched is not None:
+                watched.judged.append(judged)
+                _follow(watched, space.target_recall)
         return judged
 
 
@@ -172,7 +178,11 @@ def sample(
     snapshot: Snapshot, space: Space, k: int, count: int, live: Sequence[Query]
 ) -> list[Query]:
     """Return queries to estimate with: live ones, and more made of stored vectors."""
-    queries = [replace(query, k=k, ef=0, exact=False) for query in live[-count:]]
+    queries = [
+        replace(query, k=k, ef=0, exact=False)
+        for query in live[-count:]
+        if len(query.vector) == space.dim  # and not of the space that had the name before
+    ]
     chosen = random.Random(len(live))
     while len(queries) < count:
         vector = snapshot.mixed_vector(space, chosen)

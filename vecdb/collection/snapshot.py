@@ -101,6 +101,7 @@ class Snapshot:
         self._uuid = uuid
         self._deadline = deadline
         self._txn = txn
+        self._txn.numbered = schema  # of all that is read, also when it has changed since
         self._view = view
         self._schema = schema
         self._now_ms = now_ms

@@ -22,7 +22,7 @@ from vecdb.config import LimitsConfig
 from vecdb.errors import DeadlineExceeded, Overloaded, VersionMismatch
 from vecdb.outcomes import ItemResult, WriteOutcome
 from vecdb.storage.command import WriteCommand
-from vecdb.types import Filter, Op
+from vecdb.types import Filter, Op, Schema
 from vecdb.write.prepare import prepare
 
 COMMAND_POINTS = 1_000
@@ -72,6 +72,7 @@ class Sweep:
     """Sweeps one collection for one caller. deadline: of time.monotonic.
 
     op_bytes: about what an operation takes in a command. is_wanted: whether the caller still waits.
+    schema: by which the operations were made; the collection's where they name no space.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Sweep:
         limits: LimitsConfig,
         deadline: float,
         is_wanted: Callable[[], bool],
+        schema: Schema | None = None,
     ) -> None:
         self._collection = collection
         self._op_of = op_of
@@ -89,6 +91,7 @@ class Sweep:
         self._limits = limits
         self._deadline = deadline
         self._is_wanted = is_wanted
+        self._schema = schema
 
     def run(self, filter: Filter, after: int, upto: int | None) -> Swept:
         """Change the points whose version is past `after`, and not past `upto`, as far as it comes.
@@ -117,7 +120,8 @@ class Sweep:
     def _write(self, matches: Sequence[Match], swept: Swept) -> WriteOutcome:
         ops = [self._op_of(match.id, match.version) for match in matches]
         now_ms = self._collection.clock()
-        command = prepare(ops, self._collection.schema, self._limits, now_ms=now_ms)
+        schema = self._schema or self._collection.schema
+        command = prepare(ops, schema, self._limits, now_ms=now_ms)
         written = self._submit(command)
         left = self._deadline - time.monotonic()
         try:

@@ -92,10 +92,12 @@ def _follows(now: NumberedSchema, made: NumberedSchema) -> bool:
 def _fixed(schema: NumberedSchema) -> dict[int, AnySpace]:
     """Return what cannot be changed of spaces, by their numbers."""
     numbers = schema.numbers
-    dense = [replace(space, target_recall=DEFAULT_TARGET_RECALL) for space in schema.schema.spaces]
-    multi = schema.schema.multi_spaces
-    every: tuple[AnySpace, ...] = (*dense, *schema.schema.sparse_spaces, *multi)
-    return {numbers[space.name]: space for space in every}
+    every = {numbers[space.name]: space for space in schema.schema.all_spaces}
+    for number, space in every.items():
+        if isinstance(space, Space):  # a space and its shadow may have exchanged their names
+            recall = DEFAULT_TARGET_RECALL
+            every[number] = replace(space, name="", target_recall=recall, shadow=None)
+    return every
 
 
 def _check_points(txn: ReadTxn, store: Store, report: Report, seen: Seen) -> set[int]:

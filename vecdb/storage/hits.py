@@ -80,7 +80,7 @@ def encode_hits(
             wanted.payload,
             wanted.vectors,
             wanted.texts,
-            schema.names if wanted.vectors or wanted.texts else {},
+            schema.shown_names if wanted.vectors or wanted.texts else {},
             *((schema.sparse_numbers, schema.multi_dims) if wanted.vectors else ([], {})),
             leg_ranks,
             leg_scores,

@@ -20,6 +20,7 @@ from vecdb.types import (
     Metric,
     ModelBinding,
     Schema,
+    Shadow,
     Space,
     SparseSpace,
     TextField,
@@ -85,6 +86,12 @@ class NumberedSchema:
     def names(self) -> dict[int, str]:
         """Space number to name."""
         return {number: name for name, number in self.numbers.items()}
+
+    @property
+    def shown_names(self) -> dict[int, str]:
+        """Space number to name, of those whose vectors and texts points are sent with."""
+        hidden = {space.name for space in self.schema.spaces if space.shadow}
+        return {number: name for number, name in self.names.items() if name not in hidden}
 
     @property
     def sparse_numbers(self) -> list[int]:
@@ -155,6 +162,7 @@ class NumberedSchema:
                     and {"name": space.model.name, "fingerprint": space.model.fingerprint},
                     "hnsw": asdict(space.hnsw),
                     "target_recall": space.target_recall,
+                    **({"shadow": asdict(space.shadow)} if space.shadow else {}),
                 }
                 for space in self.schema.spaces
             ],
@@ -220,4 +228,5 @@ def _space(item: dict[str, Any]) -> Space:
         model=ModelBinding(**item["model"]) if item["model"] else None,
         hnsw=Hnsw(**item["hnsw"]),
         target_recall=item["target_recall"],
+        shadow=Shadow(**item["shadow"]) if "shadow" in item else None,
     )

@@ -33,11 +33,14 @@ _DATABASES = (b"meta", b"ids", b"points", b"tombstones", b"changes", b"requests"
 
 
 class ReadTxn:
-    """A consistent view of a store, as long as its block lasts. Copy what must outlive it."""
+    """A consistent view of a store, as long as its block lasts. Copy what must outlive it.
+
+    numbered: the schema that records are read by.
+    """
 
     def __init__(self, store: Store, txn: lmdb.Transaction) -> None:
         self._txn = txn
-        self._store, self.schema = store, store.schema.schema
+        self._store, self.numbered = store, store.schema
         self._path = store.path
         self._db = store.environment.databases
         self.state = self._read_state()
@@ -112,13 +115,13 @@ class ReadTxn:
     ) -> EncodedHits:
         """Return points, of what sealed() gave of each, for those whose record is sound."""
         none = [0.0] * len(slots)
-        ranked, schema = Ranked(slots, none, none), self._store.schema
+        ranked, schema = Ranked(slots, none, none), self.numbered
         return encode_hits(ranked, records, schema, len(slots), 1 << 62, wanted, as_points=True)
 
     def _encode(self, ranked: Ranked, k: int, bytes_max: int, wanted: Wanted) -> EncodedHits:
         get, db = self._txn.get, self._db[b"points"]
         records = [get(key, db=db) for key in map(slot_key, ranked.slots)]
-        return encode_hits(ranked, records, self._store.schema, k, bytes_max, wanted)
+        return encode_hits(ranked, records, self.numbered, k, bytes_max, wanted)
 
     def records(self, first: int, end: int) -> Iterator[tuple[int, RecordView | Corrupt]]:
         """Yield slot and record of each live slot of [first, end), a damaged one as its error."""

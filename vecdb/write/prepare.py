@@ -33,6 +33,7 @@ from vecdb.storage.command import (
     WriteCommand,
 )
 from vecdb.storage.numbered import numbers_of
+from vecdb.storage.shadows import twins
 from vecdb.storage.sparse import encode_sparse
 from vecdb.types import F32, Delete, Metric, Op, Patch, PayloadEdits, Put, Schema, Space
 from vecdb.write.expiry import expiry_of
@@ -58,13 +59,15 @@ def prepare(
     request_digest: bytes = b"",
     now_ms: int = 0,
     ttl_ms: int = 0,
+    in_step: bool = True,
 ) -> WriteCommand:
     """Return the command of a write: its good operations, and what was refused and why.
 
     refused: operations known to be wrong already, by position. truncated: those whose text was
     cut, with the spaces. now_ms: the time, by which points expire. ttl_ms: of puts that say
-    nothing, 0 for ever. Raises LimitExceeded for the request as a whole, and when atomic the first
-    operation's error, its field naming the row.
+    nothing, 0 for ever. in_step: a patch of a vector removes that of the space's shadow, which is
+    of another text by then, unless it names that too. Raises LimitExceeded for the request as a
+    whole, and when atomic the first operation's error, its field naming the row.
     """
     check_batch(len(ops), limits)
     if len(idempotency_key.encode("utf-8", "surrogatepass")) > ID_BYTES_MAX:
@@ -84,6 +87,7 @@ def prepare(
                 wrong,
                 matrices,
                 numbers_of(schema),
+                twins(schema) if in_step else {},
                 limits,
                 expiries,
                 now_ms + ttl_ms if ttl_ms else 0,
@@ -299,11 +303,15 @@ def _runs(
     wrong: dict[int, VecdbError],
     matrices: dict[str, _Rows],
     numbers: Mapping[str, int],
+    pairs: Mapping[str, str],
     limits: LimitsConfig,
     expiries: dict[int, int],
     otherwise: int,
 ) -> Iterator[Run]:
-    """Yield the good operations, in their order. otherwise: the expiry of puts that have none."""
+    """Yield the good operations, in their order. otherwise: the expiry of puts that have none.
+
+    pairs: spaces and their shadows, see twins().
+    """
     good = [at for at in range(len(ops)) if at not in wrong]
     for kind, group in groupby(good, key=lambda at: type(ops[at])):
         positions = tuple(group)
@@ -330,7 +338,7 @@ def _runs(
                 positions,
                 ids,
                 tuple([patch.edits for patch in patches]),
-                tuple([tuple(_patched_vectors(patch, numbers)) for patch in patches]),
+                tuple([tuple(_patched_vectors(patch, numbers, pairs)) for patch in patches]),
                 tuple(sorted(numbers.values())),
                 limits.payload_bytes,
                 limits.message_bytes,
@@ -341,7 +349,9 @@ def _runs(
             yield Deletes(positions, ids, expected)
 
 
-def _patched_vectors(patch: Patch, numbers: Mapping[str, int]) -> Iterator[PatchedVector]:
+def _patched_vectors(
+    patch: Patch, numbers: Mapping[str, int], pairs: Mapping[str, str]
+) -> Iterator[PatchedVector]:
     for space in sorted({*patch.vectors, *patch.sparse, *patch.multi}):
         if space in patch.vectors:
             text = patch.texts.get(space, "")
@@ -350,7 +360,9 @@ def _patched_vectors(patch: Patch, numbers: Mapping[str, int]) -> Iterator[Patch
             yield PatchedVector(numbers[space], patch.multi[space].f32)
         else:
             yield PatchedVector(numbers[space], encode_sparse(patch.sparse[space]))
-    for space in sorted(set(patch.unset_vectors)):
+    unset = set(patch.unset_vectors)
+    unset |= {pairs[space] for space in unset.union(patch.vectors) if space in pairs}
+    for space in sorted(unset.difference(patch.vectors)):
         yield PatchedVector(numbers[space], b"")
 
 

@@ -17,6 +17,7 @@ from vecdb.errors import (
 from vecdb.multi import MultiSpace
 from vecdb.segment.fields import PATH_CHARACTERS_MAX
 from vecdb.storage.numbered import SchemaChange
+from vecdb.storage.shadows import without_shadows
 from vecdb.types import Schema, Space, TextField
 from vecdb.write.payload import json_object
 
@@ -63,9 +64,10 @@ def check_schema(
     spaces, text_fields: the fields of the request that name them.
     """
     least = 0 if schema.text_fields else 1
-    if not least <= len(schema.all_spaces) <= limits.spaces:
+    count = len(without_shadows(schema).all_spaces)
+    if not least <= count <= limits.spaces:
         raise LimitExceeded(
-            f"a collection has {least} to {limits.spaces} spaces, got {len(schema.all_spaces)}",
+            f"a collection has {least} to {limits.spaces} spaces, got {count}",
             field=spaces,
             hint="raise limits.spaces" if schema.all_spaces else "",
         )
@@ -149,7 +151,7 @@ def _check_text_fields(fields: Sequence[TextField], limits: LimitsConfig, where:
 
 def check_same(name: str, there: Schema, asked: Schema) -> None:
     """Raise SchemaMismatch unless a collection that is there has the schema asked for."""
-    if there == asked:
+    if without_shadows(there) == asked:
         return
     raise SchemaMismatch(
         f"collection {name!r} exists with another schema",

@@ -17,7 +17,7 @@ from vecdb.collection.search import too_large
 from vecdb.collection.snapshot import Snapshot
 from vecdb.config import LimitsConfig
 from vecdb.embed.client import Encoded
-from vecdb.embed.encoder import Role
+from vecdb.embed.encoder import Item, Role
 from vecdb.errors import InvalidArgument, LimitExceeded, VecdbError
 from vecdb.outcomes import QueryResult
 from vecdb.rpc.deadline import deadline_of
@@ -55,8 +55,8 @@ class KnownTexts(SpaceEncoder):
 
     def __init__(self, encoder: SpaceEncoder) -> None:
         self._encoder = encoder
-        self._known: dict[tuple[str, str], Encoded] = {}
-        self._failed: dict[str, VecdbError] = {}
+        self._known: dict[tuple[Space, str], Encoded] = {}
+        self._failed: dict[Space, VecdbError] = {}
 
     def learn(
         self, requests: Sequence[pb.QueryRequest], schema: Schema, context: grpc.ServicerContext
@@ -78,13 +78,13 @@ class KnownTexts(SpaceEncoder):
             try:
                 found = self._encoder.encode_some(space, some, Role.QUERY, context)
             except VecdbError as error:
-                self._failed[space.name] = error
+                self._failed[space] = error
                 return
             for at, text in enumerate(some):
                 if at in found.refused:
                     continue  # its query asks again, and is the one to fail
                 cut = slice(at, at + 1)
-                self._known[space.name, text] = replace(
+                self._known[space, text] = replace(
                     found,
                     vectors=found.vectors[cut],
                     tokens=found.tokens[cut],
@@ -93,18 +93,18 @@ class KnownTexts(SpaceEncoder):
                 )
 
     def encode(
-        self, space: Space, texts: Sequence[str], role: Role, context: grpc.ServicerContext
+        self, space: Space, items: Sequence[Item], role: Role, context: grpc.ServicerContext
     ) -> Encoded:
-        """Return the vector of one text. Raises what encoding it ahead did."""
-        if len(texts) == 1 and role is Role.QUERY:
-            known = self._known.get((space.name, texts[0]))
+        """Return the vector of one item. Raises what encoding it ahead did."""
+        if len(items) == 1 and role is Role.QUERY and isinstance(items[0], str):
+            known = self._known.get((space, items[0]))
             if known is not None:
                 return known
-            if space.name in self._failed:
-                error = self._failed[space.name]
+            if space in self._failed:
+                error = self._failed[space]
                 error.field = ""  # of the query that it was raised for before
                 raise error
-        return self._encoder.encode(space, texts, role, context)
+        return self._encoder.encode(space, items, role, context)
 
 
 class Batch:

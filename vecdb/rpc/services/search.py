@@ -15,7 +15,7 @@ from vecdb.collection.collection import Collection
 from vecdb.collection.snapshot import Snapshot
 from vecdb.config import LimitsConfig
 from vecdb.database import Database
-from vecdb.errors import InvalidArgument, VecdbError
+from vecdb.errors import InvalidArgument, Unavailable, VecdbError
 from vecdb.metrics import Metrics
 from vecdb.multi import MultiQuery, Rerank
 from vecdb.outcomes import QueryResult
@@ -43,6 +43,7 @@ from vecdb.rpc.pb import search_pb2 as pb
 from vecdb.rpc.services.batch import Batch, KnownTexts
 from vecdb.rpc.services.encode import QueryTexts, SpaceEncoder
 from vecdb.rpc.services.explain import explain
+from vecdb.rpc.services.fitting import FittingTexts
 from vecdb.rpc.services.reads import check_reply, checked_filter, wanted_of
 from vecdb.types import (
     F32,
@@ -134,13 +135,21 @@ class SearchService(search_pb2_grpc.SearchServicer):
         return reply
 
     def asked(
-        self, request: pb.QueryRequest, collection: Collection, context: grpc.ServicerContext
+        self,
+        request: pb.QueryRequest,
+        collection: Collection,
+        context: grpc.ServicerContext,
+        *,
+        again: bool = False,
     ) -> tuple[Callable[[Snapshot], Asked], Wanted]:
-        """Return what a request asks of a snapshot, and for. Raises what is wrong with it."""
+        """Return what a request asks of a snapshot, and for. Raises what is wrong with it.
+
+        again: since a space got another model while its texts were encoded.
+        """
         plain = self._plain(request, collection)
         if plain is not None:
             return plain
-        pages = None
+        pages, whole = None, request
         if request.HasField("page_token"):
             request, pages = paged(request, collection.uuid)
         check_query(request, self._limits)
@@ -161,13 +170,17 @@ class SearchService(search_pb2_grpc.SearchServicer):
         rerank = self._rerank(request, need, collection)
         if rerank is not None:
             need = candidates_of(request, need, self._limits)
-        texts = QueryTexts(self._encoder, context)
+        texts = FittingTexts(self._encoder, context)
         asks = self._asks(request, need + ahead_of(request), chosen, collection, texts)
         if request.HasField("highlights"):
             made = highlights_of(request, collection.schema, deadline_of(context))
             wanted = wanted._replace(more=made)
 
         def of(snapshot: Snapshot) -> Asked:
+            if not texts.fit(snapshot):
+                if again:
+                    raise Unavailable("the schema has changed meanwhile", retry_after_s=0.01)
+                return self.asked(whole, collection, context, again=True)[0](snapshot)
             second = None if rerank is None else rerank(snapshot)
             legs = [ask(snapshot) for ask in asks]
             return Asked(

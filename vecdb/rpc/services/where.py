@@ -61,8 +61,9 @@ class WhereCalls:
             raise InvalidArgument("the filter says which points: patch has no id", field="patch.id")
         patch = patch_of(request.patch)
         with self._database.collection(request.collection) as collection:
-            truncated = self._texts.encode_one(collection.schema, patch, context)
-            check_op(replace(patch, id="any"), collection.schema, self._limits, collection.clock())
+            schema = collection.schema
+            truncated = self._texts.encode_one(schema, patch, context)
+            check_op(replace(patch, id="any"), schema, self._limits, collection.clock())
 
             def patched(name: str, version: int) -> Op:
                 return replace(patch, id=name, if_version=version)
@@ -74,6 +75,7 @@ class WhereCalls:
                 self._limits,
                 deadline_of(context),
                 context.is_active,
+                schema,
             )
             swept = sweep.run(chosen, request.after_version, _upto(request))
         self._count("patch", swept)

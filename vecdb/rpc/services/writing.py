@@ -49,10 +49,11 @@ class Writing:
                 stored = collection.replay(request.idempotency_key, digest)
                 if stored is not None:
                     return Begun(ops, stored, stack, self._metrics)
-            truncated = self._texts.encode_ops(collection.schema, ops, refused, context)
+            schema = collection.schema  # one for all: a name may stand for another space meanwhile
+            truncated = self._texts.encode_ops(schema, ops, refused, context)
             command = prepare(
                 ops,
-                collection.schema,
+                schema,
                 self._limits,
                 refused=refused,
                 truncated=truncated,

@@ -1,0 +1,34 @@
+"""The texts of a query, and whether their vectors are of the models that its snapshot knows.
+
+A text is encoded before the snapshot is taken. If its space is moved to another model in between,
+the vector is of the old one: of another length, or, worse, of the same.
+"""
+
+from __future__ import annotations
+
+import grpc
+
+from vecdb.collection.snapshot import Snapshot
+from vecdb.rpc.services.encode import QueryTexts, SpaceEncoder
+from vecdb.types import F32, ModelBinding, Space
+
+
+class FittingTexts(QueryTexts):
+    """Encodes the texts of one query, and remembers for which models. For one thread."""
+
+    def __init__(self, encoder: SpaceEncoder, context: grpc.ServicerContext) -> None:
+        super().__init__(encoder, context)
+        self._models: dict[str, ModelBinding | None] = {}
+
+    def encode(self, space: Space, texts: list[str]) -> F32:
+        """Return the vectors (n, dim) of texts for a space, within the call's deadline."""
+        self._models[space.name] = space.model
+        return super().encode(space, texts)
+
+    def fit(self, snapshot: Snapshot) -> bool:
+        """Return whether the spaces that texts were encoded for have the same models still."""
+        for name, model in self._models.items():
+            space = snapshot.space(name)
+            if space is None or space.model != model:
+                return False
+        return True
