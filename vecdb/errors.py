@@ -225,3 +225,14 @@ class FormatTooNew(VecdbError):
     """Data written by a later vecdb than this one."""
 
     reason = "FORMAT_TOO_NEW"
+
+
+def by_reason(reason: str) -> type[VecdbError]:
+    """Return the error of a reason, as processes of a node tell it to each other."""
+    pending: list[type[VecdbError]] = [VecdbError]
+    while pending:
+        kind = pending.pop()
+        if kind.reason == reason:
+            return kind
+        pending += kind.__subclasses__()
+    return VecdbError

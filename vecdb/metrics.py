@@ -34,6 +34,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._observed: list[_Gauges] = []
+        self._added: list[Any] = []
         self._process = ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         call = ("grpc_type", "grpc_service", "grpc_method")
@@ -92,25 +93,39 @@ class Metrics:
         if not complete:
             self.incomplete.inc()
 
+    def add(self, collector: Any) -> None:  # noqa: ANN401  # what prometheus_client takes for one
+        """Export what a collector has, too."""
+        self._added.append(collector)
+        self.registry.register(collector)
+
     def observe(self, read: Callable[[], Gauges], help_texts: dict[str, str]) -> None:
         """Export gauges that are read when they are scraped. help_texts: name to meaning."""
         self._observed.append(_Gauges(read, help_texts))
         self.registry.register(self._observed[-1])
 
     def families(self, *, gauges: bool) -> list[Family]:
-        """Return everything counted, for another process to add up; gauges cost reading them."""
+        """Return everything counted, for another process to add up.
+
+        gauges: also what has to be asked for, which costs something.
+        """
         counted = [one for one in vars(self).values() if isinstance(one, _COUNTED)]
-        collectors = [*counted, self._process, *(self._observed if gauges else ())]
-        return [
-            [
-                metric.name,
-                metric.type,
-                metric.documentation,
-                [[sample.name, sample.labels, sample.value] for sample in metric.samples],
-            ]
-            for collector in collectors
-            for metric in collector.collect()
+        more = (*self._observed, *self._added) if gauges else ()
+        collectors = [*counted, self._process, *more]
+        return families_of(collectors)
+
+
+def families_of(collectors: Iterable[Any]) -> list[Family]:
+    """Return what collectors have counted, as JSON takes it."""
+    return [
+        [
+            metric.name,
+            metric.type,
+            metric.documentation,
+            [[sample.name, sample.labels, sample.value] for sample in metric.samples],
         ]
+        for collector in collectors
+        for metric in collector.collect()
+    ]
 
 
 _COUNTED = (Counter, Histogram, Durations, Queries, Tally)

@@ -24,7 +24,8 @@ from typing import Any
 from vecdb import line
 from vecdb.config import Config, load
 from vecdb.database import Database
-from vecdb.embed.client import RESTART_S, RESTARTING, Encoders, WorkerState
+from vecdb.embed.channel import RESTART_S, RESTARTING, WorkerState
+from vecdb.embed.client import Encoders
 from vecdb.errors import VecdbError
 from vecdb.line import Line, Message
 from vecdb.metrics import Metrics

@@ -13,7 +13,8 @@ from vecdb import stop
 from vecdb.collection.build import Builders
 from vecdb.config import Config
 from vecdb.database import Database
-from vecdb.embed.client import Encoders, WorkerState
+from vecdb.embed.channel import WorkerState
+from vecdb.embed.client import Encoders
 from vecdb.embed.process import WorkerProcess
 from vecdb.metrics import Gauges, Metrics
 from vecdb.ops.host import allow_files, check_exposure, write_addresses

@@ -33,7 +33,7 @@ class Fake:
     def clock(self):
         return self.now
 
-    def encode(self, model, batch):
+    def encode(self, model, batch, deadline=None):
         self.batches.append((model, [len(ids) for ids in batch]))
         self.began.release()
         assert self.gate.wait(30)
@@ -52,7 +52,12 @@ def make():
     made = []
 
     def build(fake, **options):
-        settings = {"queue_texts": 100, "batch_tokens": 256, "batch_age_s": 0.5} | options
+        settings = {
+            "queue_texts": 100,
+            "queue_tokens": 100_000,
+            "batch_tokens": 256,
+            "batch_age_s": 0.5,
+        } | options
         batcher = Batcher(fake.encode, clock=fake.clock, **settings)
         made.append((batcher, fake))
         return batcher
@@ -82,7 +87,7 @@ def test_rows_come_back_in_the_order_of_the_texts(make):
     batcher = make(fake := Fake())
     lengths = [40, 3, 200, 7, 3, 90]
     ticket = batcher.submit("m", [text(n, first=n) for n in lengths], Lane.DOCUMENT)
-    assert ticket.result().vectors.tolist() == [[n, n] for n in lengths]
+    assert np.array(ticket.result().outputs).tolist() == [[n, n] for n in lengths]
     assert len(fake.batches) > 1
 
 
@@ -199,7 +204,7 @@ def test_cancelled_texts_never_run_and_free_their_place(make):
     assert fake.batches == [("m", [4, 4])]
     assert batcher.counters().dropped_texts == 2
     stays.cancel()  # too late to matter
-    assert len(stays.result().vectors) == 2
+    assert len(stays.result().outputs) == 2
 
 
 def test_expired_texts_never_run(make):
@@ -210,7 +215,9 @@ def test_expired_texts_never_run(make):
     finish(fake, first)
     with pytest.raises(DeadlineExceeded):
         late.result()
-    assert batcher.submit("m", [text(4)], Lane.QUERY).result().vectors.tolist() == [[1, 4]]
+    assert np.array(batcher.submit("m", [text(4)], Lane.QUERY).result().outputs).tolist() == [
+        [1, 4]
+    ]
     assert fake.batches == [("m", [4])]
 
 
@@ -224,20 +231,31 @@ def test_a_waiter_comes_back_at_its_deadline_though_a_batch_runs(make):
     assert fake.batches == []
 
 
-@pytest.mark.parametrize(
-    ("error", "raised"), [(NotFinite("bad"), NotFinite), (RuntimeError("secret"), VecdbError)]
-)
-def test_a_failing_batch_fails_its_own_texts_alone(make, error, raised):
+def test_a_text_that_cannot_be_encoded_fails_alone(make):
     batcher = make(fake := Fake())
-    fake.error = error
+    fake.error = NotFinite("bad")
+    first = held(fake, batcher)
+    together = batcher.submit("m", [text(12), text(12, first=13)], Lane.DOCUMENT)
+    beside = batcher.submit("m", [text(12, first=3)], Lane.DOCUMENT)
+    finish(fake, first)
+    sound, bad = together.result().outputs
+    assert sound.tolist() == [1, 12]
+    assert isinstance(bad, NotFinite)
+    assert np.array(beside.result().outputs).tolist() == [[3, 12]]
+    assert fake.batches == [("m", [12] * 3), *[("m", [12])] * 3]
+
+
+def test_a_failing_batch_fails_its_own_texts_alone(make):
+    batcher = make(fake := Fake())
+    fake.error = RuntimeError("secret")
     first = held(fake, batcher)
     bad = batcher.submit("m", [text(13, first=13), text(200)], Lane.DOCUMENT)
     good = batcher.submit("m", [text(90)], Lane.DOCUMENT)
     finish(fake, first)
-    with pytest.raises(raised) as caught:
+    with pytest.raises(VecdbError) as caught:
         bad.result()
     assert "secret" not in str(caught.value)
-    assert good.result().vectors.tolist() == [[1, 90]]
+    assert np.array(good.result().outputs).tolist() == [[1, 90]]
     assert batcher.counters().failed_texts == 1
 
 
@@ -251,7 +269,7 @@ def test_close_fails_what_waits_and_finishes_what_runs(make):
         waiting.result()
     fake.gate.set()
     closing.join(30)
-    assert running.result().vectors.tolist() == [[1, 1]]
+    assert np.array(running.result().outputs).tolist() == [[1, 1]]
     with pytest.raises(Unavailable):
         batcher.submit("m", [text(5)], Lane.QUERY)
 

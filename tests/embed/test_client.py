@@ -9,7 +9,8 @@ import pytest
 
 from vecdb.config import EmbedConfig
 from vecdb.embed import catalog
-from vecdb.embed.client import Encoders, WorkerState
+from vecdb.embed.channel import WorkerState
+from vecdb.embed.client import Encoders
 from vecdb.embed.encoder import Role
 from vecdb.embed.process import WorkerProcess
 from vecdb.errors import InvalidArgument, LimitExceeded, NotFound, Unavailable
@@ -59,7 +60,7 @@ def test_a_worker_that_is_down_says_when_to_come_back(down, spec):
 @pytest.mark.parametrize(
     ("texts", "kind", "said"),
     [
-        ([], InvalidArgument, "no text"),
+        ([], InvalidArgument, "nothing to encode"),
         (["good", ""], InvalidArgument, r"texts\[1\] is empty"),
         (["a\udc80"], InvalidArgument, r"texts\[0\] is not Unicode: a lone surrogate at char.* 1"),
         (["good", "é" * 51], LimitExceeded, r"texts\[1\] has 102 bytes, at most 100"),

@@ -1,5 +1,6 @@
 """The worker as a process: killed, hung, orphaned, overloaded, fed with a tampered model."""
 
+import json
 import os
 import queue
 import select
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,12 @@ from vecdb.errors import DeadlineExceeded, NoModel, Overloaded, Unavailable
 
 PATIENCE_S = 60.0
 LONG = "a text that fills the model " * 60
+
+
+def different(n):
+    """Return n long texts of which no two are one."""
+    return [f"{number} {LONG}" for number in range(n)]
+
 
 ORPHAN = """
 import sys, time
@@ -77,7 +85,7 @@ def test_a_killed_worker_is_unavailable_then_back_with_the_same_vectors(start_wo
 
     def keep_encoding():
         try:
-            encoders.encode("", [LONG] * 1000, Role.DOCUMENT)
+            encoders.encode("", different(1000), Role.DOCUMENT)
         except Exception as error:
             raised.append(error)
 
@@ -141,11 +149,7 @@ def test_a_worker_does_not_outlive_its_parent(spec):
 def test_sigterm_ends_a_worker_well_and_sigint_does_not(tmp_path, spec):
     arguments = {
         "socket": tmp_path / "s",
-        "default": spec.name,
-        "threads": 1,
-        "queue-texts": 8,
-        "batch-tokens": 256,
-        "batch-age-ms": 500,
+        "config": json.dumps(asdict(EmbedConfig(threads=1))),
         "message-bytes": 1 << 20,
     }
     command = [sys.executable, "-m", "vecdb.embed.worker"]
@@ -160,7 +164,7 @@ def test_sigterm_ends_a_worker_well_and_sigint_does_not(tmp_path, spec):
 def test_stop_lets_calls_under_way_finish(start_worker):
     worker, encoders = start_worker()
     with ThreadPoolExecutor(1) as pool:
-        call = pool.submit(encoders.encode, "", [LONG] * 8, Role.DOCUMENT)
+        call = pool.submit(encoders.encode, "", different(8), Role.DOCUMENT)
         while encoders.counters(PATIENCE_S).running_s == 0:
             pass
         worker.stop()
@@ -200,7 +204,7 @@ def test_more_than_the_queue_holds_is_overload(start_worker):
 
     def encode(_):
         try:
-            return encoders.encode("", [LONG] * 8, Role.DOCUMENT).vectors
+            return encoders.encode("", different(8), Role.DOCUMENT).vectors
         except Overloaded as error:
             return error.retry_after_s
 
@@ -217,8 +221,10 @@ def test_a_caller_that_hangs_up_frees_its_place(start_worker):
     _, encoders = start_worker()
     hang_up = queue.Queue()
     with ThreadPoolExecutor(2) as pool:
-        busy = pool.submit(encoders.encode, "", [LONG] * 16, Role.DOCUMENT)
-        gone = pool.submit(encoders.encode, "", [LONG] * 200, Role.DOCUMENT, on_hangup=hang_up.put)
+        busy = pool.submit(encoders.encode, "", different(16), Role.DOCUMENT)
+        gone = pool.submit(
+            encoders.encode, "", different(200), Role.DOCUMENT, on_hangup=hang_up.put
+        )
         cancel = hang_up.get(timeout=PATIENCE_S)
         while encoders.counters(PATIENCE_S).waiting_texts < 100:
             pass
@@ -235,7 +241,7 @@ def test_a_deadline_is_kept(start_worker):
     _, encoders = start_worker()
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded):
-        encoders.encode("", [LONG] * 256, Role.DOCUMENT, timeout_s=0.3)
+        encoders.encode("", different(256), Role.DOCUMENT, timeout_s=0.3)
     assert time.monotonic() - began < 5
     with pytest.raises(DeadlineExceeded):
         encoders.encode("", ["text"], Role.QUERY, timeout_s=0.0)
@@ -258,7 +264,7 @@ def test_sixteen_threads_get_their_own_vectors(encoders):
 
 def test_a_query_does_not_wait_for_the_documents_before_it(encoders):
     with ThreadPoolExecutor(1) as pool:
-        ingest = pool.submit(encoders.encode, "", [LONG] * 40, Role.DOCUMENT)
+        ingest = pool.submit(encoders.encode, "", different(40), Role.DOCUMENT)
         while encoders.counters(PATIENCE_S).running_s == 0:
             pass
         encoders.encode("", ["a short query"], Role.QUERY)

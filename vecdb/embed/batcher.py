@@ -1,7 +1,8 @@
 """Who is encoded next, and with whom. Knows no model and no wire: it is given an encode function.
 
-Callers tokenize in their own threads, submit, and wait on a ticket. One thread runs inference: a
-model uses all cores by itself, and a second batch beside it would only slow both.
+Callers prepare in their own threads, submit, and wait on a ticket. One thread runs inference: a
+model uses all cores by itself, and a second batch beside it would only slow both. For models that
+wait for a service elsewhere there is a batcher each, of as many threads as that one takes calls.
 
 Order: queries before documents, except that documents which waited too long get a share of the
 time. Inside a lane short texts go first with those of about their length, except that a text which
@@ -16,16 +17,24 @@ import logging
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
-import numpy as np
+from vecdb.embed.encoder import HERE, Batching, Output, Outputs
+from vecdb.errors import (
+    DeadlineExceeded,
+    InvalidArgument,
+    LimitExceeded,
+    Overloaded,
+    Unavailable,
+    VecdbError,
+)
 
-from vecdb.embed.encoder import I64
-from vecdb.errors import DeadlineExceeded, LimitExceeded, Overloaded, Unavailable, VecdbError
-from vecdb.types import F32
+Encode = Callable[[Any, Sequence[Any], float | None], Outputs]
+"""A model, its inputs, and when the last of their callers will have gone, to outputs. Texts of
+equal models share batches; str() of a model is its name."""
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +66,7 @@ class Counters:
     """What a batcher has done since it was made, and what waits now.
 
     dropped_texts: cancelled or too late before they ran. rejected_texts: found the queue full.
-    running_s: how long the running batch has taken, 0 when idle.
+    running_s: how long the oldest running batch has taken, 0 when idle.
     """
 
     texts: int = 0
@@ -70,14 +79,15 @@ class Counters:
     busy_s: float = 0.0
     queued_s: float = 0.0
     waiting_texts: int = 0
+    waiting_tokens: int = 0
     running_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a ticket yields: vectors (n, dim) float32, and where the time went."""
+    """What a ticket yields: what became of each input, and where the time went."""
 
-    vectors: F32
+    outputs: list[Output]
     queue_s: float
     inference_s: float
 
@@ -89,14 +99,14 @@ class Ticket:
         self._batcher = batcher
         self.deadline = deadline
         self.missing = texts
-        self.vectors: F32 | None = None
+        self.outputs: list[Output | None] = [None] * texts
         self.queue_s: float | None = None
         self.inference_s = 0.0
         self.error: VecdbError | None = None
         self.done = threading.Event()
 
     def result(self) -> Result:
-        """Return the vectors, waiting for them until the deadline.
+        """Return the outputs, waiting for them until the deadline.
 
         Raises DeadlineExceeded, Unavailable when the batcher closes, or what the batch raised.
         """
@@ -105,9 +115,9 @@ class Ticket:
             self._batcher.drop(self, DeadlineExceeded("the text was not encoded in time"))
         if self.error is not None:
             raise self.error
-        assert self.vectors is not None
         assert self.queue_s is not None
-        return Result(self.vectors, self.queue_s, self.inference_s)
+        outputs = [output for output in self.outputs if output is not None]
+        return Result(outputs, self.queue_s, self.inference_s)
 
     def cancel(self) -> None:
         """Give up: nobody waits for the result any more. A no-op once it is there."""
@@ -121,77 +131,106 @@ class Ticket:
 @dataclass(eq=False, slots=True)
 class _Text:
     ticket: Ticket
-    model: str
+    model: Hashable
     row: int
-    ids: I64
+    input: Any
     arrived: float
 
 
 class Batcher:
-    """A bounded queue in two lanes, and the thread that runs it.
+    """A bounded queue in two lanes, and the threads that run it.
 
-    encode: takes a model's name and token ids, returns (n, dim) float32; called by one thread.
+    encode: called by them. queue_texts, queue_tokens: how much may wait. batch_tokens: most padded
+    tokens of a batch. batch_age_s: see the head of this file. batching: how batches are made.
+    ran: told of each batch, with its model, how many inputs and tokens it had, and its seconds.
     clock: seconds, monotonic.
     """
 
     def __init__(
         self,
-        encode: Callable[[str, Sequence[I64]], F32],
+        encode: Encode,
         *,
         queue_texts: int,
+        queue_tokens: int,
         batch_tokens: int,
         batch_age_s: float,
+        batching: Batching = HERE,
+        ran: Callable[[str, int, int, float], object] = lambda model, texts, tokens, took_s: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = clock
         self._encode = encode
+        self._ran = ran
         self._queue_texts = queue_texts
+        self._queue_tokens = queue_tokens
         self._batch_tokens = batch_tokens
         self._batch_age_s = batch_age_s
+        self._batching = batching
         self._changed = threading.Condition()  # guards everything below
         self._lanes: dict[Lane, list[_Text]] = {lane: [] for lane in Lane}
         self._closed = False
         self._query_run_s = 0.0  # inference time of queries since the last batch of documents
         self._rates: dict[str, _Rate] = defaultdict(_Rate)  # by model
-        self._running_since: float | None = None
+        self._running: dict[int, float] = {}  # since when, by thread
+        self._waiting_tokens = 0
         self._done = Counters()
-        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"inference {number}", daemon=True)
+            for number in range(max(1, batching.at_once))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(
-        self, model: str, batch: Sequence[I64], lane: Lane, deadline: float | None = None
+        self, model: Hashable, batch: Sequence[Any], lane: Lane, deadline: float | None = None
     ) -> Ticket:
         """Return the ticket of a request that now stands in the queue: all its texts, or none.
 
-        batch: token ids of each text. deadline: on the clock. Raises Overloaded with
-        retry_after_s, LimitExceeded for more texts than the queue holds, Unavailable when closed.
+        batch: inputs as the model prepared them, at least one. deadline: on the clock. Raises
+        Overloaded with retry_after_s, LimitExceeded for more than the queue holds, Unavailable when
+        closed.
         """
-        most = self._queue_texts
-        if len(batch) > most:
-            raise LimitExceeded(
-                f"{len(batch)} texts in a call, the queue holds {most}", key="embed.queue_texts"
-            )
+        tokens = sum(map(len, batch))
+        for what, asked, most in (
+            ("texts", len(batch), self._queue_texts),
+            ("tokens", tokens, self._queue_tokens),
+        ):
+            if asked > most:
+                raise LimitExceeded(
+                    f"{asked} {what} in a call, the queue holds {most}", key=f"embed.queue_{what}"
+                )
         ticket = Ticket(self, len(batch), deadline)
         with self._changed:
             if self._closed:
                 raise Unavailable("the embedding worker is stopping", retry_after_s=1.0)
-            if lane is Lane.DOCUMENT:
-                most = max(len(batch), most - int(most * QUERY_RESERVE))
             now = self.clock()
-            if self._waiting() + len(batch) > most:
+            if self._is_full(lane, len(batch), tokens):
                 self._purge(now)
-            if (waiting := self._waiting()) + len(batch) > most:
+            if self._is_full(lane, len(batch), tokens):
                 self._count(rejected_texts=len(batch))
                 raise Overloaded(
-                    f"{waiting} texts wait for the model already",
+                    f"{self._waiting()} texts wait for the model already",
                     retry_after_s=self._drain_s(now),
                     key="embed.queue_texts",
                 )
             self._lanes[lane] += [
-                _Text(ticket, model, row, ids, now) for row, ids in enumerate(batch)
+                _Text(ticket, model, row, one, now) for row, one in enumerate(batch)
             ]
+            self._waiting_tokens += tokens
             self._changed.notify()
         return ticket
+
+    def _is_full(self, lane: Lane, texts: int, tokens: int) -> bool:
+        """Return whether a request finds no room; documents leave some of it to queries."""
+        for asked, waiting, most in (
+            (texts, self._waiting(), self._queue_texts),
+            (tokens, self._waiting_tokens, self._queue_tokens),
+        ):
+            if lane is Lane.DOCUMENT:
+                most = max(asked, most - int(most * QUERY_RESERVE))
+            if waiting + asked > most:
+                return True
+        return False
 
     def drop(self, ticket: Ticket, error: VecdbError) -> None:
         """End a ticket with an error, unless it is over; texts of it that wait never run."""
@@ -204,10 +243,11 @@ class Batcher:
     def counters(self) -> Counters:
         """Return what was done so far and what waits now."""
         with self._changed:
-            since = self._running_since
+            since = min(self._running.values(), default=None)
             return replace(
                 self._done,
                 waiting_texts=self._waiting(),
+                waiting_tokens=self._waiting_tokens,
                 running_s=0.0 if since is None else self.clock() - since,
             )
 
@@ -222,8 +262,10 @@ class Batcher:
                     )
                     text.ticket.done.set()
             self._lanes = {lane: [] for lane in Lane}
+            self._waiting_tokens = 0
             self._changed.notify_all()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _run(self) -> None:
         while True:
@@ -234,38 +276,50 @@ class Batcher:
                 if self._closed or taken is None:
                     return
                 lane, batch = taken
-                self._running_since = started = self.clock()
-            vectors, error = self._infer(batch)
+                # A thread looks after what one batch leaves; another may be there for it.
+                self._changed.notify()
+                self._running[threading.get_ident()] = started = self.clock()
+            outputs = self._infer(batch)
             with self._changed:
-                self._running_since = None
-                self._deliver(lane, batch, vectors, error, started, self.clock())
+                del self._running[threading.get_ident()]
+                self._deliver(lane, batch, outputs, started, self.clock())
             # Or the last batch's arrays would live until the next one is done.
-            del taken, batch, vectors, error
+            del taken, batch, outputs
 
-    def _infer(self, batch: list[_Text]) -> tuple[F32 | None, VecdbError | None]:
+    def _infer(self, batch: list[_Text]) -> Outputs | VecdbError:
+        """Return what became of each text, or why of none."""
+        ends = [text.ticket.deadline for text in batch]
+        deadline = None if None in ends else max(end for end in ends if end is not None)
+        model = batch[0].model
         try:
-            vectors = self._encode(batch[0].model, [text.ids for text in batch])
-            if len(vectors) != len(batch):
-                raise ValueError(f"{len(batch)} texts gave {len(vectors)} vectors")
+            outputs = self._encode(model, [text.input for text in batch], deadline)
+            if len(outputs) != len(batch):
+                raise ValueError(f"{len(batch)} texts gave {len(outputs)} vectors")
+        except InvalidArgument as error:
+            if len(batch) == 1:
+                return [error]
+            # One of them is at fault, and the others are other callers'.
+            found = [self._infer([text]) for text in batch]
+            return [one if isinstance(one, VecdbError) else one[0] for one in found]
         except VecdbError as error:
-            return None, error
+            return error
         except Exception:
-            log.exception("inference of %d texts by %s failed", len(batch), batch[0].model)
-            return None, VecdbError("inference failed; the embedding worker's log says why")
-        return vectors, None
+            log.exception("inference of %d texts by %s failed", len(batch), model)
+            return VecdbError("inference failed; the embedding worker's log says why")
+        return outputs
 
     def _deliver(
         self,
         lane: Lane,
         batch: list[_Text],
-        vectors: F32 | None,
-        error: VecdbError | None,
+        outputs: Outputs | VecdbError,
         started: float,
         ended: float,
     ) -> None:
         took = ended - started
-        padded = len(batch) * max(len(text.ids) for text in batch)
-        self._rates[batch[0].model].add(padded, took)
+        tokens = [len(text.input) for text in batch]
+        padded = len(batch) * max(tokens)
+        self._rates[str(batch[0].model)].add(padded, took)
         self._query_run_s = self._query_run_s + took if lane is Lane.QUERY else 0.0
         for ticket in {text.ticket: None for text in batch}:
             ticket.inference_s += took
@@ -273,28 +327,31 @@ class Batcher:
             ticket = text.ticket
             if ticket.over():
                 continue  # gone while its text ran
-            if vectors is None:
-                assert error is not None
+            if isinstance(outputs, VecdbError):
                 # Its own copy: each waiter raises it, and raising writes a traceback into it.
-                ticket.error = copy.copy(error)
+                ticket.error = copy.copy(outputs)
                 ticket.done.set()
                 continue
-            if ticket.vectors is None:
-                ticket.vectors = np.empty((ticket.missing, vectors.shape[1]), dtype=np.float32)
+            if ticket.queue_s is None:
                 ticket.queue_s = started - text.arrived
-            ticket.vectors[text.row] = vectors[at]
+            output = outputs[at]
+            ticket.outputs[text.row] = (
+                copy.copy(output) if isinstance(output, VecdbError) else output
+            )
             ticket.missing -= 1
             if ticket.missing == 0:
                 ticket.done.set()
+        failed = len(batch) if isinstance(outputs, VecdbError) else 0
         self._count(
-            texts=len(batch) if vectors is not None else 0,
-            failed_texts=len(batch) if vectors is None else 0,
             batches=1,
-            tokens=sum(len(text.ids) for text in batch),
+            texts=len(batch) - failed,
+            failed_texts=failed,
+            tokens=sum(tokens),
             padded_tokens=padded,
             busy_s=took,
             queued_s=sum(started - text.arrived for text in batch),
         )
+        self._ran(str(batch[0].model), len(batch), sum(tokens), took)
 
     def _take(self, now: float) -> tuple[Lane, list[_Text]] | None:
         """Remove and return the texts of the next batch, all of one model, or None."""
@@ -308,19 +365,36 @@ class Batcher:
         else:
             lane = Lane.DOCUMENT if documents else Lane.QUERY
         waiting = self._lanes[lane]
-        oldest = waiting[0]
-        window = [text for text in waiting[:WINDOW_TEXTS] if text.model == oldest.model]
-        window.sort(key=lambda text: len(text.ids))
-        aged = now - oldest.arrived >= self._batch_age_s
-        aim = int(self._rates[oldest.model].per_s() * BATCH_TARGET_S)
-        budget = min(self._batch_tokens, max(BATCH_TOKENS_MIN, aim))
-        low, high = pack(
-            [len(text.ids) for text in window], window.index(oldest) if aged else 0, budget
-        )
-        batch = window[low:high]
+        window = [text for text in waiting[:WINDOW_TEXTS] if text.model == waiting[0].model]
+        batch = self._first(window) if self._batching.at_once else self._alike(window, now)
         taken = set(batch)
         self._lanes[lane] = [text for text in waiting if text not in taken]
+        self._waiting_tokens -= sum(len(text.input) for text in batch)
         return lane, batch
+
+    def _alike(self, window: list[_Text], now: float) -> list[_Text]:
+        """Return texts of about one length, to be padded to the longest; window: oldest first."""
+        oldest = window[0]
+        window.sort(key=lambda text: len(text.input))
+        aged = now - oldest.arrived >= self._batch_age_s
+        aim = int(self._rates[str(oldest.model)].per_s() * BATCH_TARGET_S)
+        budget = min(self._batch_tokens, max(BATCH_TOKENS_MIN, aim))
+        low, high = pack(
+            [len(text.input) for text in window], window.index(oldest) if aged else 0, budget
+        )
+        return window[low:high]
+
+    def _first(self, window: list[_Text]) -> list[_Text]:
+        """Return the oldest texts, as many as a service takes at once."""
+        most = self._batching
+        batch: list[_Text] = []
+        tokens = 0
+        for text in window[: most.items or None]:
+            tokens += len(text.input)
+            if batch and most.tokens and tokens > most.tokens:
+                break
+            batch.append(text)
+        return batch
 
     def _purge(self, now: float) -> None:
         """Forget texts that nobody waits for, and end those whose deadline has passed."""
@@ -334,6 +408,9 @@ class Batcher:
             if len(kept) < len(waiting):
                 self._count(dropped_texts=len(waiting) - len(kept))
                 self._lanes[lane] = kept
+                self._waiting_tokens = sum(
+                    len(text.input) for texts in self._lanes.values() for text in texts
+                )
 
     def _waiting(self) -> int:
         return sum(map(len, self._lanes.values()))
@@ -342,7 +419,7 @@ class Batcher:
         """Return in how many seconds what waits will have run, going by the rate seen so far."""
         tokens: Counter[str] = Counter()
         for text in (text for lane in self._lanes.values() for text in lane):
-            tokens[text.model] += len(text.ids)
+            tokens[str(text.model)] += len(text.input)
         rates = {model: self._rates[model].per_s() for model in tokens}
         if not all(rates.values()):
             return 1.0

@@ -1,50 +1,65 @@
-"""What the rest of the server calls to turn text into vectors.
+"""What the rest of the server calls to turn content into vectors.
 
 Answers which models there are from the catalogue, whether a worker runs or not, and encodes through
-the worker's socket. Leaves the worker's life to process.py, and imports no inference library.
+the worker's socket. Leaves the worker's life to process.py, the connection to channel.py.
 """
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TypeVar
 
-import grpc
 import numpy as np
 
 from vecdb.config import EmbedConfig
 from vecdb.embed import catalog
 from vecdb.embed.batcher import Counters
-from vecdb.embed.encoder import Role
+from vecdb.embed.channel import (
+    Description,
+    OnHangup,
+    Worker,
+    WorkerChannel,
+    WorkerState,
+)
+from vecdb.embed.encoder import Item, Pair, Role
+from vecdb.embed.items import checked_sizes
 from vecdb.embed.pb import encoder_pb2 as pb
-from vecdb.embed.wire import CALL_BYTES, CALL_TEXTS, RETRY_AFTER, message_bytes
+from vecdb.embed.pooling import shortened
+from vecdb.embed.wire import CALL_BYTES, CALL_ITEMS
 from vecdb.errors import (
     DeadlineExceeded,
-    InvalidArgument,
-    LimitExceeded,
+    DimensionMismatch,
     ModelMismatch,
     NoModel,
     Overloaded,
     Unavailable,
     VecdbError,
+    by_reason,
 )
-from vecdb.types import F32, Metric
+from vecdb.types import F32, Metric, SparseVector
 
-RESTARTING = "the embedding worker is restarting"
-RESTART_S = 2.0  # about what a restart takes: a second to load, and a little patience
+T = TypeVar("T")
 
-OnHangup = Callable[[Callable[[], None]], bool | None]
-"""Registers what to call when nobody waits for the answer any more; False when that is so already.
-A gRPC server's ``context.add_callback`` is one."""
+# Between two tries of a patient call: doubled each time, and shared out by chance.
+PAUSE_S = 0.1
+PAUSE_MAX_S = 5.0
+# What a patient call leaves of its time to whoever stores what could be encoded.
+SPARE_SHARE = 0.1
+SPARE_MAX_S = 5.0
+LOAD_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model that the operator configured. reason: why it is not ready, or ""."""
+    """A model that the operator configured.
+
+    reason: why it cannot be used, or "". takes: of "text", "image", "pair". gives: "dense",
+    "sparse" or "score". dims: shorter vectors that its own can be cut to.
+    """
 
     name: str
     kind: str
@@ -58,16 +73,22 @@ class ModelInfo:
     aliases: tuple[str, ...]
     query_prompt: str
     document_prompt: str
+    takes: frozenset[str]
+    gives: str
+    dims: tuple[int, ...]
+    source: str
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What a call of encode() yields, texts in the order given.
+    """What a call of encode() yields, items in the order given.
 
-    vectors: (n, dim) float32. tokens: of each text after the cut, special tokens included.
-    truncated: whether the model read only the beginning of a text. queue_ms, inference_ms: how
-    long the texts waited, and how long the batches ran that they were in. refused: by the position
-    of a text that the model can say nothing of, why; its vector is NaN, which nothing stores.
+    vectors: (n, dim) float32; of a re-ranker (n, 1), its scores; of a sparse model (n, 0). sparse:
+    of a sparse model one an item. tokens: of each item after the cut, special tokens included.
+    truncated: whether the model read only the beginning of it. *_ms: how long the items were read,
+    waited, and how long the batches ran that they were in. refused: by the position of an item that
+    has no vector, why; its row is NaN, which nothing stores.
     """
 
     vectors: F32
@@ -76,110 +97,24 @@ class Encoded:
     fingerprint: str
     queue_ms: float
     inference_ms: float
-    refused: Mapping[int, InvalidArgument] = field(default_factory=dict)
+    refused: Mapping[int, VecdbError] = field(default_factory=dict)
+    sparse: tuple[SparseVector, ...] = ()
+    prepare_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerState:
-    """Whether a worker answers.
+class Tokenized:
+    """What a model reads of a text. ids: empty where they are not known here."""
 
-    reason: why it does not, or "". models: per model it has, why it is not ready or "".
-    generation: counts the workers that were started; each has a new process behind the address.
-    """
-
-    ready: bool = False
-    reason: str = "the embedding worker has not been started"
-    retry_after_s: float | None = None
-    generation: int = 0
-    models: Mapping[str, str] = field(default_factory=dict)
-
-
-class Worker(Protocol):
-    """Where a worker answers, and whether it does; process.WorkerProcess is one."""
-
-    @property
-    def address(self) -> str:
-        """Return the gRPC target."""
-        ...
-
-    @property
-    def state(self) -> WorkerState:
-        """Return whether the worker answers now."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What a worker says of itself. models: per name, why it is not ready or ""."""
-
-    models: dict[str, str]
-    counters: Counters
-
-
-class WorkerChannel:
-    """A connection to one worker process. Every method raises from vecdb.errors."""
-
-    def __init__(self, address: str, text_bytes: int) -> None:
-        cap = message_bytes(text_bytes)
-        self._channel = grpc.insecure_channel(
-            address,
-            options=[
-                ("grpc.max_receive_message_length", cap),
-                ("grpc.max_send_message_length", cap),
-                # Or it would share the connection, and the back-off, of the worker before it.
-                ("grpc.use_local_subchannel_pool", 1),
-                ("grpc.enable_http_proxy", 0),
-            ],
-        )
-        service = pb.DESCRIPTOR.services_by_name["Encoder"].full_name
-        self._describe = self._channel.unary_unary(
-            f"/{service}/Describe",
-            pb.DescribeRequest.SerializeToString,
-            pb.DescribeResponse.FromString,
-        )
-        self._encode = self._channel.unary_unary(
-            f"/{service}/Encode",
-            pb.EncodeRequest.SerializeToString,
-            pb.EncodeResponse.FromString,
-        )
-
-    def describe(self, timeout_s: float) -> Description:
-        """Return the worker's models and counters."""
-        with _errors():
-            reply = self._describe(pb.DescribeRequest(), timeout=timeout_s)
-        counters: dict[str, Any] = {
-            name: getattr(reply.counters, name) for name in pb.Counters.DESCRIPTOR.fields_by_name
-        }
-        return Description({one.name: one.reason for one in reply.models}, Counters(**counters))
-
-    def encode(
-        self, request: pb.EncodeRequest, timeout_s: float, on_hangup: OnHangup | None
-    ) -> pb.EncodeResponse:
-        """Return the worker's reply to one call."""
-        reply: pb.EncodeResponse
-        with _errors():
-            if on_hangup is None:
-                reply = self._encode(request, timeout=timeout_s)
-            else:
-                call = self._encode.future(request, timeout=timeout_s)
-
-                def cancel() -> None:
-                    call.cancel()
-
-                if on_hangup(cancel) is False:
-                    cancel()
-                reply = call.result()
-        return reply
-
-    def close(self) -> None:
-        """Disconnect; calls under way fail with Unavailable."""
-        self._channel.close()
+    ids: tuple[int, ...]
+    tokens: int
+    truncated: bool
 
 
 class Encoders:
     """The models of this server. Safe for any number of threads.
 
-    text_bytes: the most that one text may have, as UTF-8.
+    text_bytes: the most that one text may have, as UTF-8; image_bytes, an image.
     """
 
     def __init__(
@@ -188,16 +123,21 @@ class Encoders:
         worker: Worker,
         *,
         text_bytes: int,
+        image_bytes: int = 16 << 20,
     ) -> None:
         known = catalog.load_catalog(config.catalog)
         self._specs = catalog.select(known, config.models, config.model)
         self._fingerprints = {spec.name: catalog.fingerprint(spec) for spec in self._specs}
-        self._missing = {spec.name: catalog.missing(spec) for spec in self._specs}
+        # Of a worker elsewhere it is not known here what is installed there.
+        self._missing = {
+            spec.name: "" if config.worker else catalog.missing(spec) for spec in self._specs
+        }
         self._worker = worker
         self._text_bytes = text_bytes
+        self._image_bytes = image_bytes
         self._timeout_s = config.timeout_s
-        # A call never has more texts than the whole queue holds.
-        self._call_texts = min(CALL_TEXTS, config.queue_texts)
+        # A call never has more items than the whole queue holds.
+        self._call_items = min(CALL_ITEMS, config.queue_texts)
         self._lock = threading.Lock()  # guards the two below
         self._channel: WorkerChannel | None = None
         self._generation = 0
@@ -214,60 +154,80 @@ class Encoders:
     def encode(
         self,
         model: str,
-        texts: Sequence[str],
+        items: Sequence[Item],
         role: Role,
         timeout_s: float | None = None,
         on_hangup: OnHangup | None = None,
+        *,
+        dim: int = 0,
+        patient: bool = False,
     ) -> Encoded:
-        """Return the vectors of the texts.
+        """Return the vectors of items: texts, images, or pairs of one query.
 
-        model: name or alias, "" for the default. timeout_s: None for embed.timeout_s.
-        Raises NotFound, InvalidArgument that names the text, Overloaded and Unavailable with
-        retry_after_s, DeadlineExceeded, ModelMismatch, NoModel where none will come by waiting.
+        model: name or alias, "" for the default. timeout_s: None for embed.timeout_s. dim: of
+        shorter vectors, where the model has them; 0 for its own. patient: for whoever stores the
+        rest: what is overloaded or away is asked again until nine tenths of the time have passed,
+        and items that still have no vector then are `refused`.
+
+        Raises NotFound, InvalidArgument that names the item, DeadlineExceeded, ModelMismatch,
+        NoModel where none will come by waiting; unless patient, Overloaded and Unavailable with
+        retry_after_s.
         """
-        deadline = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
-        sizes = self._checked(texts)
-        state = self._worker.state
-        info = self._info(self._spec(model), state)
-        if not info.ready:
-            if state.retry_after_s is None:  # it will not come by waiting
-                raise NoModel(f"model {info.name} cannot encode: {info.reason}", model=info.name)
-            raise Unavailable(info.reason, retry_after_s=state.retry_after_s, model=info.name)
-        channel = self._channel_to(state)
-        vectors = np.empty((len(texts), info.dim), dtype=np.float32)
-        tokens: list[int] = []
-        truncated: list[bool] = []
-        queue_ms = inference_ms = 0.0
+        began = time.monotonic()
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        deadline = began + limit_s
+        sizes = checked_sizes(items, self._text_bytes, self._image_bytes)
+        spec = self._spec(model)
+        _check_dim(spec, dim)
+        gathered = _Gathered(spec, items)
+        give_up = began + limit_s - min(SPARE_MAX_S, limit_s * SPARE_SHARE)
         for start, end in self._calls(sizes):
-            reply = self._call(channel, info, texts[start:end], role, deadline, on_hangup)
-            vectors[start:end] = np.frombuffer(reply.vectors, "<f4").reshape(-1, info.dim)
-            tokens += reply.tokens
-            truncated += reply.truncated
-            queue_ms += reply.queue_ms
-            inference_ms += reply.inference_ms
-        refused = {
-            at: InvalidArgument(
-                f"model {info.name} knows no word of the text", field=f"texts[{at}]"
+            part = items[start:end]
+
+            def ask(part: Sequence[Item] = part) -> pb.EncodeResponse:
+                return self._call(spec, part, role, deadline, on_hangup)
+
+            if not patient:
+                gathered.add(start, ask())
+                continue
+            try:
+                gathered.add(start, _patiently(ask, give_up))
+            except (Unavailable, Overloaded, DeadlineExceeded) as error:
+                gathered.refuse(range(start, end), error)
+        return gathered.encoded(self._fingerprints[spec.name], dim)
+
+    def tokenize(
+        self, model: str, texts: Sequence[str], role: Role, timeout_s: float | None = None
+    ) -> list[Tokenized]:
+        """Return what a model reads of texts. Raises as encode() does."""
+        deadline = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
+        sizes = checked_sizes(texts, self._text_bytes, self._image_bytes)
+        spec = self._spec(model)
+        found: list[Tokenized] = []
+        wire_role = pb.ROLE_QUERY if role is Role.QUERY else pb.ROLE_DOCUMENT
+        for start, end in self._calls(sizes):
+            reply = self._usable(spec).tokenize(
+                pb.TokenizeRequest(model=spec.name, texts=texts[start:end], role=wire_role),
+                _left_s(deadline),
             )
-            for at, count in enumerate(tokens)
-            if count == 0
-        }
-        return Encoded(
-            vectors,
-            tuple(tokens),
-            tuple(truncated),
-            info.fingerprint,
-            queue_ms,
-            inference_ms,
-            refused,
-        )
+            found += [Tokenized(tuple(one.ids), one.tokens, one.truncated) for one in reply.texts]
+        return found
+
+    def load(self, model: str, timeout_s: float | None = None) -> float:
+        """Have a model loaded; return the seconds that took, 0.0 when it was. Raises NoModel."""
+        return self._reached().load(self._spec(model).name, timeout_s or LOAD_S)
+
+    def unload(self, model: str, timeout_s: float | None = None) -> bool:
+        """Have a model unloaded, once nobody uses it; return whether it was loaded."""
+        return self._reached().unload(self._spec(model).name, timeout_s or self._timeout_s)
+
+    def describe(self, timeout_s: float = 1.0, *, metrics: bool = False) -> Description:
+        """Return what the present worker says of itself. Raises Unavailable, DeadlineExceeded."""
+        return self._reached().describe(timeout_s, metrics=metrics)
 
     def counters(self, timeout_s: float = 1.0) -> Counters:
         """Return what the present worker has done. Raises Unavailable, DeadlineExceeded."""
-        state = self._worker.state
-        if not state.ready:
-            raise Unavailable(state.reason, retry_after_s=state.retry_after_s)
-        return self._channel_to(state).describe(timeout_s).counters
+        return self.describe(timeout_s).counters
 
     def close(self) -> None:
         """Disconnect from the worker; the worker itself is stopped by whoever started it."""
@@ -278,58 +238,50 @@ class Encoders:
 
     def _call(
         self,
-        channel: WorkerChannel,
-        info: ModelInfo,
-        texts: Sequence[str],
+        spec: catalog.ModelSpec,
+        items: Sequence[Item],
         role: Role,
         deadline: float,
         on_hangup: OnHangup | None,
     ) -> pb.EncodeResponse:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise DeadlineExceeded("the texts were not encoded in time")
-        wire_role = pb.ROLE_QUERY if role is Role.QUERY else pb.ROLE_DOCUMENT
-        request = pb.EncodeRequest(model=info.name, texts=texts, role=wire_role)
-        reply = channel.encode(request, left, on_hangup)
-        if reply.fingerprint != info.fingerprint:
+        channel = self._usable(spec)
+        request = _request(spec.name, items, role)
+        reply = channel.encode(request, _left_s(deadline), on_hangup)
+        expected = self._fingerprints[spec.name]
+        if reply.fingerprint != expected:
             # The packages were upgraded under a running server, and the worker restarted into them.
             raise ModelMismatch(
-                f"model {info.name} of the worker is not the one that this server started with",
+                f"model {spec.name} of the worker is not the one that this server started with",
                 hint="restart the server",
-                expected=info.fingerprint,
+                expected=expected,
                 got=reply.fingerprint,
             )
         return reply
 
-    def _checked(self, texts: Sequence[str]) -> list[int]:
-        """Return the UTF-8 size of each text. Raises InvalidArgument that names a bad one."""
-        if not texts:
-            raise InvalidArgument("no text to encode", field="texts")
-        sizes: list[int] = []
-        for at, text in enumerate(texts):
-            try:
-                size = len(text) if text.isascii() else len(text.encode())
-            except UnicodeEncodeError as error:
-                raise InvalidArgument(
-                    f"texts[{at}] is not Unicode: a lone surrogate at character {error.start}",
-                    field=f"texts[{at}]",
-                ) from None
-            if size == 0:
-                raise InvalidArgument(f"texts[{at}] is empty", field=f"texts[{at}]")
-            if size > self._text_bytes:
-                raise LimitExceeded(
-                    f"texts[{at}] has {size} bytes, at most {self._text_bytes} are allowed",
-                    field=f"texts[{at}]",
-                    key="limits.text_bytes",
-                )
-            sizes.append(size)
-        return sizes
+    def _usable(self, spec: catalog.ModelSpec) -> WorkerChannel:
+        """Return the connection to a worker that has the model. Raises NoModel, Unavailable."""
+        state = self._worker.state
+        info = self._info(spec, state)
+        if not info.ready:
+            if state.retry_after_s is None:  # it will not come by waiting
+                raise NoModel(f"model {info.name} cannot encode: {info.reason}", model=info.name)
+            raise Unavailable(info.reason, retry_after_s=state.retry_after_s, model=info.name)
+        return self._channel_to(state)
+
+    def _reached(self) -> WorkerChannel:
+        """Return the connection to the present worker. Raises Unavailable, NoModel."""
+        state = self._worker.state
+        if not state.ready:
+            if state.retry_after_s is None:
+                raise NoModel(state.reason)
+            raise Unavailable(state.reason, retry_after_s=state.retry_after_s)
+        return self._channel_to(state)
 
     def _calls(self, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-        """Yield the ranges of texts to send in one call each."""
+        """Yield the ranges of items to send in one call each."""
         start = total = 0
         for at, size in enumerate(sizes):
-            if at > start and (at - start == self._call_texts or total + size > CALL_BYTES):
+            if at > start and (at - start == self._call_items or total + size > CALL_BYTES):
                 yield start, at
                 start, total = at, 0
             total += size
@@ -355,6 +307,11 @@ class Encoders:
             aliases=spec.aliases,
             query_prompt=spec.query_prompt,
             document_prompt=spec.document_prompt,
+            takes=spec.of_kind.takes,
+            gives=spec.of_kind.gives,
+            dims=spec.dims,
+            source=spec.source,
+            note=spec.note,
         )
 
     def _channel_to(self, state: WorkerState) -> WorkerChannel:
@@ -365,7 +322,7 @@ class Encoders:
             if self._channel is None or state.generation > self._generation:
                 stale, self._channel = (
                     self._channel,
-                    WorkerChannel(self._worker.address, self._text_bytes),
+                    WorkerChannel(self._worker.address, self._text_bytes + self._image_bytes),
                 )
                 self._generation = state.generation
             channel = self._channel
@@ -374,33 +331,111 @@ class Encoders:
         return channel
 
 
-@contextmanager
-def _errors() -> Iterator[None]:
-    """Raise what grpcio raises as one of ours."""
-    try:
-        yield
-    except grpc.RpcError as error:
-        raise _error(error) from None
-    except grpc.FutureCancelledError:
-        raise DeadlineExceeded("the caller has gone") from None
-    except ValueError:  # the channel was closed meanwhile, because its worker was replaced
-        raise Unavailable(RESTARTING, retry_after_s=RESTART_S) from None
+class _Gathered:
+    """The replies to the calls of one encode(), put together."""
+
+    def __init__(self, spec: catalog.ModelSpec, items: Sequence[Item]) -> None:
+        n = len(items)
+        self._spec = spec
+        self._what = "images" if isinstance(items[0], bytes) else "texts"
+        self._is_sparse = spec.of_kind.gives == "sparse"
+        nothing = SparseVector(np.empty(0, np.uint32), np.empty(0, np.float32))
+        self._vectors = np.full((n, 0 if self._is_sparse else spec.dim), np.nan, np.float32)
+        self._sparse = [nothing] * n if self._is_sparse else []
+        self._tokens = [0] * n
+        self._truncated = [False] * n
+        self._refused: dict[int, VecdbError] = {}
+        self._spent_ms = np.zeros(3)
+
+    def add(self, start: int, reply: pb.EncodeResponse) -> None:
+        """Take the reply to the items from start on."""
+        end = start + len(reply.tokens)
+        if self._is_sparse:
+            self._sparse[start:end] = [
+                SparseVector(np.frombuffer(one.indices, "<u4"), np.frombuffer(one.values, "<f4"))
+                for one in reply.sparse
+            ]
+        else:
+            self._vectors[start:end] = np.frombuffer(reply.vectors, "<f4").reshape(
+                -1, self._spec.dim
+            )
+        self._tokens[start:end] = reply.tokens
+        self._truncated[start:end] = reply.truncated
+        self._spent_ms += (reply.prepare_ms, reply.queue_ms, reply.inference_ms)
+        for one in reply.refused:
+            error = by_reason(one.reason)(
+                one.message,
+                field=f"{self._what}[{start + one.position}]",
+                retry_after_s=one.retry_after_ms / 1e3 if one.retry_after_ms else None,
+            )
+            self._refused[start + one.position] = error
+
+    def refuse(self, positions: range, error: VecdbError) -> None:
+        """Say of items why they have no vector."""
+        for at in positions:
+            self._refused[at] = type(error)(
+                f"not encoded: {error.message}",
+                field=f"{self._what}[{at}]",
+                hint="send it again",
+                retry_after_s=error.retry_after_s,
+            )
+
+    def encoded(self, fingerprint: str, dim: int) -> Encoded:
+        """Return all of it."""
+        vectors = shortened(self._vectors, dim) if dim else self._vectors
+        prepare_ms, queue_ms, inference_ms = self._spent_ms.tolist()
+        return Encoded(
+            vectors,
+            tuple(self._tokens),
+            tuple(self._truncated),
+            fingerprint,
+            queue_ms,
+            inference_ms,
+            self._refused,
+            tuple(self._sparse),
+            prepare_ms,
+        )
 
 
-def _error(error: grpc.RpcError) -> VecdbError:
-    """Return what a failed call means. Our worker's own errors carry retry-after-ms."""
-    code, message = error.code(), error.details() or ""
-    trailer = {item.key: item.value for item in error.trailing_metadata() or ()}
-    retry_after_s = int(trailer[RETRY_AFTER]) / 1e3 if RETRY_AFTER in trailer else None
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and retry_after_s is not None:
-        return Overloaded(message, retry_after_s=retry_after_s)
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return DeadlineExceeded("the texts were not encoded in time")
-    if code is grpc.StatusCode.INVALID_ARGUMENT:
-        return InvalidArgument(message)
-    if code is grpc.StatusCode.UNAVAILABLE and retry_after_s is not None:
-        return Unavailable(message, retry_after_s=retry_after_s)
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-        # The connection broke, or was closed because its worker was replaced.
-        return Unavailable(RESTARTING, retry_after_s=RESTART_S)
-    return VecdbError(f"the embedding worker failed: {code.name} {message}")
+def _patiently(ask: Callable[[], T], give_up: float) -> T:
+    """Return what a call returns, tried again while it is overloaded or away, until give_up."""
+    pause_s = PAUSE_S
+    while True:
+        try:
+            return ask()
+        except (Unavailable, Overloaded) as error:
+            wait_s = max(pause_s * random.uniform(0.5, 1.0), min(error.retry_after_s or 0.0, 60.0))
+            if time.monotonic() + wait_s >= give_up:
+                raise
+        time.sleep(wait_s)
+        pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+
+def _request(model: str, items: Sequence[Item], role: Role) -> pb.EncodeRequest:
+    request = pb.EncodeRequest(
+        model=model, role=pb.ROLE_QUERY if role is Role.QUERY else pb.ROLE_DOCUMENT
+    )
+    for item in items:
+        if isinstance(item, bytes):
+            request.images.append(item)
+        elif isinstance(item, Pair):
+            request.query = item.query
+            request.texts.append(item.text)
+        else:
+            request.texts.append(item)
+    return request
+
+
+def _left_s(deadline: float) -> float:
+    left_s = deadline - time.monotonic()
+    if left_s <= 0:
+        raise DeadlineExceeded("the texts were not encoded in time")
+    return left_s
+
+
+def _check_dim(spec: catalog.ModelSpec, dim: int) -> None:
+    if dim and dim != spec.dim and dim not in spec.dims:
+        there = ", ".join(map(str, (spec.dim, *spec.dims)))
+        raise DimensionMismatch(
+            f"model {spec.name} makes {there} dimensions, got {dim}", expected=there, got=dim
+        )

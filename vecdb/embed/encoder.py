@@ -55,6 +55,10 @@ Output: TypeAlias = F32 | SparseVector | VecdbError
 why there is none, where that is the item's own fault and its neighbours have theirs."""
 
 
+Outputs: TypeAlias = F32 | Sequence[Output]
+"""Of several items: one array (n, dim) or (n, 1), or one of them each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batching:
     """How batches of a model are made.
@@ -105,7 +109,7 @@ class Encoder(Protocol):
         """
         ...
 
-    def encode(self, batch: Sequence[Any], deadline: float | None = None) -> Sequence[Output]:
+    def encode(self, batch: Sequence[Any], deadline: float | None = None) -> Outputs:
         """Return what becomes of the inputs that prepare() made, of one role.
 
         Models of dense vectors return one array (n, dim) float32, unless an item failed by itself.

@@ -7,6 +7,7 @@ copy the server's locks and threads' memory in whatever state they are.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import select
@@ -17,12 +18,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from vecdb.config import EmbedConfig
 from vecdb.embed import catalog
-from vecdb.embed.client import RESTART_S, RESTARTING, WorkerChannel, WorkerState
+from vecdb.embed.channel import RESTART_S, RESTARTING, WorkerChannel, WorkerState
 from vecdb.embed.wire import READY, message_bytes
 from vecdb.errors import VecdbError
 from vecdb.sockets import private_folder
@@ -180,17 +181,10 @@ class WorkerProcess:
 
     def _spawn(self) -> subprocess.Popen[bytes] | None:
         assert self._folder is not None
-        threads = self._config.threads or len(os.sched_getaffinity(0))
         command = [sys.executable, "-P", "-m", "vecdb.embed.worker"]
         options = {
             "socket": self._folder / "encoder.sock",
-            "default": self._config.model,
-            "models": self._config.models,
-            "catalog": self._config.catalog,
-            "threads": threads,
-            "queue-texts": self._config.queue_texts,
-            "batch-tokens": self._config.batch_tokens,
-            "batch-age-ms": self._config.batch_age_ms,
+            "config": json.dumps(asdict(self._config)),
             "message-bytes": message_bytes(self._text_bytes),
             "log-level": self._log_level,
         }
@@ -227,7 +221,7 @@ class WorkerProcess:
     def _introduce(self, channel: WorkerChannel) -> bool:
         """Return whether the worker could be asked for its models; then the state is ready."""
         try:
-            models = channel.describe(self._probe_timeout_s).models
+            models = channel.describe(self._probe_timeout_s).reasons
         except VecdbError as error:
             log.error("the embedding worker does not answer: %s", error)
             return False

@@ -164,15 +164,21 @@ def _space(name: str, message: pb.Space, encoders: Encoders, field: str) -> Spac
     if metric is not None and not dense.model:
         return Space(name, dense.dim, metric, None, hnsw, recall)
     model = encoders.resolve(dense.model)
-    if dense.dim not in (0, model.dim):
+    if model.gives != "dense":
+        raise InvalidArgument(
+            f"space {name!r}: model {model.name} gives a {model.gives} vector, no dense one",
+            field=f"{field}.model",
+        )
+    if dense.dim not in (0, model.dim, *model.dims):
+        made = ", ".join(map(str, (model.dim, *model.dims)))
         raise DimensionMismatch(
-            f"space {name!r}: model {model.name} makes {model.dim} dimensions, got {dense.dim}",
+            f"space {name!r}: model {model.name} makes {made} dimensions, got {dense.dim}",
             field=f"{field}.dim",
-            expected=model.dim,
+            expected=made,
             got=dense.dim,
         )
     binding = ModelBinding(model.name, model.fingerprint)
-    return Space(name, model.dim, metric or model.metric, binding, hnsw, recall)
+    return Space(name, dense.dim or model.dim, metric or model.metric, binding, hnsw, recall)
 
 
 def _hnsw(message: pb.Hnsw, field: str) -> Hnsw:

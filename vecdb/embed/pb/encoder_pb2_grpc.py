@@ -44,6 +44,21 @@ class EncoderStub(object):
                 request_serializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.EncodeRequest.SerializeToString,
                 response_deserializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.EncodeResponse.FromString,
                 _registered_method=True)
+        self.Tokenize = channel.unary_unary(
+                '/vecdb.worker.v1.Encoder/Tokenize',
+                request_serializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.TokenizeRequest.SerializeToString,
+                response_deserializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.TokenizeResponse.FromString,
+                _registered_method=True)
+        self.Load = channel.unary_unary(
+                '/vecdb.worker.v1.Encoder/Load',
+                request_serializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.LoadRequest.SerializeToString,
+                response_deserializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.LoadResponse.FromString,
+                _registered_method=True)
+        self.Unload = channel.unary_unary(
+                '/vecdb.worker.v1.Encoder/Unload',
+                request_serializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.UnloadRequest.SerializeToString,
+                response_deserializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.UnloadResponse.FromString,
+                _registered_method=True)
 
 
 class EncoderServicer(object):
@@ -58,10 +73,31 @@ class EncoderServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Encode(self, request, context):
-        """RESOURCE_EXHAUSTED when the queue is full, UNAVAILABLE when the model did not load or the worker
+        """RESOURCE_EXHAUSTED when the queue is full, UNAVAILABLE when a service does not answer or the worker
         is stopping; both carry `retry-after-ms` in the trailing metadata where trying again makes
-        sense. INVALID_ARGUMENT for an unknown model, no text, or too many.
+        sense. FAILED_PRECONDITION when the model does not load. INVALID_ARGUMENT for an unknown model,
+        nothing to encode, too much of it, or what the model does not take.
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Tokenize(self, request, context):
+        """What the model reads of texts, without encoding them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Load(self, request, context):
+        """Loads a model, or lets go of it; answers when that is done. One that is in use stays until it is not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Unload(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -78,6 +114,21 @@ def add_EncoderServicer_to_server(servicer, server):
                     servicer.Encode,
                     request_deserializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.EncodeRequest.FromString,
                     response_serializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.EncodeResponse.SerializeToString,
+            ),
+            'Tokenize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Tokenize,
+                    request_deserializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.TokenizeRequest.FromString,
+                    response_serializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.TokenizeResponse.SerializeToString,
+            ),
+            'Load': grpc.unary_unary_rpc_method_handler(
+                    servicer.Load,
+                    request_deserializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.LoadRequest.FromString,
+                    response_serializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.LoadResponse.SerializeToString,
+            ),
+            'Unload': grpc.unary_unary_rpc_method_handler(
+                    servicer.Unload,
+                    request_deserializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.UnloadRequest.FromString,
+                    response_serializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.UnloadResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +185,87 @@ class Encoder(object):
             '/vecdb.worker.v1.Encoder/Encode',
             vecdb_dot_worker_dot_v1_dot_encoder__pb2.EncodeRequest.SerializeToString,
             vecdb_dot_worker_dot_v1_dot_encoder__pb2.EncodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tokenize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.worker.v1.Encoder/Tokenize',
+            vecdb_dot_worker_dot_v1_dot_encoder__pb2.TokenizeRequest.SerializeToString,
+            vecdb_dot_worker_dot_v1_dot_encoder__pb2.TokenizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Load(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.worker.v1.Encoder/Load',
+            vecdb_dot_worker_dot_v1_dot_encoder__pb2.LoadRequest.SerializeToString,
+            vecdb_dot_worker_dot_v1_dot_encoder__pb2.LoadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Unload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.worker.v1.Encoder/Unload',
+            vecdb_dot_worker_dot_v1_dot_encoder__pb2.UnloadRequest.SerializeToString,
+            vecdb_dot_worker_dot_v1_dot_encoder__pb2.UnloadResponse.FromString,
             options,
             channel_credentials,
             insecure,

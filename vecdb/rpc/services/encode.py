@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import grpc
 
 from vecdb.embed.client import Encoded, Encoders
-from vecdb.embed.encoder import Role
+from vecdb.embed.encoder import Item, Role
 from vecdb.errors import DeadlineExceeded, ModelMismatch, NoModel, NotFound
 from vecdb.metrics import Metrics
 from vecdb.rpc.deadline import remaining_s
@@ -49,38 +49,61 @@ class SpaceEncoder:
             )
 
     def encode(
-        self, space: Space, texts: Sequence[str], role: Role, context: grpc.ServicerContext
+        self, space: Space, items: Sequence[Item], role: Role, context: grpc.ServicerContext
     ) -> Encoded:
-        """Return the vectors of texts for a space, within the call's deadline.
+        """Return the vectors of items for a space, within the call's deadline.
 
-        Raises InvalidArgument for a text of which the model knows nothing.
+        Raises InvalidArgument for one of which the model knows nothing.
         """
-        return _all(self.encode_some(space, texts, role, context))
+        return _all(self.encode_some(space, items, role, context))
 
     def encode_some(
-        self, space: Space, texts: Sequence[str], role: Role, context: grpc.ServicerContext
+        self,
+        space: Space,
+        items: Sequence[Item],
+        role: Role,
+        context: grpc.ServicerContext,
+        *,
+        patient: bool = False,
     ) -> Encoded:
-        """Return what encode() does, where that is possible: the rest is in `refused`."""
+        """Return what encode() does, where that is possible: the rest is in `refused`.
+
+        patient: see Encoders.encode.
+        """
         self.check(space)
         assert space.model is not None
-        return self._encode(space.model.name, texts, role, context)
+        return self._encode(space.model.name, items, role, context, dim=space.dim, patient=patient)
 
     def encode_with(
-        self, model: str, texts: Sequence[str], role: Role, context: grpc.ServicerContext
+        self,
+        model: str,
+        items: Sequence[Item],
+        role: Role,
+        context: grpc.ServicerContext,
+        dim: int = 0,
     ) -> Encoded:
-        """Return the vectors of texts by a model's name. Raises as encode() does."""
-        return _all(self._encode(model, texts, role, context))
+        """Return the vectors of items by a model's name. Raises as encode() does."""
+        return _all(self._encode(model, items, role, context, dim=dim))
 
     def _encode(
-        self, model: str, texts: Sequence[str], role: Role, context: grpc.ServicerContext
+        self,
+        model: str,
+        items: Sequence[Item],
+        role: Role,
+        context: grpc.ServicerContext,
+        *,
+        dim: int = 0,
+        patient: bool = False,
     ) -> Encoded:
         remaining = remaining_s(context)
         if remaining is not None and remaining <= 0:
             raise DeadlineExceeded("the deadline passed before the texts were encoded")
         # A query is over before it could be cancelled; a long ingest gives its place back.
         on_hangup = context.add_callback if role is Role.DOCUMENT else None
-        encoded = self._encoders.encode(model, texts, role, remaining, on_hangup)
-        self._metrics.embedded_texts.labels(role.name.lower()).inc(len(texts))
+        encoded = self._encoders.encode(
+            model, items, role, remaining, on_hangup, dim=dim, patient=patient
+        )
+        self._metrics.embedded_texts.labels(role.name.lower()).inc(len(items))
         self._metrics.embedded_tokens.labels(role.name.lower()).inc(sum(encoded.tokens))
         self._metrics.embed_queue.observe(encoded.queue_ms / 1e3)
         self._metrics.embed_inference.observe(encoded.inference_ms / 1e3)
