@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.embed import providers, services
 from vecdb.config import EmbedConfig
 from vecdb.embed import catalog
 from vecdb.embed.client import Encoders
@@ -59,3 +60,31 @@ def encoders(spec):
     yield shared
     shared.close()
     worker.stop()
+
+
+@pytest.fixture
+def provider(monkeypatch):
+    """A service on loopback that speaks every API, and where models of it find their key."""
+    endpoint = pytest.importorskip("vecdb.embed.endpoint", reason="needs the remote extra")
+    monkeypatch.setenv(services.VARIABLE, f" {providers.KEY}\n")
+    monkeypatch.setattr(endpoint, "BACKOFF_S", 0.001)
+    read = endpoint._certificates
+    monkeypatch.setattr(
+        endpoint, "_certificates", lambda path: read(path) if path else services.certificates()
+    )
+    with providers.serving() as running:
+        yield running
+
+
+@pytest.fixture
+def make_service(provider):
+    """Load models of the provider: make_service(api, entry, options...) -> an Encoder."""
+    made = []
+
+    def make(api=providers.OPENAI, entry=(), **options):
+        made.append(services.load(api, provider.url + api.base, entry, **options))
+        return made[-1]
+
+    yield make
+    for encoder in made:
+        encoder.close()

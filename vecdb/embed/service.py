@@ -42,8 +42,8 @@ OTHER_BYTES_PER_TOKEN = 2.0
 SPECIAL_TOKENS = 2
 # A number takes up to 24 characters, and as many as that again where answers are indented.
 BYTES_PER_NUMBER, BYTES_PER_VECTOR, BYTES_PER_ANSWER = 48, 1024, 1 << 16
-# Nobody's vectors are as long; beyond about 1e19 the square of a length is no float32.
-LENGTH_MAX = 1e12
+# Nobody's vectors hold as much; of more than about 1e19 the square is no float32.
+NUMBER_MAX = 1e12
 PROBE = "a"
 
 
@@ -227,9 +227,8 @@ class RemoteText(ABC):
         return rows
 
     def _output(self, row: Numbers) -> F32 | NotFinite:
-        length = np.linalg.norm(row.astype(np.float64))
         try:
-            if not length < LENGTH_MAX:
+            if not np.abs(row).max() < NUMBER_MAX:
                 raise NotFinite(f"model {self.spec.name} returned a vector that is not finite")
             vectors = row.astype(np.float32)[None]
             vector: F32 = finished(vectors, self.spec.name, normalize=self.spec.normalize)[0]
