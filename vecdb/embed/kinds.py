@@ -108,7 +108,7 @@ KINDS: Mapping[str, Kind] = {
         _TEXT,
         "dense",
         "embed",
-        (*_ONNX, "onnx", "safetensors"),
+        (*_ONNX, "onnx"),
         dict.fromkeys(_POOLINGS, _files("weights", "config", "tokenizer")),
     ),
     # Decoders: Mistral, Qwen2, GritLM, Mixtral. `weights`, or its parts `weights-00001` and so on.

@@ -1,0 +1,84 @@
+"""Text models that are weights and a configuration: encoders of the BERT and RoBERTa families.
+
+A folder as Hugging Face has them, run without torch. Leaves tokens to text_tokens.py, weights to
+safetensors_file.py, the graph to bert_graph.py and runtime.py, pooling to onnx_text.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vecdb.embed.bert_graph import BertShape, bert_graph, bert_shape
+from vecdb.embed.catalog import ModelSpec, map_verified, read_verified
+from vecdb.embed.encoder import HERE, I64, Batching, Execution, Prepared, Role
+from vecdb.embed.onnx_text import HiddenStates
+from vecdb.embed.runtime import open_graph
+from vecdb.embed.safetensors_file import Tensors
+from vecdb.embed.text_tokens import TextTokens
+from vecdb.errors import Corrupt, FailedPrecondition
+from vecdb.types import F32
+
+
+class BertText:
+    """An Encoder over weights of which the graph is made when it is loaded."""
+
+    def __init__(self, spec: ModelSpec, paths: Mapping[str, Path], execution: Execution) -> None:
+        config = _config(read_verified(paths["config"], spec.files["config"]), paths["config"])
+        shape = bert_shape(config, spec.name)
+        self._tokens = TextTokens(spec, paths["tokenizer"])
+        _check_entry(spec, shape, self._tokens)
+        parts = sorted(role for role in spec.files if role.partition("-")[0] == "weights")
+        mapped = {paths[role]: map_verified(paths[role], spec.files[role]) for role in parts}
+        made = bert_graph(shape, Tensors(mapped))
+        graph = open_graph(made.graph, paths[parts[0]], execution, made.weights)
+        self.states = HiddenStates(spec, graph)
+
+    @property
+    def batching(self) -> Batching:
+        """It computes here."""
+        return HERE
+
+    def prepare(self, items: Sequence[str], role: Role) -> list[Prepared]:
+        """Return the tokens of each text, the role's prompt in front, cut to max_tokens."""
+        return self._tokens.prepare(items, role)
+
+    def encode(self, batch: Sequence[I64], deadline: float | None = None) -> F32:
+        """Return the vectors of texts that prepare() made, (n, dim) float32. Raises NotFinite."""
+        return self.states.vectors(batch)
+
+    def close(self) -> None:
+        """Let go of the graph."""
+        del self.states
+
+
+def _config(content: bytes, path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise Corrupt(f"{path} is not JSON: {error}", path=path) from None
+    if not isinstance(config, dict):
+        raise Corrupt(f"{path} is no JSON object", path=path)
+    return config
+
+
+def _check_entry(spec: ModelSpec, shape: BertShape, tokens: TextTokens) -> None:
+    """Raise FailedPrecondition where entry, configuration and tokenizer do not go together."""
+    if spec.dim != shape.hidden:
+        raise FailedPrecondition(
+            f"model {spec.name}: dim is {spec.dim}, its configuration says {shape.hidden}"
+        )
+    if spec.max_tokens > shape.positions:
+        raise FailedPrecondition(
+            f"model {spec.name}: max_tokens is {spec.max_tokens}, it has positions for "
+            f"{shape.positions}"
+        )
+    # Ids may have gaps, so their number says nothing.
+    last = max(tokens.tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+    if last >= shape.vocabulary:
+        raise FailedPrecondition(
+            f"model {spec.name}: its tokenizer knows id {last}, there are vectors for "
+            f"{shape.vocabulary} words"
+        )
