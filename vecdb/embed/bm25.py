@@ -99,7 +99,8 @@ def _within(indices: U32, most: int) -> int:
     if len(indices) <= VALUES_MAX:
         return min(len(indices), most)
     firsts = np.sort(np.unique(indices, return_index=True)[1])
-    return min(len(indices), most, *firsts[VALUES_MAX : VALUES_MAX + 1].tolist())
+    too_many = firsts[VALUES_MAX : VALUES_MAX + 1]
+    return min([len(indices), most, *map(int, too_many)])
 
 
 @lru_cache(HASHES_CACHED)

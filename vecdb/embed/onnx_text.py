@@ -55,10 +55,11 @@ class HiddenStates:
     Raises FailedPrecondition where the graph does not go with the entry.
     """
 
-    def __init__(self, spec: ModelSpec, graph: Graph) -> None:
+    def __init__(self, spec: ModelSpec, graph: Graph, output: str = OUTPUT) -> None:
+        """output: the name of the graph's output, where the entry does not say."""
         self._spec = spec
         self._graph = graph
-        self._output = spec.options.get("output", OUTPUT)
+        self._output = spec.options.get("output", output)
         unknown = graph.inputs - _INPUTS
         if unknown or self._output not in graph.outputs:
             raise FailedPrecondition(
