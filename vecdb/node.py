@@ -150,7 +150,10 @@ class QueryWorker:
         )
         self._embedding = EmbeddingElsewhere()
         self._encoders = Encoders(
-            config.embed, self._embedding, text_bytes=config.limits.text_bytes
+            config.embed,
+            self._embedding,
+            text_bytes=config.limits.text_bytes,
+            image_bytes=config.limits.image_bytes,
         )
         self._forwarder = Forwarder(writer)
         self._rpc = RpcServer(

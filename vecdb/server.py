@@ -74,14 +74,18 @@ class Server:
             judged=self.metrics.recall.observe,
         )
         try:
+            limits = config.limits
             self.worker = WorkerProcess(
                 config.embed,
-                text_bytes=config.limits.text_bytes,
+                text_bytes=limits.text_bytes + limits.image_bytes,
                 on_change=self._worker_changed,
                 log_level=config.server.log_level,
             )
             self._encoders = Encoders(
-                config.embed, self.worker, text_bytes=config.limits.text_bytes
+                config.embed,
+                self.worker,
+                text_bytes=limits.text_bytes,
+                image_bytes=limits.image_bytes,
             )
             self._rpc = RpcServer(
                 config, self.database, self._encoders, self.metrics, counted=counted

@@ -11,8 +11,8 @@ from vecdb.errors import InvalidArgument, LimitExceeded
 def checked_sizes(items: Sequence[Item], text_bytes: int, image_bytes: int) -> list[int]:
     """Return the bytes of each item. text_bytes, image_bytes: the most that one may have.
 
-    Raises InvalidArgument whose field is ``texts[i]`` or ``images[i]``, for none, an empty one, one that is not
-    Unicode, and kinds that do not go together; LimitExceeded for one that is too large.
+    Raises InvalidArgument whose field is ``texts[i]`` or ``images[i]``, for none, an empty one, one
+    that is not Unicode, and kinds that do not go together; LimitExceeded for one that is too large.
     """
     if not items:
         raise InvalidArgument("nothing to encode", field="items")

@@ -19,7 +19,7 @@ EMBED_ROLE_QUERY: EmbedRole
 EMBED_ROLE_DOCUMENT: EmbedRole
 
 class Model(_message.Message):
-    __slots__ = ("name", "dim", "metric", "max_tokens", "fingerprint", "ready", "reason", "license", "kind", "aliases", "query_prompt", "document_prompt")
+    __slots__ = ("name", "dim", "metric", "max_tokens", "fingerprint", "ready", "reason", "license", "kind", "aliases", "query_prompt", "document_prompt", "takes", "gives", "dims", "source", "note", "loaded", "memory_bytes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DIM_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,13 @@ class Model(_message.Message):
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     QUERY_PROMPT_FIELD_NUMBER: _ClassVar[int]
     DOCUMENT_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    TAKES_FIELD_NUMBER: _ClassVar[int]
+    GIVES_FIELD_NUMBER: _ClassVar[int]
+    DIMS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    LOADED_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     name: str
     dim: int
     metric: _collections_pb2.Metric
@@ -44,7 +51,14 @@ class Model(_message.Message):
     aliases: _containers.RepeatedScalarFieldContainer[str]
     query_prompt: str
     document_prompt: str
-    def __init__(self, name: _Optional[str] = ..., dim: _Optional[int] = ..., metric: _Optional[_Union[_collections_pb2.Metric, str]] = ..., max_tokens: _Optional[int] = ..., fingerprint: _Optional[str] = ..., ready: bool = ..., reason: _Optional[str] = ..., license: _Optional[str] = ..., kind: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., query_prompt: _Optional[str] = ..., document_prompt: _Optional[str] = ...) -> None: ...
+    takes: _containers.RepeatedScalarFieldContainer[str]
+    gives: str
+    dims: _containers.RepeatedScalarFieldContainer[int]
+    source: str
+    note: str
+    loaded: bool
+    memory_bytes: int
+    def __init__(self, name: _Optional[str] = ..., dim: _Optional[int] = ..., metric: _Optional[_Union[_collections_pb2.Metric, str]] = ..., max_tokens: _Optional[int] = ..., fingerprint: _Optional[str] = ..., ready: bool = ..., reason: _Optional[str] = ..., license: _Optional[str] = ..., kind: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., query_prompt: _Optional[str] = ..., document_prompt: _Optional[str] = ..., takes: _Optional[_Iterable[str]] = ..., gives: _Optional[str] = ..., dims: _Optional[_Iterable[int]] = ..., source: _Optional[str] = ..., note: _Optional[str] = ..., loaded: bool = ..., memory_bytes: _Optional[int] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()
@@ -57,14 +71,18 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
 
 class EmbedRequest(_message.Message):
-    __slots__ = ("model", "texts", "role")
+    __slots__ = ("model", "texts", "role", "images", "dimensions")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEXTS_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    DIMENSIONS_FIELD_NUMBER: _ClassVar[int]
     model: str
     texts: _containers.RepeatedScalarFieldContainer[str]
     role: EmbedRole
-    def __init__(self, model: _Optional[str] = ..., texts: _Optional[_Iterable[str]] = ..., role: _Optional[_Union[EmbedRole, str]] = ...) -> None: ...
+    images: _containers.RepeatedScalarFieldContainer[bytes]
+    dimensions: int
+    def __init__(self, model: _Optional[str] = ..., texts: _Optional[_Iterable[str]] = ..., role: _Optional[_Union[EmbedRole, str]] = ..., images: _Optional[_Iterable[bytes]] = ..., dimensions: _Optional[int] = ...) -> None: ...
 
 class EmbedResponse(_message.Message):
     __slots__ = ("model", "fingerprint", "embeddings")
@@ -85,3 +103,89 @@ class Embedding(_message.Message):
     tokens: int
     truncated: bool
     def __init__(self, vector: _Optional[_Union[_common_pb2.Vector, _Mapping]] = ..., tokens: _Optional[int] = ..., truncated: bool = ...) -> None: ...
+
+class RerankRequest(_message.Message):
+    __slots__ = ("model", "query", "texts", "k")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    K_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    query: str
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    k: int
+    def __init__(self, model: _Optional[str] = ..., query: _Optional[str] = ..., texts: _Optional[_Iterable[str]] = ..., k: _Optional[int] = ...) -> None: ...
+
+class RerankResponse(_message.Message):
+    __slots__ = ("model", "fingerprint", "ranked")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    RANKED_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    fingerprint: str
+    ranked: _containers.RepeatedCompositeFieldContainer[RankedText]
+    def __init__(self, model: _Optional[str] = ..., fingerprint: _Optional[str] = ..., ranked: _Optional[_Iterable[_Union[RankedText, _Mapping]]] = ...) -> None: ...
+
+class RankedText(_message.Message):
+    __slots__ = ("position", "score", "tokens", "truncated")
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    position: int
+    score: float
+    tokens: int
+    truncated: bool
+    def __init__(self, position: _Optional[int] = ..., score: _Optional[float] = ..., tokens: _Optional[int] = ..., truncated: bool = ...) -> None: ...
+
+class TokenizeRequest(_message.Message):
+    __slots__ = ("model", "texts", "role")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    role: EmbedRole
+    def __init__(self, model: _Optional[str] = ..., texts: _Optional[_Iterable[str]] = ..., role: _Optional[_Union[EmbedRole, str]] = ...) -> None: ...
+
+class TokenizeResponse(_message.Message):
+    __slots__ = ("model", "texts")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    texts: _containers.RepeatedCompositeFieldContainer[TokenizedText]
+    def __init__(self, model: _Optional[str] = ..., texts: _Optional[_Iterable[_Union[TokenizedText, _Mapping]]] = ...) -> None: ...
+
+class TokenizedText(_message.Message):
+    __slots__ = ("ids", "tokens", "truncated")
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[int]
+    tokens: int
+    truncated: bool
+    def __init__(self, ids: _Optional[_Iterable[int]] = ..., tokens: _Optional[int] = ..., truncated: bool = ...) -> None: ...
+
+class LoadModelRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
+
+class LoadModelResponse(_message.Message):
+    __slots__ = ("took_s",)
+    TOOK_S_FIELD_NUMBER: _ClassVar[int]
+    took_s: float
+    def __init__(self, took_s: _Optional[float] = ...) -> None: ...
+
+class UnloadModelRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
+
+class UnloadModelResponse(_message.Message):
+    __slots__ = ("unloaded",)
+    UNLOADED_FIELD_NUMBER: _ClassVar[int]
+    unloaded: bool
+    def __init__(self, unloaded: bool = ...) -> None: ...

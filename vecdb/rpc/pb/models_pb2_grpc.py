@@ -44,21 +44,71 @@ class ModelsStub(object):
                 request_serializer=vecdb_dot_v1_dot_models__pb2.EmbedRequest.SerializeToString,
                 response_deserializer=vecdb_dot_v1_dot_models__pb2.EmbedResponse.FromString,
                 _registered_method=True)
+        self.Rerank = channel.unary_unary(
+                '/vecdb.v1.Models/Rerank',
+                request_serializer=vecdb_dot_v1_dot_models__pb2.RerankRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_models__pb2.RerankResponse.FromString,
+                _registered_method=True)
+        self.Tokenize = channel.unary_unary(
+                '/vecdb.v1.Models/Tokenize',
+                request_serializer=vecdb_dot_v1_dot_models__pb2.TokenizeRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_models__pb2.TokenizeResponse.FromString,
+                _registered_method=True)
+        self.Load = channel.unary_unary(
+                '/vecdb.v1.Models/Load',
+                request_serializer=vecdb_dot_v1_dot_models__pb2.LoadModelRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_models__pb2.LoadModelResponse.FromString,
+                _registered_method=True)
+        self.Unload = channel.unary_unary(
+                '/vecdb.v1.Models/Unload',
+                request_serializer=vecdb_dot_v1_dot_models__pb2.UnloadModelRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_models__pb2.UnloadModelResponse.FromString,
+                _registered_method=True)
 
 
 class ModelsServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def List(self, request, context):
-        """Models that the operator configured, ready or not.
+        """Models that the operator configured, the default first, ready or not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Embed(self, request, context):
-        """Encodes texts. RESOURCE_EXHAUSTED with retry info when the queue is full, UNAVAILABLE when the
-        embedding worker is not running.
+        """Encodes texts or images. RESOURCE_EXHAUSTED with retry info when the queue is full, UNAVAILABLE
+        when the embedding worker, or the service that the model is of, does not answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rerank(self, request, context):
+        """Judges texts beside a query, by a model that gives a score: the best first. Errors as of Embed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Tokenize(self, request, context):
+        """What a model reads of texts, without encoding them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Load(self, request, context):
+        """Loads a model into memory, also one that did not load before; answers when it is ready. A model is
+        loaded anyway when it is first asked: this is for those who would rather not wait then.
+        FAILED_PRECONDITION (NO_MODEL) says why it does not load.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Unload(self, request, context):
+        """Gives its memory back, once nobody uses it. The next call that asks for it loads it again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -76,6 +126,26 @@ def add_ModelsServicer_to_server(servicer, server):
                     servicer.Embed,
                     request_deserializer=vecdb_dot_v1_dot_models__pb2.EmbedRequest.FromString,
                     response_serializer=vecdb_dot_v1_dot_models__pb2.EmbedResponse.SerializeToString,
+            ),
+            'Rerank': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rerank,
+                    request_deserializer=vecdb_dot_v1_dot_models__pb2.RerankRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_models__pb2.RerankResponse.SerializeToString,
+            ),
+            'Tokenize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Tokenize,
+                    request_deserializer=vecdb_dot_v1_dot_models__pb2.TokenizeRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_models__pb2.TokenizeResponse.SerializeToString,
+            ),
+            'Load': grpc.unary_unary_rpc_method_handler(
+                    servicer.Load,
+                    request_deserializer=vecdb_dot_v1_dot_models__pb2.LoadModelRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_models__pb2.LoadModelResponse.SerializeToString,
+            ),
+            'Unload': grpc.unary_unary_rpc_method_handler(
+                    servicer.Unload,
+                    request_deserializer=vecdb_dot_v1_dot_models__pb2.UnloadModelRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_models__pb2.UnloadModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -132,6 +202,114 @@ class Models(object):
             '/vecdb.v1.Models/Embed',
             vecdb_dot_v1_dot_models__pb2.EmbedRequest.SerializeToString,
             vecdb_dot_v1_dot_models__pb2.EmbedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rerank(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Models/Rerank',
+            vecdb_dot_v1_dot_models__pb2.RerankRequest.SerializeToString,
+            vecdb_dot_v1_dot_models__pb2.RerankResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tokenize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Models/Tokenize',
+            vecdb_dot_v1_dot_models__pb2.TokenizeRequest.SerializeToString,
+            vecdb_dot_v1_dot_models__pb2.TokenizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Load(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Models/Load',
+            vecdb_dot_v1_dot_models__pb2.LoadModelRequest.SerializeToString,
+            vecdb_dot_v1_dot_models__pb2.LoadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Unload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Models/Unload',
+            vecdb_dot_v1_dot_models__pb2.UnloadModelRequest.SerializeToString,
+            vecdb_dot_v1_dot_models__pb2.UnloadModelResponse.FromString,
             options,
             channel_credentials,
             insecure,
