@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vecdb.embed.catalog import ModelSpec, read_verified
+from vecdb.embed.catalog import ModelSpec
 from vecdb.embed.encoder import HERE, I64, Batching, Execution, Pair, Prepared, Role
+from vecdb.embed.graph_files import open_files
 from vecdb.embed.pooling import finished, padded
-from vecdb.embed.runtime import open_graph
 from vecdb.embed.text_tokens import PairTokens
 from vecdb.errors import FailedPrecondition
 from vecdb.types import F32
@@ -33,8 +33,7 @@ class OnnxRerank:
     def __init__(self, spec: ModelSpec, paths: Mapping[str, Path], execution: Execution) -> None:
         self._spec = spec
         self._pairs = PairTokens(spec, paths["tokenizer"])
-        content = read_verified(paths["model"], spec.files["model"])
-        self._graph = open_graph(content, paths["model"], execution)
+        self._graph = open_files(spec, paths, execution)
         self._output = str(spec.options.get("output", OUTPUT))
         unknown = self._graph.inputs - _INPUTS
         if unknown or self._output not in self._graph.outputs or spec.dim != 1:

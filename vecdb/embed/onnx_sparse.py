@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vecdb.embed.catalog import ModelSpec, read_verified
+from vecdb.embed.catalog import ModelSpec
 from vecdb.embed.encoder import HERE, I64, Batching, Execution, Prepared, Role
+from vecdb.embed.graph_files import open_files
 from vecdb.embed.onnx_text import HiddenStates
 from vecdb.embed.pooling import finished, pool
-from vecdb.embed.runtime import open_graph
 from vecdb.embed.sparse_values import VALUES_MAX, largest
 from vecdb.embed.text_tokens import TextTokens
 from vecdb.types import F32, SparseVector
@@ -35,8 +35,7 @@ class OnnxSparse:
     def __init__(self, spec: ModelSpec, paths: Mapping[str, Path], execution: Execution) -> None:
         self._spec = spec
         self._tokens = TextTokens(spec, paths["tokenizer"])
-        graph = read_verified(paths["model"], spec.files["model"])
-        self._scores = HiddenStates(spec, open_graph(graph, paths["model"], execution), OUTPUT)
+        self._scores = HiddenStates(spec, open_files(spec, paths, execution), OUTPUT)
         self._said = False
 
     @property

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vecdb.embed.catalog import ModelSpec, read_verified
+from vecdb.embed.catalog import ModelSpec
 from vecdb.embed.encoder import HERE, I64, Batching, Execution, Prepared, Role
+from vecdb.embed.graph_files import open_files
 from vecdb.embed.pooling import finished, padded, pool
-from vecdb.embed.runtime import Graph, open_graph
+from vecdb.embed.runtime import Graph
 from vecdb.embed.text_tokens import TextTokens
 from vecdb.errors import FailedPrecondition
 from vecdb.types import F32
@@ -28,8 +29,7 @@ class OnnxText:
     def __init__(self, spec: ModelSpec, paths: Mapping[str, Path], execution: Execution) -> None:
         self._spec = spec
         self._tokens = TextTokens(spec, paths["tokenizer"])
-        graph = read_verified(paths["model"], spec.files["model"])
-        self.states = HiddenStates(spec, open_graph(graph, paths["model"], execution))
+        self.states = HiddenStates(spec, open_files(spec, paths, execution))
 
     @property
     def batching(self) -> Batching:
