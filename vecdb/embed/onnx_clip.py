@@ -39,6 +39,7 @@ class OnnxClip:
             role: _tower(spec, role, paths[role], execution)
             for role in ("text_model", "vision_model")
         }
+        self._of_images([self._pixels.blank()])
 
     @property
     def batching(self) -> Batching:
