@@ -19,20 +19,22 @@ KEYWORD_MODE_ALL: KeywordMode
 KEYWORD_MODE_PHRASE: KeywordMode
 
 class Vector(_message.Message):
-    __slots__ = ("f32", "floats", "text", "point", "sparse", "multi")
+    __slots__ = ("f32", "floats", "text", "point", "sparse", "multi", "image")
     F32_FIELD_NUMBER: _ClassVar[int]
     FLOATS_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     POINT_FIELD_NUMBER: _ClassVar[int]
     SPARSE_FIELD_NUMBER: _ClassVar[int]
     MULTI_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
     f32: bytes
     floats: Floats
     text: str
     point: str
     sparse: SparseVector
     multi: MultiVector
-    def __init__(self, f32: _Optional[bytes] = ..., floats: _Optional[_Union[Floats, _Mapping]] = ..., text: _Optional[str] = ..., point: _Optional[str] = ..., sparse: _Optional[_Union[SparseVector, _Mapping]] = ..., multi: _Optional[_Union[MultiVector, _Mapping]] = ...) -> None: ...
+    image: bytes
+    def __init__(self, f32: _Optional[bytes] = ..., floats: _Optional[_Union[Floats, _Mapping]] = ..., text: _Optional[str] = ..., point: _Optional[str] = ..., sparse: _Optional[_Union[SparseVector, _Mapping]] = ..., multi: _Optional[_Union[MultiVector, _Mapping]] = ..., image: _Optional[bytes] = ...) -> None: ...
 
 class MultiVector(_message.Message):
     __slots__ = ("f32", "dim")
