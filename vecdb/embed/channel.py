@@ -41,6 +41,7 @@ class ResidentModel:
     reason: str = ""
     loaded: bool = False
     memory_bytes: int = 0
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +75,15 @@ class Worker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a worker says of itself. families: what it counted, where that was asked for."""
+    """What a worker says of itself. families: what it counted, where that was asked for.
+
+    instance: another for each worker that was started.
+    """
 
     models: dict[str, ResidentModel]
     counters: Counters
     families: list[Family]
+    instance: str = ""
 
     @property
     def reasons(self) -> dict[str, str]:
@@ -122,11 +127,11 @@ class WorkerChannel:
             name: getattr(reply.counters, name) for name in pb.Counters.DESCRIPTOR.fields_by_name
         }
         models = {
-            one.name: ResidentModel(one.reason, one.loaded, one.memory_bytes)
+            one.name: ResidentModel(one.reason, one.loaded, one.memory_bytes, one.fingerprint)
             for one in reply.models
         }
         families = json.loads(reply.metrics) if reply.metrics else []
-        return Description(models, Counters(**counters), families)
+        return Description(models, Counters(**counters), families, reply.instance)
 
     def encode(
         self, request: pb.EncodeRequest, timeout_s: float, on_hangup: OnHangup | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -51,6 +52,7 @@ class EncoderService:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._instance = secrets.token_hex(8)
         self._calls = {lane: threading.BoundedSemaphore(most) for lane, most in CALLS.items()}
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -94,6 +96,7 @@ class EncoderService:
                 **{name: getattr(counters, name) for name in pb.Counters.DESCRIPTOR.fields_by_name}
             ),
             metrics=json.dumps(self._host.meter.families()).encode() if request.metrics else b"",
+            instance=self._instance,
         )
 
     def encode(self, request: pb.EncodeRequest, context: grpc.ServicerContext) -> pb.EncodeResponse:

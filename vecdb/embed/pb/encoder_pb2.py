@@ -24,45 +24,45 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvecdb/worker/v1/encoder.proto\x12\x0fvecdb.worker.v1\"\"\n\x0f\x44\x65scribeRequest\x12\x0f\n\x07metrics\x18\x01 \x01(\x08\"}\n\x10\x44\x65scribeResponse\x12+\n\x06models\x18\x01 \x03(\x0b\x32\x1b.vecdb.worker.v1.ModelState\x12+\n\x08\x63ounters\x18\x02 \x01(\x0b\x32\x19.vecdb.worker.v1.Counters\x12\x0f\n\x07metrics\x18\x03 \x01(\x0c\"e\n\nModelState\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06loaded\x18\x04 \x01(\x08\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x04\"\xfa\x01\n\x08\x43ounters\x12\r\n\x05texts\x18\x01 \x01(\x04\x12\x0f\n\x07\x62\x61tches\x18\x02 \x01(\x04\x12\x0e\n\x06tokens\x18\x03 \x01(\x04\x12\x15\n\rpadded_tokens\x18\x04 \x01(\x04\x12\x14\n\x0c\x66\x61iled_texts\x18\x05 \x01(\x04\x12\x15\n\rdropped_texts\x18\x06 \x01(\x04\x12\x16\n\x0erejected_texts\x18\x07 \x01(\x04\x12\x0e\n\x06\x62usy_s\x18\x08 \x01(\x01\x12\x10\n\x08queued_s\x18\t \x01(\x01\x12\x15\n\rwaiting_texts\x18\n \x01(\x04\x12\x16\n\x0ewaiting_tokens\x18\x0b \x01(\x04\x12\x11\n\trunning_s\x18\x0c \x01(\x01\"\x80\x01\n\rEncodeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12#\n\x04role\x18\x03 \x01(\x0e\x32\x15.vecdb.worker.v1.Role\x12\x0e\n\x06images\x18\x04 \x03(\x0c\x12\x12\n\x05query\x18\x05 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_query\"\xfc\x01\n\x0e\x45ncodeResponse\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x0f\n\x07vectors\x18\x02 \x01(\x0c\x12\x0e\n\x06tokens\x18\x03 \x03(\r\x12\x11\n\ttruncated\x18\x04 \x03(\x08\x12\x12\n\nprepare_ms\x18\x05 \x01(\x02\x12\x10\n\x08queue_ms\x18\x06 \x01(\x02\x12\x14\n\x0cinference_ms\x18\x07 \x01(\x02\x12*\n\x06sparse\x18\x08 \x03(\x0b\x32\x1a.vecdb.worker.v1.SparseRow\x12)\n\x07refused\x18\t \x03(\x0b\x32\x18.vecdb.worker.v1.Refused\x12\x0e\n\x06\x63\x61\x63hed\x18\n \x01(\r\",\n\tSparseRow\x12\x0f\n\x07indices\x18\x01 \x01(\x0c\x12\x0e\n\x06values\x18\x02 \x01(\x0c\"T\n\x07Refused\x12\x10\n\x08position\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x04 \x01(\r\"T\n\x0fTokenizeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12#\n\x04role\x18\x03 \x01(\x0e\x32\x15.vecdb.worker.v1.Role\"A\n\x10TokenizeResponse\x12-\n\x05texts\x18\x01 \x03(\x0b\x32\x1e.vecdb.worker.v1.TokenizedText\"?\n\rTokenizedText\x12\x0b\n\x03ids\x18\x01 \x03(\r\x12\x0e\n\x06tokens\x18\x02 \x01(\r\x12\x11\n\ttruncated\x18\x03 \x01(\x08\"\x1c\n\x0bLoadRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x1f\n\x0cLoadResponse\x12\x0f\n\x07took_ms\x18\x01 \x01(\r\"\x1e\n\rUnloadRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\"\n\x0eUnloadResponse\x12\x10\n\x08unloaded\x18\x01 \x01(\x08*?\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_QUERY\x10\x01\x12\x11\n\rROLE_DOCUMENT\x10\x02\x32\x86\x03\n\x07\x45ncoder\x12O\n\x08\x44\x65scribe\x12 .vecdb.worker.v1.DescribeRequest\x1a!.vecdb.worker.v1.DescribeResponse\x12I\n\x06\x45ncode\x12\x1e.vecdb.worker.v1.EncodeRequest\x1a\x1f.vecdb.worker.v1.EncodeResponse\x12O\n\x08Tokenize\x12 .vecdb.worker.v1.TokenizeRequest\x1a!.vecdb.worker.v1.TokenizeResponse\x12\x43\n\x04Load\x12\x1c.vecdb.worker.v1.LoadRequest\x1a\x1d.vecdb.worker.v1.LoadResponse\x12I\n\x06Unload\x12\x1e.vecdb.worker.v1.UnloadRequest\x1a\x1f.vecdb.worker.v1.UnloadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvecdb/worker/v1/encoder.proto\x12\x0fvecdb.worker.v1\"\"\n\x0f\x44\x65scribeRequest\x12\x0f\n\x07metrics\x18\x01 \x01(\x08\"\x8f\x01\n\x10\x44\x65scribeResponse\x12+\n\x06models\x18\x01 \x03(\x0b\x32\x1b.vecdb.worker.v1.ModelState\x12+\n\x08\x63ounters\x18\x02 \x01(\x0b\x32\x19.vecdb.worker.v1.Counters\x12\x0f\n\x07metrics\x18\x03 \x01(\x0c\x12\x10\n\x08instance\x18\x04 \x01(\t\"e\n\nModelState\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06loaded\x18\x04 \x01(\x08\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x04\"\xfa\x01\n\x08\x43ounters\x12\r\n\x05texts\x18\x01 \x01(\x04\x12\x0f\n\x07\x62\x61tches\x18\x02 \x01(\x04\x12\x0e\n\x06tokens\x18\x03 \x01(\x04\x12\x15\n\rpadded_tokens\x18\x04 \x01(\x04\x12\x14\n\x0c\x66\x61iled_texts\x18\x05 \x01(\x04\x12\x15\n\rdropped_texts\x18\x06 \x01(\x04\x12\x16\n\x0erejected_texts\x18\x07 \x01(\x04\x12\x0e\n\x06\x62usy_s\x18\x08 \x01(\x01\x12\x10\n\x08queued_s\x18\t \x01(\x01\x12\x15\n\rwaiting_texts\x18\n \x01(\x04\x12\x16\n\x0ewaiting_tokens\x18\x0b \x01(\x04\x12\x11\n\trunning_s\x18\x0c \x01(\x01\"\x80\x01\n\rEncodeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12#\n\x04role\x18\x03 \x01(\x0e\x32\x15.vecdb.worker.v1.Role\x12\x0e\n\x06images\x18\x04 \x03(\x0c\x12\x12\n\x05query\x18\x05 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_query\"\xfc\x01\n\x0e\x45ncodeResponse\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x0f\n\x07vectors\x18\x02 \x01(\x0c\x12\x0e\n\x06tokens\x18\x03 \x03(\r\x12\x11\n\ttruncated\x18\x04 \x03(\x08\x12\x12\n\nprepare_ms\x18\x05 \x01(\x02\x12\x10\n\x08queue_ms\x18\x06 \x01(\x02\x12\x14\n\x0cinference_ms\x18\x07 \x01(\x02\x12*\n\x06sparse\x18\x08 \x03(\x0b\x32\x1a.vecdb.worker.v1.SparseRow\x12)\n\x07refused\x18\t \x03(\x0b\x32\x18.vecdb.worker.v1.Refused\x12\x0e\n\x06\x63\x61\x63hed\x18\n \x01(\r\",\n\tSparseRow\x12\x0f\n\x07indices\x18\x01 \x01(\x0c\x12\x0e\n\x06values\x18\x02 \x01(\x0c\"T\n\x07Refused\x12\x10\n\x08position\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x04 \x01(\r\"T\n\x0fTokenizeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12#\n\x04role\x18\x03 \x01(\x0e\x32\x15.vecdb.worker.v1.Role\"A\n\x10TokenizeResponse\x12-\n\x05texts\x18\x01 \x03(\x0b\x32\x1e.vecdb.worker.v1.TokenizedText\"?\n\rTokenizedText\x12\x0b\n\x03ids\x18\x01 \x03(\r\x12\x0e\n\x06tokens\x18\x02 \x01(\r\x12\x11\n\ttruncated\x18\x03 \x01(\x08\"\x1c\n\x0bLoadRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x1f\n\x0cLoadResponse\x12\x0f\n\x07took_ms\x18\x01 \x01(\r\"\x1e\n\rUnloadRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\"\n\x0eUnloadResponse\x12\x10\n\x08unloaded\x18\x01 \x01(\x08*?\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_QUERY\x10\x01\x12\x11\n\rROLE_DOCUMENT\x10\x02\x32\x86\x03\n\x07\x45ncoder\x12O\n\x08\x44\x65scribe\x12 .vecdb.worker.v1.DescribeRequest\x1a!.vecdb.worker.v1.DescribeResponse\x12I\n\x06\x45ncode\x12\x1e.vecdb.worker.v1.EncodeRequest\x1a\x1f.vecdb.worker.v1.EncodeResponse\x12O\n\x08Tokenize\x12 .vecdb.worker.v1.TokenizeRequest\x1a!.vecdb.worker.v1.TokenizeResponse\x12\x43\n\x04Load\x12\x1c.vecdb.worker.v1.LoadRequest\x1a\x1d.vecdb.worker.v1.LoadResponse\x12I\n\x06Unload\x12\x1e.vecdb.worker.v1.UnloadRequest\x1a\x1f.vecdb.worker.v1.UnloadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vecdb.worker.v1.encoder_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=1436
-  _globals['_ROLE']._serialized_end=1499
+  _globals['_ROLE']._serialized_start=1455
+  _globals['_ROLE']._serialized_end=1518
   _globals['_DESCRIBEREQUEST']._serialized_start=50
   _globals['_DESCRIBEREQUEST']._serialized_end=84
-  _globals['_DESCRIBERESPONSE']._serialized_start=86
-  _globals['_DESCRIBERESPONSE']._serialized_end=211
-  _globals['_MODELSTATE']._serialized_start=213
-  _globals['_MODELSTATE']._serialized_end=314
-  _globals['_COUNTERS']._serialized_start=317
-  _globals['_COUNTERS']._serialized_end=567
-  _globals['_ENCODEREQUEST']._serialized_start=570
-  _globals['_ENCODEREQUEST']._serialized_end=698
-  _globals['_ENCODERESPONSE']._serialized_start=701
-  _globals['_ENCODERESPONSE']._serialized_end=953
-  _globals['_SPARSEROW']._serialized_start=955
-  _globals['_SPARSEROW']._serialized_end=999
-  _globals['_REFUSED']._serialized_start=1001
-  _globals['_REFUSED']._serialized_end=1085
-  _globals['_TOKENIZEREQUEST']._serialized_start=1087
-  _globals['_TOKENIZEREQUEST']._serialized_end=1171
-  _globals['_TOKENIZERESPONSE']._serialized_start=1173
-  _globals['_TOKENIZERESPONSE']._serialized_end=1238
-  _globals['_TOKENIZEDTEXT']._serialized_start=1240
-  _globals['_TOKENIZEDTEXT']._serialized_end=1303
-  _globals['_LOADREQUEST']._serialized_start=1305
-  _globals['_LOADREQUEST']._serialized_end=1333
-  _globals['_LOADRESPONSE']._serialized_start=1335
-  _globals['_LOADRESPONSE']._serialized_end=1366
-  _globals['_UNLOADREQUEST']._serialized_start=1368
-  _globals['_UNLOADREQUEST']._serialized_end=1398
-  _globals['_UNLOADRESPONSE']._serialized_start=1400
-  _globals['_UNLOADRESPONSE']._serialized_end=1434
-  _globals['_ENCODER']._serialized_start=1502
-  _globals['_ENCODER']._serialized_end=1892
+  _globals['_DESCRIBERESPONSE']._serialized_start=87
+  _globals['_DESCRIBERESPONSE']._serialized_end=230
+  _globals['_MODELSTATE']._serialized_start=232
+  _globals['_MODELSTATE']._serialized_end=333
+  _globals['_COUNTERS']._serialized_start=336
+  _globals['_COUNTERS']._serialized_end=586
+  _globals['_ENCODEREQUEST']._serialized_start=589
+  _globals['_ENCODEREQUEST']._serialized_end=717
+  _globals['_ENCODERESPONSE']._serialized_start=720
+  _globals['_ENCODERESPONSE']._serialized_end=972
+  _globals['_SPARSEROW']._serialized_start=974
+  _globals['_SPARSEROW']._serialized_end=1018
+  _globals['_REFUSED']._serialized_start=1020
+  _globals['_REFUSED']._serialized_end=1104
+  _globals['_TOKENIZEREQUEST']._serialized_start=1106
+  _globals['_TOKENIZEREQUEST']._serialized_end=1190
+  _globals['_TOKENIZERESPONSE']._serialized_start=1192
+  _globals['_TOKENIZERESPONSE']._serialized_end=1257
+  _globals['_TOKENIZEDTEXT']._serialized_start=1259
+  _globals['_TOKENIZEDTEXT']._serialized_end=1322
+  _globals['_LOADREQUEST']._serialized_start=1324
+  _globals['_LOADREQUEST']._serialized_end=1352
+  _globals['_LOADRESPONSE']._serialized_start=1354
+  _globals['_LOADRESPONSE']._serialized_end=1385
+  _globals['_UNLOADREQUEST']._serialized_start=1387
+  _globals['_UNLOADREQUEST']._serialized_end=1417
+  _globals['_UNLOADRESPONSE']._serialized_start=1419
+  _globals['_UNLOADRESPONSE']._serialized_end=1453
+  _globals['_ENCODER']._serialized_start=1521
+  _globals['_ENCODER']._serialized_end=1911
 # @@protoc_insertion_point(module_scope)

@@ -23,14 +23,16 @@ class DescribeRequest(_message.Message):
     def __init__(self, metrics: bool = ...) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("models", "counters", "metrics")
+    __slots__ = ("models", "counters", "metrics", "instance")
     MODELS_FIELD_NUMBER: _ClassVar[int]
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
     models: _containers.RepeatedCompositeFieldContainer[ModelState]
     counters: Counters
     metrics: bytes
-    def __init__(self, models: _Optional[_Iterable[_Union[ModelState, _Mapping]]] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., metrics: _Optional[bytes] = ...) -> None: ...
+    instance: str
+    def __init__(self, models: _Optional[_Iterable[_Union[ModelState, _Mapping]]] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., metrics: _Optional[bytes] = ..., instance: _Optional[str] = ...) -> None: ...
 
 class ModelState(_message.Message):
     __slots__ = ("name", "fingerprint", "reason", "loaded", "memory_bytes")
