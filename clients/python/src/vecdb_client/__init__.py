@@ -16,9 +16,11 @@ from vecdb_client.descriptions import (
     Embedding,
     Embeddings,
     ModelInfo,
+    RankedText,
     RecallEstimate,
     RecallReport,
     SegmentStats,
+    Tokenized,
     Truncated,
 )
 from vecdb_client.errors import (
@@ -138,6 +140,7 @@ __all__ = [
     "Point",
     "PointId",
     "Prefer",
+    "RankedText",
     "RecallEstimate",
     "RecallReport",
     "Recommend",
@@ -155,6 +158,7 @@ __all__ = [
     "TextField",
     "TimeStats",
     "Timings",
+    "Tokenized",
     "Truncated",
     "TruncatedText",
     "Unauthenticated",

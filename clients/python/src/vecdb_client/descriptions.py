@@ -11,6 +11,7 @@ from typing import Any, overload
 
 from vecdb_client.multi import MultiDenseSpace
 from vecdb_client.types import Metric, Space, SparseSpace, TextField
+from vecdb_client.vectors import Sparse
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,11 @@ class ModelInfo:
     """A model that the operator configured. reason: why it is not ready, or "".
 
     max_tokens: what the model reads of a text. kind: what it is made of. aliases: its other names.
-    query_prompt, document_prompt: what the server puts in front of a text.
+    query_prompt, document_prompt: what the server puts in front of a text. takes: of "text",
+    "image", "pair". gives: "dense" or "sparse" vectors, or a "score". dims: shorter vectors that
+    its own can be cut to. source: where its weights are from, or what its service calls it. note:
+    what to know before it is used. loaded: whether it is in memory, of which it takes about
+    memory_bytes.
     """
 
     name: str
@@ -139,16 +144,48 @@ class ModelInfo:
     aliases: tuple[str, ...]
     query_prompt: str
     document_prompt: str
+    takes: tuple[str, ...] = ("text",)
+    gives: str = "dense"
+    dims: tuple[int, ...] = ()
+    source: str = ""
+    note: str = ""
+    loaded: bool = False
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """A text's vector, array('f') of (dim,). truncated: the text was longer than the model reads.
+    """A text's or an image's vector, array('f') of (dim,). truncated: it was longer than is read.
 
-    tokens: of the text after the cut, special tokens included.
+    tokens: of the text after the cut, special tokens included. sparse: of a sparse model, whose
+    vector is empty.
     """
 
     vector: array[float]
+    tokens: int
+    truncated: bool
+    sparse: Sparse | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RankedText:
+    """A text as a model judged it beside a query. position: in the list that was given, from 0.
+
+    score: higher is better, on the model's own scale. tokens: of query and text after the cut.
+    """
+
+    position: int
+    text: str
+    score: float
+    tokens: int
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenized:
+    """What a model reads of a text. ids: empty where they are not known, and tokens an estimate."""
+
+    ids: tuple[int, ...]
     tokens: int
     truncated: bool
 

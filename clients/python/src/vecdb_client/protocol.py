@@ -108,3 +108,9 @@ LIST_MODELS: Final = Method(
     "Models.List", models_pb2.ListModelsRequest, models_pb2.ListModelsResponse
 )
 EMBED: Final = Method("Models.Embed", models_pb2.EmbedRequest, models_pb2.EmbedResponse)
+RERANK: Final = Method("Models.Rerank", models_pb2.RerankRequest, models_pb2.RerankResponse)
+TOKENIZE: Final = Method("Models.Tokenize", models_pb2.TokenizeRequest, models_pb2.TokenizeResponse)
+LOAD_MODEL: Final = Method("Models.Load", models_pb2.LoadModelRequest, models_pb2.LoadModelResponse)
+UNLOAD_MODEL: Final = Method(
+    "Models.Unload", models_pb2.UnloadModelRequest, models_pb2.UnloadModelResponse
+)

@@ -16,6 +16,7 @@ from vecdb_client.descriptions import (
     CollectionStats,
     Embedding,
     ModelInfo,
+    RankedText,
     RecallEstimate,
     RecallReport,
     SegmentStats,
@@ -233,12 +234,34 @@ def model_info(message: models_pb2.Model) -> ModelInfo:
         aliases=tuple(message.aliases),
         query_prompt=message.query_prompt,
         document_prompt=message.document_prompt,
+        takes=tuple(message.takes),
+        gives=message.gives,
+        dims=tuple(message.dims),
+        source=message.source,
+        note=message.note,
+        loaded=message.loaded,
+        memory_bytes=message.memory_bytes,
     )
 
 
 def embedding(message: models_pb2.Embedding) -> Embedding:
-    """Return the vector of a text."""
-    return Embedding(floats_of(message.vector.f32), message.tokens, message.truncated)
+    """Return the vector of a text or an image."""
+    vector = message.vector
+    sparse = None
+    if vector.HasField("sparse"):
+        sparse = Sparse(array("I", vector.sparse.indices), array("f", vector.sparse.values))
+    return Embedding(floats_of(vector.f32), message.tokens, message.truncated, sparse)
+
+
+def ranked_text(message: models_pb2.RankedText, texts: list[str]) -> RankedText:
+    """Return one of the texts that were judged."""
+    return RankedText(
+        position=message.position,
+        text=texts[message.position],
+        score=message.score,
+        tokens=message.tokens,
+        truncated=message.truncated,
+    )
 
 
 def _vector_bytes(vectors: Mapping[str, common_pb2.Vector]) -> Mapping[str, bytes]:

@@ -303,11 +303,44 @@ def watch_request(
     )
 
 
-def embed_request(texts: list[str], model: str, role: Role) -> models_pb2.EmbedRequest:
-    """Return the request to encode some texts."""
+def embed_items(
+    texts: str | Iterable[str], images: bytes | Iterable[bytes]
+) -> list[str] | list[bytes]:
+    """Return what is to be encoded: texts or images; one stands for itself."""
+    listed = text_list(texts, "a text")
+    files = [images] if isinstance(images, bytes) else list(images)
+    for file in files:
+        if not isinstance(file, bytes):
+            raise InvalidArgument(f"an image is the bytes of a file, got {type(file).__name__}")
+    if listed and files:
+        raise InvalidArgument("texts and images do not go in one call")
+    return files or listed
+
+
+def embed_request(model: str, role: Role, dim: int) -> models_pb2.EmbedRequest:
+    """Return the request to encode, still without items."""
+    return models_pb2.EmbedRequest(model=model, role=role_number(role), dimensions=dim)
+
+
+def with_items(
+    wanted: models_pb2.EmbedRequest, items: list[str] | list[bytes]
+) -> models_pb2.EmbedRequest:
+    """Return a request to encode these items."""
+    request = models_pb2.EmbedRequest()
+    request.CopyFrom(wanted)
+    for item in items:
+        if isinstance(item, str):
+            request.texts.append(item)
+        else:
+            request.images.append(item)
+    return request
+
+
+def role_number(role: Role) -> models_pb2.EmbedRole:
+    """Return a role as messages have it."""
     if role not in _ROLES:
         raise InvalidArgument(f"role is one of {', '.join(_ROLES)}; got {role!r}")
-    return models_pb2.EmbedRequest(model=model, texts=texts, role=_ROLES[role])
+    return _ROLES[role]
 
 
 def text_list(texts: str | Iterable[str], what: str) -> list[str]:

@@ -10,44 +10,37 @@ from typing import Final, Self
 
 from vecdb_client import health, replies, requests
 from vecdb_client.aio.collection import AsyncCollection
-from vecdb_client.descriptions import CollectionInfo, Embeddings, ModelInfo, Truncated
+from vecdb_client.descriptions import CollectionInfo, Truncated
 from vecdb_client.errors import (
     DeadlineExceeded,
-    FailedPrecondition,
     InvalidArgument,
     NotFound,
     Unavailable,
-    VecdbError,
 )
 from vecdb_client.health import Health
+from vecdb_client.aio.models import Models
 from vecdb_client.multi import MultiDenseSpace
 from vecdb_client.payloads import Payload
-from vecdb_client.pb import models_pb2
 from vecdb_client.protocol import (
     CLONE,
     CREATE,
     DELETE_COLLECTION,
-    EMBED,
     LIST_ALIASES,
     LIST_COLLECTIONS,
-    LIST_MODELS,
     SET_ALIASES,
     TRUNCATE,
     UPDATE_COLLECTION,
 )
 from vecdb_client.retry import RETRIES, Retries
-from vecdb_client.status import over_limit
 from vecdb_client.aio.transport import Transport
-from vecdb_client.types import Metric, Role, Space, SparseSpace, TextField
+from vecdb_client.types import Metric, Space, SparseSpace, TextField
 
 MESSAGE_BYTES_DEFAULT: Final = 64 << 20
 MESSAGE_BYTES_MIN: Final = 64 << 10
-TEXTS_PER_EMBED: Final = 128
-TEXT_CHARACTERS_PER_EMBED: Final = 1 << 20
 _HEALTH_EVERY_S: Final = 0.05
 
 
-class AsyncClient:
+class AsyncClient(Models):
     """The way to one server. Tasks of one event loop may share it; a context manager.
 
     One connection, or one to each worker of a server that has several: see connections.py.
@@ -288,64 +281,3 @@ class AsyncClient:
         return (await self._transport.call(
             DELETE_COLLECTION, request, timeout_s=timeout_s, retry=if_exists
         )).deleted
-
-    async def list_models(self, *, timeout_s: float | None = None) -> list[ModelInfo]:
-        """Return the models that the operator configured, ready or not."""
-        reply = await self._transport.call(LIST_MODELS, LIST_MODELS.request(), timeout_s=timeout_s)
-        return [replies.model_info(message) for message in reply.models]
-
-    async def embed(
-        self,
-        texts: str | Iterable[str],
-        *,
-        model: str = "",
-        role: Role = "document",
-        timeout_s: float | None = None,
-    ) -> Embeddings:
-        """Return one embedding per text, in their order.
-
-        model: "" for the server's default. role: which of the model's prompts to use. Any number of
-        texts: they are sent in parts, each with a deadline of its own. Raises FailedPrecondition
-        (NO_MODEL; MODEL_MISMATCH when the model changed between two parts), Overloaded.
-        """
-        parts: list[models_pb2.EmbedResponse] = []
-        for part in _parts(requests.text_list(texts, "a text")):
-            parts += await self._embed(part, model, role, timeout_s)
-        if len({part.fingerprint for part in parts}) > 1:
-            raise FailedPrecondition(
-                "the server changed the model while the texts were encoded; embed them again",
-                reason="MODEL_MISMATCH",
-                call=EMBED.name,
-            )
-        return Embeddings(
-            model=parts[0].model if parts else model,
-            fingerprint=parts[0].fingerprint if parts else "",
-            embeddings=tuple(replies.embedding(one) for part in parts for one in part.embeddings),
-        )
-
-    async def _embed(
-        self, texts: list[str], model: str, role: Role, timeout_s: float | None
-    ) -> list[models_pb2.EmbedResponse]:
-        request = requests.embed_request(texts, model, role)
-        try:
-            return [await self._transport.call(EMBED, request, timeout_s=timeout_s)]
-        except VecdbError as error:
-            if len(texts) == 1 or not over_limit(error):
-                raise
-            halves = texts[: len(texts) // 2], texts[len(texts) // 2 :]
-            return [part for half in halves for part in await self._embed(half, model, role, timeout_s)]
-
-
-def _parts(texts: list[str]) -> Iterable[list[str]]:
-    """Yield the texts in parts that one call can take in its time."""
-    part: list[str] = []
-    characters = 0
-    for text in texts:
-        over = characters + len(text) > TEXT_CHARACTERS_PER_EMBED
-        if part and (over or len(part) == TEXTS_PER_EMBED):
-            yield part
-            part, characters = [], 0
-        part.append(text)
-        characters += len(text)
-    if part:
-        yield part
