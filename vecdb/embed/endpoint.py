@@ -166,8 +166,13 @@ class Endpoint:
         Unavailable or Overloaded with retry_after_s.
         """
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        failure: VecdbError | None = DeadlineExceeded(f"{self.host} was not asked in time")
         for attempt in itertools.count():
-            answer, failure = self._try(content, hours.until, most_bytes)
+            left_s = min(TRY_S, hours.until - time.monotonic())
+            if left_s <= 0:
+                assert failure is not None
+                raise failure
+            answer, failure = self._try(content, left_s, most_bytes)
             if failure is None:
                 assert answer is not None
                 return answer.content
@@ -186,12 +191,9 @@ class Endpoint:
         self._client.close()
 
     def _try(
-        self, content: bytes, until: float, most_bytes: int
+        self, content: bytes, left_s: float, most_bytes: int
     ) -> tuple[_Answer | None, VecdbError | None]:
         """Return the answer, and why it is none that a retry could not better."""
-        left_s = min(TRY_S, until - time.monotonic())
-        if left_s <= 0:
-            raise DeadlineExceeded(f"{self.host} was not asked in time")
         try:
             answer = self._once(content, left_s, most_bytes)
             if answer.status in (401, 403) and self._key.renewed():
