@@ -92,15 +92,15 @@ def test_a_pair_is_read_and_cut_as_the_reference_does(spec, plain, query, text, 
 @pytest.mark.parametrize(
     ("query", "text"),
     [
-        ("market", "the cat sat " * 90_000),
-        ("market " * 90_000, "cat"),
+        ("market", "the cat sat " * 20_000),
+        ("market " * 20_000, "cat"),
         # Of two long texts the reference makes every pair of pieces that it cuts off.
         ("market " * 200, "the cat sat " * 200),
-        ("market", "!" + " " * (1 << 20) + "cat"),
+        ("market", "!" + " " * 200_000 + "cat"),
     ],
     ids=["text", "query", "both", "spaces"],
 )
-def test_a_megabyte_is_read_like_any_text(model, spec, plain, query, text):
+def test_a_long_text_is_read_like_any_text(model, spec, plain, query, text):
     plain.enable_truncation(spec.max_tokens, strategy="longest_first")
     (read,) = model.prepare([Pair(query, text)], Role.QUERY)
     assert read.input[:, 0].tolist() == plain.encode(query, text).ids

@@ -27,7 +27,7 @@ _ACTIVATIONS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "gelu_pytorch_tanh": ("Gelu", {"approximate": "tanh"}),
     "relu": ("Relu", {}),
 }
-_WORDS = "embeddings.word_embeddings.weight"
+WORDS = "embeddings.word_embeddings.weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class BertShape:
 
 
 class BertGraph(NamedTuple):
-    """A graph of input_ids and attention_mask to last_hidden_state, and its weights by name."""
+    """A graph of input_ids, attention_mask and maybe token_type_ids, and its weights by name."""
 
     graph: bytes
     weights: dict[str, Array]
@@ -101,47 +101,62 @@ def bert_shape(config: Mapping[str, Any], model: str) -> BertShape:
 
 
 def bert_graph(shape: BertShape, tensors: Tensors) -> BertGraph:
-    """Return the graph. Raises FailedPrecondition that names a weight which is not as expected."""
-    return _Builder(shape, tensors).built()
+    """Return the graph of a vector per token, last_hidden_state.
+
+    Raises FailedPrecondition that names a weight which is not as expected.
+    """
+    builder = Builder(shape, tensors)
+    builder.per_token(builder.encoded(), shape.hidden, "last_hidden_state")
+    return builder.built("last_hidden_state", ["texts", "tokens", shape.hidden])
 
 
-class _Builder:
-    """Nodes in the order that they run. A tensor's name is that of what made it."""
+class Builder:
+    """Nodes in the order that they run. A tensor's name is that of what made it.
 
-    def __init__(self, shape: BertShape, tensors: Tensors) -> None:
+    pairs: whether token_type_ids say of which text a token is; else there is but one.
+    """
+
+    def __init__(self, shape: BertShape, tensors: Tensors, *, pairs: bool = False) -> None:
         self._shape = shape
         self._tensors = tensors
-        self._prefix = _prefix(tensors)
+        self.prefix = _prefix(tensors)
+        self._inputs = ["input_ids", "attention_mask", *["token_type_ids"] * pairs]
         self._nodes: list[NodeProto] = []
         self._constants: list[TensorProto] = []
         self._weights: dict[str, Array] = {}
         self._attributes: dict[str, Any] = {"axis": -1, "epsilon": shape.epsilon}
 
-    def built(self) -> BertGraph:
+    def encoded(self) -> str:
+        """Add all layers, and return the vectors of tokens, (texts * tokens, hidden)."""
         shape = self._shape
         # What all layers share: how the heads' numbers lie, and what no token may look at.
-        sizes = self._node("Shape", ["input_ids"], "sizes")
-        per_head = self._constant("per_head", [shape.heads, shape.hidden // shape.heads])
-        self._node("Concat", [sizes, per_head], "head_shape", axis=0)
-        self._constant("flat", [-1, shape.hidden])
-        self._constant("scale", np.float32((shape.hidden // shape.heads) ** -0.5))
+        sizes = self.node("Shape", ["input_ids"], "sizes")
+        per_head = self.constant("per_head", [shape.heads, shape.hidden // shape.heads])
+        self.node("Concat", [sizes, per_head], "head_shape", axis=0)
+        self.constant("flat", [-1, shape.hidden])
+        self.constant("scale", np.float32((shape.hidden // shape.heads) ** -0.5))
         self._mask()
         state = self._embeddings()
         for layer in range(shape.layers):
             state = self._layer(f"encoder.layer.{layer}.", state)
-        width = self._constant("width", [shape.hidden])
-        full = self._node("Concat", [sizes, width], "full_shape", axis=0)
-        self._node("Reshape", [state, full], "last_hidden_state")
-        return BertGraph(self._model(), self._weights)
+        return state
 
-    def _model(self) -> bytes:
+    def per_token(self, state: str, width: int, output: str) -> str:
+        """Add numbers of tokens (texts * tokens, width) as (texts, tokens, width)."""
+        size = self.constant(f"{output}.width", [width])
+        full = self.node("Concat", ["sizes", size], f"{output}.shape", axis=0)
+        return self.node("Reshape", [state, full], output)
+
+    def built(self, output: str, sizes: Sequence[str | int]) -> BertGraph:
+        """Return the graph of what was added, and its weights. sizes: of its output."""
+        return BertGraph(self._model(output, sizes), self._weights)
+
+    def _model(self, output: str, sizes: Sequence[str | int]) -> bytes:
         ids = [
             helper.make_tensor_value_info(name, TensorProto.INT64, ["texts", "tokens"])
-            for name in ("input_ids", "attention_mask")
+            for name in self._inputs
         ]
-        last = helper.make_tensor_value_info(
-            "last_hidden_state", TensorProto.FLOAT, ["texts", "tokens", self._shape.hidden]
-        )
+        last = helper.make_tensor_value_info(output, TensorProto.FLOAT, sizes)
         outside = [_outside(name, array) for name, array in self._weights.items()]
         graph = helper.make_graph(self._nodes, "bert", ids, [last], [*self._constants, *outside])
         made = helper.make_model(
@@ -151,108 +166,135 @@ class _Builder:
 
     def _mask(self) -> None:
         """Add what is added to attention: nothing where there is a token, else the least number."""
-        one, axes = self._constant("one", np.float32(1)), self._constant("axes", [1, 2])
-        least = self._constant("least", np.finfo(np.float32).min)
-        there = self._node("Cast", ["attention_mask"], "there", to=TensorProto.FLOAT)
-        away = self._node("Sub", [one, there], "away")
-        self._node("Mul", [self._node("Unsqueeze", [away, axes], "away_from"), least], "mask")
+        one, axes = self.constant("one", np.float32(1)), self.constant("axes", [1, 2])
+        least = self.constant("least", np.finfo(np.float32).min)
+        there = self.node("Cast", ["attention_mask"], "there", to=TensorProto.FLOAT)
+        away = self.node("Sub", [one, there], "away")
+        self.node("Mul", [self.node("Unsqueeze", [away, axes], "away_from"), least], "mask")
 
     def _embeddings(self) -> str:
         shape, hidden = self._shape, self._shape.hidden
-        words = self._weight(_WORDS, (shape.vocabulary, hidden), keep_half=True)
-        state = self._node("Gather", [words, "input_ids"], "words")
+        words = self.weight(WORDS, (shape.vocabulary, hidden), keep_half=True)
+        state = self.node("Gather", [words, "input_ids"], "words")
         if self._weights[words].dtype != np.float32:
             # As large as all the rest in multilingual models: only the rows that are used are made
             # float32.
-            state = self._node("Cast", [state], "words_single", to=TensorProto.FLOAT)
-        # Text stands alone, so all of it is of the first type.
-        types = self._weight("embeddings.token_type_embeddings.weight", (shape.types, hidden))
-        self._weights[types] = self._weights[types][0]
-        state = self._node("Add", [state, types], "typed")
-        rows = self._weight("embeddings.position_embeddings.weight", (shape.position_rows, hidden))
-        positions = self._node("Gather", [rows, self._positions()], "placed")
-        state = self._node("Add", [state, positions], "embedded")
-        return self._normed("embeddings.LayerNorm", self._node("Reshape", [state, "flat"], "rows"))
+            state = self.node("Cast", [state], "words_single", to=TensorProto.FLOAT)
+        types = self.weight("embeddings.token_type_embeddings.weight", (shape.types, hidden))
+        if "token_type_ids" in self._inputs:
+            types = self.node("Gather", [types, "token_type_ids"], "types")
+        else:  # text stands alone, so all of it is of the first type
+            self._weights[types] = self._weights[types][0]
+        state = self.node("Add", [state, types], "typed")
+        rows = self.weight("embeddings.position_embeddings.weight", (shape.position_rows, hidden))
+        positions = self.node("Gather", [rows, self._positions()], "placed")
+        state = self.node("Add", [state, positions], "embedded")
+        return self.normed("embeddings.LayerNorm", self.node("Reshape", [state, "flat"], "rows"))
 
     def _positions(self) -> str:
         """Add the positions of tokens: from 0, or of RoBERTa from behind the padding's id."""
-        last = self._constant("last_axis", np.int64(1))
+        last = self.constant("last_axis", np.int64(1))
         pad = self._shape.pad_id
         if pad is None:
             one = numpy_helper.from_array(np.array([1], np.int64))
-            ones = self._node("ConstantOfShape", ["sizes"], "ones", value=one)
-            return self._node("CumSum", [ones, last], "from_zero", exclusive=1)
+            ones = self.node("ConstantOfShape", ["sizes"], "ones", value=one)
+            return self.node("CumSum", [ones, last], "from_zero", exclusive=1)
         # Padding that stands in a text is not counted, and has the padding's own position.
-        is_pad = self._node("Equal", ["input_ids", self._constant("pad", np.int64(pad))], "is_pad")
-        counted = self._node(
-            "Cast", [self._node("Not", [is_pad], "is_text")], "counted", to=TensorProto.INT64
+        is_pad = self.node("Equal", ["input_ids", self.constant("pad", np.int64(pad))], "is_pad")
+        counted = self.node(
+            "Cast", [self.node("Not", [is_pad], "is_text")], "counted", to=TensorProto.INT64
         )
-        total = self._node("CumSum", [counted, last], "so_far")
-        return self._node("Add", [self._node("Mul", [total, counted], "numbered"), "pad"], "at")
+        total = self.node("CumSum", [counted, last], "so_far")
+        return self.node("Add", [self.node("Mul", [total, counted], "numbered"), "pad"], "at")
 
     def _layer(self, name: str, state: str) -> str:
         shape, hidden = self._shape, self._shape.hidden
         square = (hidden, hidden)
         query, key, value = (
-            self._linear(f"{name}attention.self.{part}", state, square)
+            self.linear(f"{name}attention.self.{part}", state, square)
             for part in ("query", "key", "value")
         )
-        query = self._node("Mul", [query, "scale"], f"{name}scaled")
+        query = self.node("Mul", [query, "scale"], f"{name}scaled")
         mixed = self._attention(name, query, key, value)
-        mixed = self._linear(f"{name}attention.output.dense", mixed, square)
-        state = self._normed(
+        mixed = self.linear(f"{name}attention.output.dense", mixed, square)
+        state = self.normed(
             f"{name}attention.output.LayerNorm",
-            self._node("Add", [mixed, state], f"{name}attended"),
+            self.node("Add", [mixed, state], f"{name}attended"),
         )
-        inner = self._linear(f"{name}intermediate.dense", state, (shape.inner, hidden))
-        operator, attributes = _ACTIVATIONS[shape.activation]
-        inner = self._node(operator, [inner], f"{name}active", **attributes)
-        outer = self._linear(f"{name}output.dense", inner, (hidden, shape.inner))
-        return self._normed(
-            f"{name}output.LayerNorm", self._node("Add", [outer, state], f"{name}fed")
+        inner = self.linear(f"{name}intermediate.dense", state, (shape.inner, hidden))
+        inner = self.active(inner, f"{name}active")
+        outer = self.linear(f"{name}output.dense", inner, (hidden, shape.inner))
+        return self.normed(
+            f"{name}output.LayerNorm", self.node("Add", [outer, state], f"{name}fed")
         )
 
     def _attention(self, name: str, query: str, key: str, value: str) -> str:
         turned = [
-            self._node(
+            self.node(
                 "Transpose",
-                [self._node("Reshape", [part, "head_shape"], f"{part}.heads")],
+                [self.node("Reshape", [part, "head_shape"], f"{part}.heads")],
                 f"{part}.turned",
                 perm=order,
             )
             for part, order in ((query, [0, 2, 1, 3]), (key, [0, 2, 3, 1]), (value, [0, 2, 1, 3]))
         ]
-        scores = self._node("MatMul", turned[:2], f"{name}scores")
-        scores = self._node("Add", [scores, "mask"], f"{name}masked")
-        shares = self._node("Softmax", [scores], f"{name}shares", axis=-1)
-        mixed = self._node("MatMul", [shares, turned[2]], f"{name}mixed")
-        mixed = self._node("Transpose", [mixed], f"{name}beside", perm=[0, 2, 1, 3])
-        return self._node("Reshape", [mixed, "flat"], f"{name}joined")
+        scores = self.node("MatMul", turned[:2], f"{name}scores")
+        scores = self.node("Add", [scores, "mask"], f"{name}masked")
+        shares = self.node("Softmax", [scores], f"{name}shares", axis=-1)
+        mixed = self.node("MatMul", [shares, turned[2]], f"{name}mixed")
+        mixed = self.node("Transpose", [mixed], f"{name}beside", perm=[0, 2, 1, 3])
+        return self.node("Reshape", [mixed, "flat"], f"{name}joined")
 
-    def _linear(self, name: str, state: str, size: tuple[int, int]) -> str:
+    def active(self, state: str, output: str, activation: str = "") -> str:
+        """Add an activation: of that name, or the configuration's."""
+        operator, attributes = _ACTIVATIONS[activation or self._shape.activation]
+        return self.node(operator, [state], output, **attributes)
+
+    def linear(
+        self, name: str, state: str, size: tuple[int, int], prefix: str | None = None
+    ) -> str:
+        """Add a layer of weights (out, in) and biases. prefix: of their names, if another."""
         # transB: weights lie as torch keeps them, and need no copy that is turned.
-        weight = self._weight(f"{name}.weight", size)
-        bias = self._weight(f"{name}.bias", size[:1])
-        return self._node("Gemm", [state, weight, bias], name, transB=1)
+        weight = self.weight(f"{name}.weight", size, prefix)
+        bias = self.weight(f"{name}.bias", size[:1], prefix)
+        return self.node("Gemm", [state, weight, bias], name, transB=1)
 
-    def _normed(self, name: str, state: str) -> str:
+    def normed(self, name: str, state: str, prefix: str | None = None) -> str:
+        """Add a layer that gives vectors of tokens the same mean and size."""
         size = (self._shape.hidden,)
-        old = f"{self._prefix}{name}.gamma" in self._tensors  # as the first BERT called them
-        scale = self._weight(f"{name}.{'gamma' if old else 'weight'}", size)
-        shift = self._weight(f"{name}.{'beta' if old else 'bias'}", size)
-        return self._node("LayerNormalization", [state, scale, shift], name, **self._attributes)
+        before = self.prefix if prefix is None else prefix
+        old = f"{before}{name}.gamma" in self._tensors  # as the first BERT called them
+        scale = self.weight(f"{name}.{'gamma' if old else 'weight'}", size, prefix)
+        shift = self.weight(f"{name}.{'beta' if old else 'bias'}", size, prefix)
+        return self.node("LayerNormalization", [state, scale, shift], name, **self._attributes)
 
-    def _weight(self, name: str, size: tuple[int, ...], *, keep_half: bool = False) -> str:
-        array = self._tensors.floats(self._prefix + name, size)
+    def weight(
+        self,
+        name: str,
+        size: tuple[int, ...],
+        prefix: str | None = None,
+        *,
+        keep_half: bool = False,
+    ) -> str:
+        """Add a weight of a file. Raises FailedPrecondition where it is not as expected."""
+        array = self._tensors.floats((self.prefix if prefix is None else prefix) + name, size)
         self._weights[name] = array if keep_half else float32(array)
         return name
 
-    def _constant(self, name: str, value: list[int] | np.generic) -> str:
+    def single(self, name: str) -> str:
+        """Return the name of a weight that was added, in single precision."""
+        if self._weights[name].dtype == np.float32:
+            return name
+        return self.node("Cast", [name], f"{name}.single", to=TensorProto.FLOAT)
+
+    def constant(self, name: str, value: list[int] | np.generic) -> str:
+        """Add a constant of the graph itself."""
         array = np.asarray(value)
         self._constants.append(numpy_helper.from_array(array, name))
         return name
 
-    def _node(self, operator: str, inputs: Sequence[str], output: str, **attributes: object) -> str:
+    def node(self, operator: str, inputs: Sequence[str], output: str, **attributes: object) -> str:
+        """Add a node, and return the name of its output."""
         node = NodeProto(op_type=operator, name=output, input=inputs, output=[output])
         node.attribute.extend(helper.make_attribute(*one) for one in attributes.items())
         self._nodes.append(node)
@@ -270,10 +312,10 @@ def _count(config: Mapping[str, Any], name: str) -> int:
 
 def _prefix(tensors: Tensors) -> str:
     """Return what stands before every weight's name, such as "roberta."."""
-    found = [name.removesuffix(_WORDS) for name in tensors if name.endswith(_WORDS)]
+    found = [name.removesuffix(WORDS) for name in tensors if name.endswith(WORDS)]
     if len(found) != 1:
         raise FailedPrecondition(
-            f"{tensors.path} has {len(found)} weights called {_WORDS}, expected one",
+            f"{tensors.path} has {len(found)} weights called {WORDS}, expected one",
             hint="is it an encoder of the BERT or RoBERTa family?",
         )
     return found[0]

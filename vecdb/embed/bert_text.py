@@ -7,15 +7,15 @@ safetensors_file.py, the graph to bert_graph.py and runtime.py, pooling to onnx_
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from vecdb.embed.bert_graph import BertShape, bert_graph, bert_shape
+from vecdb.embed.bert_graph import BertGraph, BertShape, bert_graph, bert_shape
 from vecdb.embed.catalog import ModelSpec, map_verified, read_verified
 from vecdb.embed.encoder import HERE, I64, Batching, Execution, Prepared, Role
 from vecdb.embed.onnx_text import HiddenStates
-from vecdb.embed.runtime import open_graph
+from vecdb.embed.runtime import Graph, open_graph
 from vecdb.embed.safetensors_file import Tensors
 from vecdb.embed.text_tokens import TextTokens
 from vecdb.errors import Corrupt, FailedPrecondition
@@ -26,14 +26,8 @@ class BertText:
     """An Encoder over weights of which the graph is made when it is loaded."""
 
     def __init__(self, spec: ModelSpec, paths: Mapping[str, Path], execution: Execution) -> None:
-        config = _config(read_verified(paths["config"], spec.files["config"]), paths["config"])
-        shape = bert_shape(config, spec.name)
         self._tokens = TextTokens(spec, paths["tokenizer"])
-        _check_entry(spec, shape, self._tokens)
-        parts = sorted(role for role in spec.files if role.partition("-")[0] == "weights")
-        mapped = {paths[role]: map_verified(paths[role], spec.files[role]) for role in parts}
-        made = bert_graph(shape, Tensors(mapped))
-        graph = open_graph(made.graph, paths[parts[0]], execution, made.weights)
+        graph = open_weights(spec, paths, execution, self._tokens, bert_graph)
         self.states = HiddenStates(spec, graph)
 
     @property
@@ -54,6 +48,29 @@ class BertText:
         del self.states
 
 
+Make: TypeAlias = Callable[[BertShape, Tensors], BertGraph]
+
+
+def open_weights(
+    spec: ModelSpec,
+    paths: Mapping[str, Path],
+    execution: Execution,
+    tokens: TextTokens,
+    make: Make,
+) -> Graph:
+    """Return the graph that is made of an entry's weights, ready to run.
+
+    Raises Corrupt, FailedPrecondition where entry, files and weights do not go together.
+    """
+    config = _config(read_verified(paths["config"], spec.files["config"]), paths["config"])
+    shape = bert_shape(config, spec.name)
+    _check_entry(spec, shape, tokens)
+    parts = sorted(role for role in spec.files if role.partition("-")[0] == "weights")
+    mapped = {paths[role]: map_verified(paths[role], spec.files[role]) for role in parts}
+    made = make(shape, Tensors(mapped))
+    return open_graph(made.graph, paths[parts[0]], execution, made.weights)
+
+
 def _config(content: bytes, path: Path) -> dict[str, Any]:
     try:
         config = json.loads(content)
@@ -66,9 +83,10 @@ def _config(content: bytes, path: Path) -> dict[str, Any]:
 
 def _check_entry(spec: ModelSpec, shape: BertShape, tokens: TextTokens) -> None:
     """Raise FailedPrecondition where entry, configuration and tokenizer do not go together."""
-    if spec.dim != shape.hidden:
+    dim = {"dense": shape.hidden, "sparse": shape.vocabulary}.get(spec.of_kind.gives, 1)
+    if spec.dim != dim:
         raise FailedPrecondition(
-            f"model {spec.name}: dim is {spec.dim}, its configuration says {shape.hidden}"
+            f"model {spec.name}: dim is {spec.dim}, its configuration says {dim}"
         )
     if spec.max_tokens > shape.positions:
         raise FailedPrecondition(

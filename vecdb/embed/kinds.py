@@ -160,6 +160,24 @@ KINDS: Mapping[str, Kind] = {
         {"score": _GRAPH_FILES},
         {"output": str, "sigmoid": bool},
     ),
+    # Both of weights, of the families of bert-text.
+    "bert-sparse": Kind(
+        ("bert_heads", "BertSparse"),
+        _TEXT,
+        "sparse",
+        "embed",
+        (*_ONNX, "onnx"),
+        {"max": _files("weights", "config", "tokenizer")},
+    ),
+    "bert-rerank": Kind(
+        ("bert_heads", "BertRerank"),
+        frozenset({"pair"}),
+        "score",
+        "embed",
+        (*_ONNX, "onnx"),
+        {"score": _files("weights", "config", "tokenizer")},
+        {"sigmoid": bool},
+    ),
     # A convolutional network, tapped before its head.
     "onnx-image": Kind(
         ("onnx_image", "OnnxImage"),

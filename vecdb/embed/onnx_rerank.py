@@ -16,6 +16,7 @@ from vecdb.embed.catalog import ModelSpec
 from vecdb.embed.encoder import HERE, I64, Batching, Execution, Pair, Prepared, Role
 from vecdb.embed.graph_files import open_files
 from vecdb.embed.pooling import finished, padded
+from vecdb.embed.runtime import Graph
 from vecdb.embed.text_tokens import PairTokens
 from vecdb.errors import FailedPrecondition
 from vecdb.types import F32
@@ -32,8 +33,8 @@ class OnnxRerank:
 
     def __init__(self, spec: ModelSpec, paths: Mapping[str, Path], execution: Execution) -> None:
         self._spec = spec
-        self._pairs = PairTokens(spec, paths["tokenizer"])
-        self._graph = open_files(spec, paths, execution)
+        self.pairs = PairTokens(spec, paths["tokenizer"])
+        self._graph = self._opened(spec, paths, execution)
         self._output = str(spec.options.get("output", OUTPUT))
         unknown = self._graph.inputs - _INPUTS
         if unknown or self._output not in self._graph.outputs or spec.dim != 1:
@@ -43,6 +44,9 @@ class OnnxRerank:
                 f"attention_mask, token_type_ids and {self._output}, and dim = 1, got {spec.dim}"
             )
 
+    def _opened(self, spec: ModelSpec, paths: Mapping[str, Path], execution: Execution) -> Graph:
+        return open_files(spec, paths, execution)
+
     @property
     def batching(self) -> Batching:
         """It computes here."""
@@ -50,7 +54,7 @@ class OnnxRerank:
 
     def prepare(self, items: Sequence[Pair], role: Role) -> list[Prepared]:
         """Return the tokens of each pair, cut to max_tokens."""
-        return self._pairs.prepare(items)
+        return self.pairs.prepare(items)
 
     def encode(self, batch: Sequence[I64], deadline: float | None = None) -> F32:
         """Return the scores of pairs that prepare() made, (n, 1) float32. Raises NotFinite."""

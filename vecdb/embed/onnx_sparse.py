@@ -18,6 +18,7 @@ from vecdb.embed.encoder import HERE, I64, Batching, Execution, Prepared, Role
 from vecdb.embed.graph_files import open_files
 from vecdb.embed.onnx_text import HiddenStates
 from vecdb.embed.pooling import finished, pool
+from vecdb.embed.runtime import Graph
 from vecdb.embed.sparse_values import VALUES_MAX, largest
 from vecdb.embed.text_tokens import TextTokens
 from vecdb.types import F32, SparseVector
@@ -34,9 +35,12 @@ class OnnxSparse:
 
     def __init__(self, spec: ModelSpec, paths: Mapping[str, Path], execution: Execution) -> None:
         self._spec = spec
-        self._tokens = TextTokens(spec, paths["tokenizer"])
-        self._scores = HiddenStates(spec, open_files(spec, paths, execution), OUTPUT)
+        self.tokens = TextTokens(spec, paths["tokenizer"])
+        self._scores = HiddenStates(spec, self._opened(spec, paths, execution), OUTPUT)
         self._said = False
+
+    def _opened(self, spec: ModelSpec, paths: Mapping[str, Path], execution: Execution) -> Graph:
+        return open_files(spec, paths, execution)
 
     @property
     def batching(self) -> Batching:
@@ -45,7 +49,7 @@ class OnnxSparse:
 
     def prepare(self, items: Sequence[str], role: Role) -> list[Prepared]:
         """Return the tokens of each text, the role's prompt in front, cut to max_tokens."""
-        return self._tokens.prepare(items, role)
+        return self.tokens.prepare(items, role)
 
     def encode(self, batch: Sequence[I64], deadline: float | None = None) -> list[SparseVector]:
         """Return the sparse vectors of texts that prepare() made. Raises NotFinite."""

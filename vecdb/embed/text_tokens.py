@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
@@ -140,9 +141,9 @@ class PairTokens:
     """
 
     def __init__(self, spec: ModelSpec, path: Path) -> None:
-        self._tokens = TextTokens(spec, path)
+        self.tokens = TextTokens(spec, path)
         self._prompts = spec.query_prompt, spec.document_prompt
-        encoding = self._tokens.tokenizer.encode("a", "a")
+        encoding = self.tokens.tokenizer.encode("a", "a")
         sequences = encoding.sequence_ids
         # Where the first text is, and the second: between them, and around, are special tokens.
         spans = [_span(sequences, number) for number in (0, 1)]
@@ -167,9 +168,9 @@ class PairTokens:
         queries, texts = self._prompts
         asked = list(dict.fromkeys(pair.query for pair in pairs))  # mostly one
         known = dict(
-            zip(asked, self._tokens.beginnings([queries + one for one in asked]), strict=True)
+            zip(asked, self.tokens.beginnings([queries + one for one in asked]), strict=True)
         )
-        read = self._tokens.beginnings([texts + pair.text for pair in pairs])
+        read = self.tokens.beginnings([texts + pair.text for pair in pairs])
         return [self._joined(known[pair.query], ids) for pair, ids in zip(pairs, read, strict=True)]
 
     def _joined(self, query: list[int], text: list[int]) -> Prepared:
@@ -247,13 +248,15 @@ def _seams(tokenizer: Tokenizer) -> _Seams | None:
 
 def _surround(tokenizer: Tokenizer, around: Around, path: Path) -> None:
     """Have the tokenizer put those special tokens around each text."""
-    words = {number: tokenizer.id_to_token(number) for side in around for number in side}
-    if unknown := [number for number, word in words.items() if word is None]:
-        raise FailedPrecondition(f"{path} has no token {unknown[0]}")
-    before, behind = ([words[number] for number in side] for side in around)
+    pieces: list[dict[str, Any]] = []
+    for number in dict.fromkeys((*around[0], *around[1])):
+        word = tokenizer.id_to_token(number)
+        if word is None:
+            raise FailedPrecondition(f"{path} has no token {number}")
+        pieces.append({"id": f"id{number}", "ids": [number], "tokens": [word]})
+    before, behind = ([f"id{number}" for number in side] for side in around)
     tokenizer.post_processor = TemplateProcessing(
-        single=[*before, "$A", *behind],
-        special_tokens=[(word, number) for number, word in words.items()],
+        single=[*before, "$A", *behind], special_tokens=pieces
     )
 
 
