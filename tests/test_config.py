@@ -10,6 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,7 +67,8 @@ def test_flags_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
 def test_every_setting_can_come_from_everywhere(tmp_path: Path, name: str) -> None:
     item = SETTINGS[name]
     section, _, key = name.partition(".")
-    given = {bool: not item.default, str: "another"}.get(type(item.default))
+    words = item.metadata["one_of"] or ("another",)
+    given = {bool: not item.default, str: words[-1]}.get(type(item.default))
     if given is None:
         given = next(item.metadata[end] for end in ("low", "high") if item.metadata[end])
     literal = str(given).lower() if isinstance(given, bool) else repr(given)
@@ -83,6 +85,20 @@ def test_every_setting_can_come_from_everywhere(tmp_path: Path, name: str) -> No
 
 
 # --- unknown
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("embed.device", "expects str (cpu, openvino or cuda), got 'gpu'"),
+        ("embed.precision", "expects str (float32 or bfloat16), got 'gpu'"),
+    ],
+)
+def test_a_word_is_one_of_those_there_are(name: str, said: str) -> None:
+    for source in ({"environ": {variable(name): "gpu"}}, {"flags": {name: "gpu"}}):
+        assert f"{name} {said}" in refused(**source)
+    config = load(None, {}, {name: SETTINGS[name].metadata["one_of"][-1]})
+    assert value_of(config, name) == SETTINGS[name].metadata["one_of"][-1]
 
 
 @pytest.mark.parametrize(
@@ -252,9 +268,12 @@ def values(name: str) -> st.SearchStrategy[object]:
         return st.integers(int(low), int(high))
     if isinstance(item.default, float):
         return st.floats(low, high)
+    if item.metadata["one_of"]:
+        return st.sampled_from(item.metadata["one_of"])
     return st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 
+@hypothesis.settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional={name: values(name) for name in SETTINGS}))
 def test_what_is_printed_is_read_back_the_same(tmp_path_factory, given: dict[str, object]) -> None:
     config = load(None, {}, given)

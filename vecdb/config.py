@@ -23,9 +23,20 @@ T = TypeVar("T")
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
-def setting(default: T, doc: str, low: float | None = None, high: float | None = None) -> T:
-    """Return a dataclass field that knows its meaning and bounds (inclusive)."""
-    made: T = field(default=default, metadata={"doc": doc, "low": low, "high": high})
+def setting(
+    default: T,
+    doc: str,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    one_of: tuple[str, ...] = (),
+) -> T:
+    """Return a dataclass field that knows its meaning and bounds (inclusive).
+
+    one_of: the values there are, where those are words.
+    """
+    known = {"doc": doc, "low": low, "high": high, "one_of": one_of}
+    made: T = field(default=default, metadata=known)
     return made
 
 
@@ -130,8 +141,10 @@ class EmbedConfig:
         True, "load all models at start, as many as fit; false: each but the default at first use"
     )
     catalog: str = setting("", "TOML file of models of your own, beside those that come with vecdb")
-    device: str = setting("cpu", "what graphs run on: cpu, openvino or cuda")
-    precision: str = setting("float32", "numbers that graphs compute with: float32 or bfloat16")
+    device: str = setting("cpu", "what models run on", one_of=("cpu", "openvino", "cuda"))
+    precision: str = setting(
+        "float32", "numbers that models compute with", one_of=("float32", "bfloat16")
+    )
     threads: int = setting(0, "threads of inference; 0 for all cores", 0, 1024)
     memory_bytes: int = setting(
         0, "memory that loaded models may take; 0 for half of the machine's", 0, 1 << 50
@@ -153,7 +166,9 @@ class EmbedConfig:
         500, "age at which a waiting text goes first, whatever its length", 1, 60_000
     )
     worker: str = setting(
-        "", "host:port of `vecdb embed-worker` elsewhere; '' for a process of this node's own"
+        "",
+        "host:port of `vecdb embed-worker` elsewhere, to which texts travel unencrypted: on "
+        "loopback or a guarded network; '' for a process of this node's own",
     )
     http: str = setting("", "HTTP address of an OpenAI-compatible /v1/embeddings; '' for none")
     timeout_s: float = setting(120.0, "deadline of an encoding where the call has none", 0.1, 3600)
@@ -272,6 +287,8 @@ def _checked(name: str, item: dataclasses.Field[Any], value: object, source: str
         value = float(value)
     if type(value) is not kind:
         raise wrong
+    if item.metadata["one_of"] and value not in item.metadata["one_of"]:
+        raise wrong
     low, high = item.metadata["low"], item.metadata["high"]
     if isinstance(value, (int, float)) and low is not None and not low <= value <= high:
         raise wrong
@@ -292,7 +309,9 @@ def _parsed(kind: type, text: str, wrong: InvalidArgument) -> object:
 
 
 def _bounds(item: dataclasses.Field[Any]) -> str:
-    low, high = item.metadata["low"], item.metadata["high"]
+    low, high, words = (item.metadata[key] for key in ("low", "high", "one_of"))
+    if words:
+        return f" ({', '.join(words[:-1])} or {words[-1]})"
     return "" if low is None else f" ({low} to {high})"
 
 

@@ -79,7 +79,7 @@ HERE = Batching()
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """On what a model runs. threads: of inference. device: a key of `runtime.DEVICES`.
+    """On what a model runs. threads: of inference. device: "cpu", "openvino" or "cuda".
 
     precision: "float32", or "bfloat16" where the device has it.
     """

@@ -14,13 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vecdb.embed import catalog
 from vecdb.embed.catalog import ModelSpec
 from vecdb.embed.encoder import Encoder, Execution, Pair, Role
+from vecdb.embed.exactness import check_precision, outputs, probes
 from vecdb.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -271,10 +272,11 @@ class Residents:
 
 def load_model(spec: ModelSpec, execution: Execution) -> Encoder:
     """Return a model, loaded and warm. Raises from vecdb.errors, and ImportError."""
-    module, name = spec.of_kind.loader
-    # Here and not above, so that a library that does not import is a reason like any other.
-    kind = getattr(importlib.import_module(f"vecdb.embed.{module}"), name)
-    encoder: Encoder = kind(spec, catalog.resolve_files(spec), execution)
+    # Of the others, some know no precision, and a decoder in float32 may not fit.
+    if execution.precision != "float32" and "onnxruntime" in spec.of_kind.libraries:
+        encoder = _checked(spec, execution)
+    else:
+        encoder = _made(spec, execution)
     takes = spec.of_kind.takes
     if spec.of_kind.remote or not takes & {"text", "pair"}:
         return encoder  # whom to ask costs money, and what is the first image is seen then
@@ -285,6 +287,26 @@ def load_model(spec: ModelSpec, execution: Execution) -> Encoder:
             continue  # a vocabulary without that word
         (output,) = encoder.encode([read.input])
         check_output(spec, output)
+    return encoder
+
+
+def _made(spec: ModelSpec, execution: Execution) -> Encoder:
+    module, name = spec.of_kind.loader
+    # Here and not above, so that a library that does not import is a reason like any other.
+    kind = getattr(importlib.import_module(f"vecdb.embed.{module}"), name)
+    encoder: Encoder = kind(spec, catalog.resolve_files(spec), execution)
+    return encoder
+
+
+def _checked(spec: ModelSpec, execution: Execution) -> Encoder:
+    """Return a model in a smaller precision, which is near to itself in float32."""
+    items = probes(spec.of_kind.takes)
+    encoder = _made(spec, replace(execution, precision="float32"))
+    exact = outputs(encoder, items)
+    encoder.close()
+    encoder = _made(spec, execution)
+    apart = check_precision(spec, execution.precision, exact, outputs(encoder, items))
+    log.info("model %s in %s is %.1e from float32", spec.name, execution.precision, apart)
     return encoder
 
 

@@ -1,7 +1,8 @@
 """Where graphs are computed: ONNX Runtime on the CPU, or another device that is configured.
 
-The only file that knows onnxruntime. A device that is not there is refused when a model is loaded,
-with what to install; nothing falls back to another by itself.
+The only file that knows onnxruntime; openvino_graph.py is the one that knows OpenVINO. A device or
+a precision that is not there is refused when a model is loaded, with what to install; nothing falls
+back to another by itself.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from numpy.typing import NDArray
 from vecdb.embed.encoder import Execution
 from vecdb.errors import Corrupt, FailedPrecondition
 
-DEVICES = ("cpu",)
+# What ONNX Runtime calls a device, and with what settings.
+_PROVIDERS: Mapping[str, tuple[str, dict[str, str]]] = {
+    "cpu": ("CPUExecutionProvider", {}),
+    # By itself it would round the factors of products to 10 bits.
+    "cuda": ("CUDAExecutionProvider", {"use_tf32": "0"}),
+}
+_NO_CUDA = (
+    "pip uninstall onnxruntime, then pip install 'vecdb[cuda]', which replaces it, on a machine "
+    "with an NVIDIA driver; or set embed.device to cpu"
+)
 
 
 class Graph(Protocol):
@@ -53,7 +63,7 @@ def open_graph(
     weights: those that the graph says are kept outside, by name. What is needed of them is copied,
     so that they need not outlast the call.
     Raises Corrupt for what is no graph, FailedPrecondition for one whose answers would depend on
-    what else is in a batch.
+    what else is in a batch, and where the device or the precision is not there.
     """
     if b"DynamicQuantize" in graph:
         # Its scales come from the whole batch: the same text would differ with its neighbours.
@@ -61,6 +71,22 @@ def open_graph(
             f"{path} quantises activations at run time, so vectors would depend on the batch",
             hint="use a float32 graph or one whose weights alone are int8",
         )
+    if execution.device == "openvino":
+        from vecdb.embed.openvino_graph import open_openvino  # which few have installed
+
+        return open_openvino(graph, path, execution, weights or {})
+    if execution.precision != "float32":
+        raise FailedPrecondition(
+            f"ONNX Runtime has no {execution.precision} on {execution.device} for {path}",
+            hint="set embed.precision to float32, or embed.device to openvino",
+        )
+    return _OrtGraph(_session(graph, path, execution, weights or {}))
+
+
+def _session(
+    graph: bytes, path: Path, execution: Execution, weights: Mapping[str, NDArray[Any]]
+) -> ort.InferenceSession:
+    provider, settings = _provider(execution.device)
     options = ort.SessionOptions()
     options.intra_op_num_threads = execution.threads
     options.inter_op_num_threads = 1
@@ -74,7 +100,28 @@ def open_graph(
         if weights:
             arrays = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
             options.add_external_initializers(list(weights), arrays)
-        session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(graph, options, providers=[(provider, settings)])
     except Exception as error:
         raise Corrupt(f"{path} is not a graph that can run: {error}", path=path) from None
-    return _OrtGraph(session)
+    if session.get_providers()[0] != provider:
+        # It is built for the device and does not find it: it says so in a log, and takes another.
+        raise FailedPrecondition(
+            f"embed.device is {execution.device}, and ONNX Runtime does not reach it", hint=_NO_CUDA
+        )
+    return session
+
+
+def _provider(device: str) -> tuple[str, dict[str, str]]:
+    """Return what ONNX Runtime calls a device. Raises FailedPrecondition where it has none."""
+    if device not in _PROVIDERS:
+        raise FailedPrecondition(f"embed.device is {device!r}, which graphs do not run on")
+    provider, settings = _PROVIDERS[device]
+    if provider not in ort.get_available_providers():
+        raise FailedPrecondition(
+            f"embed.device is {device}, and this ONNX Runtime ({ort.__version__}) is built "
+            "without it",
+            hint=_NO_CUDA,
+        )
+    if device == "cuda":
+        ort.preload_dlls()  # the libraries of NVIDIA's packages, where those are installed
+    return provider, settings
