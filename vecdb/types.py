@@ -101,6 +101,7 @@ class SparseSpace:
 
     name: str
     idf: bool = False
+    model: ModelBinding | None = None
 
 
 AnySpace: TypeAlias = Space | SparseSpace | MultiSpace
@@ -150,17 +151,11 @@ class Schema:
 
     def sparse_space(self, name: str) -> SparseSpace | None:
         """Return the sparse space of that name, or None."""
-        for space in self.sparse_spaces:
-            if space.name == name:
-                return space
-        return None
+        return next((space for space in self.sparse_spaces if space.name == name), None)
 
     def multi_space(self, name: str) -> MultiSpace | None:
         """Return the space of several vectors a point of that name, or None."""
-        for space in self.multi_spaces:
-            if space.name == name:
-                return space
-        return None
+        return next((space for space in self.multi_spaces if space.name == name), None)
 
 
 class SparseVector(NamedTuple):
@@ -175,8 +170,9 @@ class Put:
     """A point to store.
 
     payload: a JSON object as UTF-8 bytes, b"" for none. vectors: per space little-endian float32
-    bytes. texts: per space the text that the vector was, or is still to be, made from. sparse,
-    multi: vectors of such spaces, in any order. if_version: the version that the point must have, 0
+    bytes. texts: per space the text that the vector was, or is still to be, made from. images:
+    per space the image file that it is still to be made from, which is not stored. sparse, multi:
+    vectors of such spaces, in any order. if_version: the version that the point must have, 0
     for none, None for any. ttl_ms: how long it is there. expires_at_ms: until when, 0 for ever; it
     comes before ttl_ms. Without either it is there for as long as its collection says.
     """
@@ -190,6 +186,7 @@ class Put:
     ttl_ms: int | None = None
     expires_at_ms: int | None = None
     multi: dict[str, MultiVector] = field(default_factory=dict)
+    images: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -214,7 +211,7 @@ class PayloadEdits(NamedTuple):
 
 @dataclass(slots=True)
 class Patch:
-    """Changes of a stored point. vectors, texts, sparse, multi, if_version, ttl_ms: as in Put.
+    """Changes of a stored point. vectors, texts, images, sparse, multi, ttl_ms: as in Put.
 
     unset_vectors: spaces whose vector is removed. Without either time it expires when it did.
     """
@@ -229,6 +226,7 @@ class Patch:
     ttl_ms: int | None = None
     expires_at_ms: int | None = None
     multi: dict[str, MultiVector] = field(default_factory=dict)
+    images: dict[str, bytes] = field(default_factory=dict)
 
 
 Op: TypeAlias = Put | Delete | Patch

@@ -53,6 +53,15 @@ def vector_array(vector: common_pb2.Vector, field: str) -> F32:
     return np.frombuffer(raw, _F4)
 
 
+def content_of(vector: common_pb2.Vector, field: str) -> str | bytes:
+    """Return the text or the image that a vector is to be made from. Raises InvalidArgument."""
+    kind = vector.WhichOneof("kind")
+    content: str | bytes = vector.image if kind == "image" else vector.text
+    if not content:
+        raise InvalidArgument(f"the {kind} is empty: there is nothing to encode", field=field)
+    return content
+
+
 def sparse_vector(message: common_pb2.SparseVector) -> SparseVector:
     """Return a sparse vector as it was sent."""
     indices = np.fromiter(message.indices, np.uint32, len(message.indices))
@@ -148,13 +157,15 @@ def _fill_vectors(op: Put | Patch, vectors: Mapping[str, common_pb2.Vector], wha
             op.vectors[space] = floats_bytes(vector.floats)
         elif kind == "text":
             op.texts[space] = vector.text
+        elif kind == "image":
+            op.images[space] = vector.image
         elif kind == "sparse":
             op.sparse[space] = sparse_vector(vector.sparse)
         elif kind == "multi":
             op.multi[space] = multi_vector(vector.multi)
         else:
             raise InvalidArgument(
-                f"vector {space!r}: expected f32, floats, text, sparse or multi, got "
+                f"vector {space!r}: expected f32, floats, text, image, sparse or multi, got "
                 f"{kind or 'nothing'}",
                 field=f"{what}.vectors[{space!r}]",
             )
@@ -231,6 +242,8 @@ def collection_message(info: CollectionInfo) -> collections_pb2.Collection:
         if space.model is not None:
             dense.model = space.model.name
             dense.model_fingerprint = space.model.fingerprint
+        if space.shadow is not None:
+            dense.shadow_of = space.shadow.of
     for sparse in info.schema.sparse_spaces:
         message.spaces[sparse.name].sparse.idf = sparse.idf
     for multi in info.schema.multi_spaces:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from vecdb.collection.snapshot import Snapshot
 from vecdb.errors import InvalidArgument, LimitExceeded
 from vecdb.query.recommend import EXAMPLES_MAX, BestScoreQuery, averaged
-from vecdb.rpc.convert import vector_array
+from vecdb.rpc.convert import content_of, vector_array
 from vecdb.rpc.pb import common_pb2, ranking_pb2
 from vecdb.types import F32, And, Filter, HasId, Not, Query, Space
 from vecdb.write.prepare import check_vector
@@ -55,9 +55,9 @@ def recommended(
     message: ranking_pb2.Recommend,
     space: Space,
     field: str,
-    encode: Callable[[list[str]], Iterable[F32]],
+    encode: Callable[[list[str | bytes]], Iterable[F32]],
 ) -> Recommended:
-    """Return a recommend leg, its texts encoded together."""
+    """Return a recommend leg, its texts encoded together, and so its images."""
     count = len(message.positive) + len(message.negative)
     if not message.positive:
         raise InvalidArgument("expected at least one positive example", field=f"{field}.positive")
@@ -66,32 +66,32 @@ def recommended(
     if message.strategy not in _STRATEGIES:
         raise InvalidArgument("expected strategy average or best_score", field=f"{field}.strategy")
     examples: list[F32 | str] = []
-    texts: dict[int, str] = {}
+    contents: dict[str, dict[int, str | bytes]] = {"text": {}, "image": {}}
     for at, vector in enumerate((*message.positive, *message.negative)):
         negative = at - len(message.positive)
         place = f"positive[{at}]" if negative < 0 else f"negative[{negative}]"
-        if vector.WhichOneof("kind") == "text":
-            texts[at] = vector.text
-        examples.append(_example(vector, space, f"{field}.{place}"))
-    if texts:
-        for at, encoded in zip(texts, encode(list(texts.values())), strict=True):
-            examples[at] = encoded
+        kind = vector.WhichOneof("kind")
+        if kind in contents:
+            contents[kind][at] = content_of(vector, f"{field}.{place}")
+            examples.append("")  # until it is encoded
+        else:
+            examples.append(_example(vector, space, f"{field}.{place}"))
+    for found in contents.values():
+        if found:
+            for at, encoded in zip(found, encode(list(found.values())), strict=True):
+                examples[at] = encoded
     cut = len(message.positive)
     is_average = message.strategy == ranking_pb2.RECOMMEND_STRATEGY_AVERAGE
     return Recommended(examples[:cut], examples[cut:], space, is_average, field)
 
 
 def _example(vector: common_pb2.Vector, space: Space, field: str) -> F32 | str:
-    """Return numbers, or the id of a point; of a text, the text."""
+    """Return numbers, or the id of a point."""
     kind = vector.WhichOneof("kind")
     if kind == "sparse":
         raise InvalidArgument(
             f"space {space.name!r} is dense: it takes {space.dim} numbers, not indices", field=field
         )
-    if kind == "text":
-        if not vector.text:
-            raise InvalidArgument("the text is empty: there is nothing to encode", field=field)
-        return str(vector.text)
     if kind == "point":
         return str(vector.point)
     numbers = vector_array(vector, field)

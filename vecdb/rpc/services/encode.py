@@ -1,6 +1,6 @@
-"""Text into vectors for a bound space, as writes and queries both need it.
+"""Texts and images into vectors for a bound space, as writes and queries both need it.
 
-A text is encoded by the model that the space is bound to, and only while that model's fingerprint
+Content is encoded by the model that the space is bound to, and only while that model's fingerprint
 is the one that the space was filled with.
 """
 
@@ -12,41 +12,60 @@ import grpc
 
 from vecdb.embed.client import Encoded, Encoders
 from vecdb.embed.encoder import Item, Role
-from vecdb.errors import DeadlineExceeded, ModelMismatch, NoModel, NotFound
+from vecdb.errors import DeadlineExceeded, InvalidArgument, ModelMismatch, NoModel, NotFound
 from vecdb.metrics import Metrics
 from vecdb.rpc.deadline import remaining_s
 from vecdb.types import F32, Space
 
+TEXT, IMAGE = "text", "image"
+"""What content is, as fields of messages and kinds of models name it."""
+
 
 class SpaceEncoder:
-    """Encodes texts for spaces."""
+    """Encodes texts and images for spaces."""
 
     def __init__(self, encoders: Encoders, metrics: Metrics) -> None:
         self._encoders = encoders
         self._metrics = metrics
 
-    def check(self, space: Space) -> None:
-        """Raise NoModel or ModelMismatch unless text can be encoded for a space."""
+    def check(self, space: Space, kind: str = TEXT) -> None:
+        """Raise unless content of a kind can be encoded for a space.
+
+        NoModel, ModelMismatch; InvalidArgument where its model takes no such content.
+        """
         if space.model is None:
             raise NoModel(
-                f"space {space.name!r} has no model: it takes {space.dim} numbers, not text",
-                hint="create the collection with a model of Models.List to send text",
+                f"space {space.name!r} has no model: it takes {space.dim} numbers, not {kind}",
+                hint=f"create the collection with a model of Models.List to send {kind}",
             )
         try:
-            now = self._encoders.resolve(space.model.name).fingerprint
+            model = self._encoders.resolve(space.model.name)
         except NotFound as error:
             raise NoModel(
                 f"space {space.name!r} needs model {space.model.name}: {error.message}",
                 hint="configure it with embed.models",
             ) from None
-        if now != space.model.fingerprint:
+        if model.fingerprint != space.model.fingerprint:
             raise ModelMismatch(
                 f"space {space.name!r} was filled by {space.model.name} "
-                f"{space.model.fingerprint[:12]}, this server has {now[:12]}",
+                f"{space.model.fingerprint[:12]}, this server has {model.fingerprint[:12]}",
                 hint="install the model that filled it, or write the texts to a new collection",
                 expected=space.model.fingerprint,
-                got=now,
+                got=model.fingerprint,
             )
+        if kind not in model.takes:
+            raise InvalidArgument(
+                f"space {space.name!r} takes {' or '.join(sorted(model.takes))}, not {kind}: "
+                f"that is what its model {model.name} reads",
+                hint="create a space with a model for both, of kind onnx-clip, or one for each",
+            )
+
+    def takes(self, space: Space) -> frozenset[str]:
+        """Return which content the model of a space takes, none where it is not known here."""
+        try:
+            return self._encoders.resolve(space.model.name).takes if space.model else frozenset()
+        except NotFound:
+            return frozenset()
 
     def encode(
         self, space: Space, items: Sequence[Item], role: Role, context: grpc.ServicerContext
@@ -70,7 +89,7 @@ class SpaceEncoder:
 
         patient: see Encoders.encode.
         """
-        self.check(space)
+        self.check(space, IMAGE if isinstance(items[0], bytes) else TEXT)
         assert space.model is not None
         return self._encode(space.model.name, items, role, context, dim=space.dim, patient=patient)
 
@@ -97,7 +116,7 @@ class SpaceEncoder:
     ) -> Encoded:
         remaining = remaining_s(context)
         if remaining is not None and remaining <= 0:
-            raise DeadlineExceeded("the deadline passed before the texts were encoded")
+            raise DeadlineExceeded("the deadline passed before anything was encoded")
         # A query is over before it could be cancelled; a long ingest gives its place back.
         on_hangup = context.add_callback if role is Role.DOCUMENT else None
         encoded = self._encoders.encode(
@@ -116,16 +135,16 @@ def _all(encoded: Encoded) -> Encoded:
     return encoded
 
 
-class QueryTexts:
-    """The texts of one query: encoded, their tokens counted. For one thread."""
+class QueryContent:
+    """The texts and images of one query: encoded, their tokens counted. For one thread."""
 
     def __init__(self, encoder: SpaceEncoder, context: grpc.ServicerContext) -> None:
         self._encoder = encoder
         self._context = context
         self.tokens = 0
 
-    def encode(self, space: Space, texts: list[str]) -> F32:
-        """Return the vectors (n, dim) of texts for a space, within the call's deadline."""
-        encoded = self._encoder.encode(space, texts, Role.QUERY, self._context)
+    def encode(self, space: Space, items: Sequence[str | bytes]) -> F32:
+        """Return the vectors (n, dim) of items of one kind, within the call's deadline."""
+        encoded = self._encoder.encode(space, items, Role.QUERY, self._context)
         self.tokens += sum(encoded.tokens)
         return encoded.vectors

@@ -1,32 +1,34 @@
-"""The texts of a query, and whether their vectors are of the models that its snapshot knows.
+"""The texts and images of a query, and whether their vectors fit the models of its snapshot.
 
-A text is encoded before the snapshot is taken. If its space is moved to another model in between,
+Content is encoded before the snapshot is taken. If its space is moved to another model in between,
 the vector is of the old one: of another length, or, worse, of the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import grpc
 
 from vecdb.collection.snapshot import Snapshot
-from vecdb.rpc.services.encode import QueryTexts, SpaceEncoder
+from vecdb.rpc.services.encode import QueryContent, SpaceEncoder
 from vecdb.types import F32, ModelBinding, Space
 
 
-class FittingTexts(QueryTexts):
-    """Encodes the texts of one query, and remembers for which models. For one thread."""
+class FittingContent(QueryContent):
+    """Encodes the content of one query, and remembers for which models. For one thread."""
 
     def __init__(self, encoder: SpaceEncoder, context: grpc.ServicerContext) -> None:
         super().__init__(encoder, context)
         self._models: dict[str, ModelBinding | None] = {}
 
-    def encode(self, space: Space, texts: list[str]) -> F32:
-        """Return the vectors (n, dim) of texts for a space, within the call's deadline."""
+    def encode(self, space: Space, items: Sequence[str | bytes]) -> F32:
+        """Return the vectors (n, dim) of items of one kind, within the call's deadline."""
         self._models[space.name] = space.model
-        return super().encode(space, texts)
+        return super().encode(space, items)
 
     def fit(self, snapshot: Snapshot) -> bool:
-        """Return whether the spaces that texts were encoded for have the same models still."""
+        """Return whether the spaces that content was encoded for have the same models still."""
         for name, model in self._models.items():
             space = snapshot.space(name)
             if space is None or space.model != model:

@@ -16,10 +16,10 @@ from vecdb.rpc.convert_aggregate import aggregations_of, fill_result
 from vecdb.rpc.deadline import deadline_of, remaining_s
 from vecdb.rpc.pb import common_pb2, points_pb2_grpc
 from vecdb.rpc.pb import points_pb2 as pb
+from vecdb.rpc.services.contents import ContentEncoder
 from vecdb.rpc.services.encode import SpaceEncoder
 from vecdb.rpc.services.export import export
 from vecdb.rpc.services.reads import check_reply, checked_filter, listing_of, wanted_of
-from vecdb.rpc.services.texts import TextEncoder
 from vecdb.rpc.services.watch import watch
 from vecdb.rpc.services.where import WhereCalls
 from vecdb.rpc.services.write_stream import write_stream
@@ -37,7 +37,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
     ) -> None:
         self._database = database
         self._limits = limits
-        texts = TextEncoder(encoder, limits)
+        texts = ContentEncoder(encoder, limits)
         self._writing = Writing(database, texts, limits, metrics)
         self._where = WhereCalls(database, texts, limits, metrics)
 

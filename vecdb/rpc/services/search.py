@@ -22,7 +22,7 @@ from vecdb.outcomes import QueryResult
 from vecdb.query.fusion import Fusion, Rrf
 from vecdb.query.keyword import check_words
 from vecdb.query.order import OrderBy, OrderQuery
-from vecdb.rpc.convert import match_of, multi_vector, sparse_vector, vector_array
+from vecdb.rpc.convert import content_of, match_of, multi_vector, sparse_vector, vector_array
 from vecdb.rpc.convert_aggregate import checked_path, value_message
 from vecdb.rpc.convert_highlight import highlights_of
 from vecdb.rpc.convert_query import (
@@ -41,9 +41,9 @@ from vecdb.rpc.dispatch import quick_when
 from vecdb.rpc.pb import common_pb2, search_pb2_grpc
 from vecdb.rpc.pb import search_pb2 as pb
 from vecdb.rpc.services.batch import Batch, KnownTexts
-from vecdb.rpc.services.encode import QueryTexts, SpaceEncoder
+from vecdb.rpc.services.encode import IMAGE, TEXT, QueryContent, SpaceEncoder
 from vecdb.rpc.services.explain import explain
-from vecdb.rpc.services.fitting import FittingTexts
+from vecdb.rpc.services.fitting import FittingContent
 from vecdb.rpc.services.reads import check_reply, checked_filter, wanted_of
 from vecdb.types import (
     F32,
@@ -144,7 +144,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
     ) -> tuple[Callable[[Snapshot], Asked], Wanted]:
         """Return what a request asks of a snapshot, and for. Raises what is wrong with it.
 
-        again: since a space got another model while its texts were encoded.
+        again: since a space got another model while its content was encoded.
         """
         plain = self._plain(request, collection)
         if plain is not None:
@@ -170,14 +170,14 @@ class SearchService(search_pb2_grpc.SearchServicer):
         rerank = self._rerank(request, need, collection)
         if rerank is not None:
             need = candidates_of(request, need, self._limits)
-        texts = FittingTexts(self._encoder, context)
-        asks = self._asks(request, need + ahead_of(request), chosen, collection, texts)
+        content = FittingContent(self._encoder, context)
+        asks = self._asks(request, need + ahead_of(request), chosen, collection, content)
         if request.HasField("highlights"):
             made = highlights_of(request, collection.schema, deadline_of(context))
             wanted = wanted._replace(more=made)
 
         def of(snapshot: Snapshot) -> Asked:
-            if not texts.fit(snapshot):
+            if not content.fit(snapshot):
                 if again:
                     raise Unavailable("the schema has changed meanwhile", retry_after_s=0.01)
                 return self.asked(whole, collection, context, again=True)[0](snapshot)
@@ -195,7 +195,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
                 boost,
                 mmr,
                 group,
-                texts.tokens,
+                content.tokens,
                 pages,
             )
 
@@ -238,7 +238,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
         need: int,
         chosen: Filter | None,
         collection: Collection,
-        texts: QueryTexts,
+        content: QueryContent,
     ) -> list[Ask]:
         """Return what to ask for each leg, which is to find what is needed alone or fused.
 
@@ -256,7 +256,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
                 own = checked_filter(leg, self._limits)
                 kind = kinds[leg.WhichOneof("kind")]
                 k = leg_k(leg, request, need, self._limits)
-                asks.append(kind(at, leg, k, chosen if own is None else own, collection, texts))
+                asks.append(kind(at, leg, k, chosen if own is None else own, collection, content))
             except VecdbError as error:
                 error.field = _leg_field(error.field, at)
                 raise
@@ -269,7 +269,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
         k: int,
         chosen: Filter | None,
         collection: Collection,
-        texts: QueryTexts,
+        content: QueryContent,
     ) -> Ask:
         """Return what to ask for the points near to a vector, which may be a stored point's."""
         if collection.schema.multi_space(leg.near.space) is not None:
@@ -287,7 +287,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
             if kind in ("sparse", "multi") or space is None:
                 given = {str(kind): True} if kind in ("sparse", "multi") else {}
                 raise unknown_space(near.space, schema, "vector", **given)
-            vector = self._dense(at, near.vector, space, texts)
+            vector = self._dense(at, near.vector, space, content)
 
         def ask(snapshot: Snapshot) -> Query | SparseQuery:
             found = vector
@@ -339,13 +339,14 @@ class SearchService(search_pb2_grpc.SearchServicer):
         vectors = checked_multi(multi_vector(near.vector.multi), space, self._limits, field)
         return lambda snapshot: vectors
 
-    def _dense(self, at: int, vector: common_pb2.Vector, space: Space, texts: QueryTexts) -> F32:
+    def _dense(
+        self, at: int, vector: common_pb2.Vector, space: Space, content: QueryContent
+    ) -> F32:
         field = f"legs[{at}].near.vector"
-        if vector.WhichOneof("kind") != "text":
+        kind = vector.WhichOneof("kind")
+        if kind not in (TEXT, IMAGE):
             return vector_array(vector, field)
-        if not vector.text:
-            raise InvalidArgument("the text is empty: there is nothing to encode", field=field)
-        found: F32 = texts.encode(space, [vector.text])[0]
+        found: F32 = content.encode(space, [content_of(vector, field)])[0]
         return found
 
     def _keyword(
@@ -355,7 +356,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
         k: int,
         chosen: Filter | None,
         collection: Collection,
-        texts: QueryTexts,
+        content: QueryContent,
     ) -> Ask:
         """Return what to ask for the points whose text fits some words."""
         keyword = leg.keyword
@@ -371,7 +372,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
         k: int,
         chosen: Filter | None,
         collection: Collection,
-        texts: QueryTexts,
+        content: QueryContent,
     ) -> Ask:
         """Return what to ask for the points like some examples."""
         name, schema = leg.recommend.space, collection.schema
@@ -379,7 +380,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
         if space is None:
             raise unknown_space(name, schema, "space")
         read = recommended(
-            leg.recommend, space, f"legs[{at}].recommend", partial(texts.encode, space)
+            leg.recommend, space, f"legs[{at}].recommend", partial(content.encode, space)
         )
         own = chosen if leg.HasField("filter") else None
         return lambda snapshot: read.query(snapshot, k, own, leg.ef, leg.exact)
@@ -391,7 +392,7 @@ class SearchService(search_pb2_grpc.SearchServicer):
         k: int,
         chosen: Filter | None,
         collection: Collection,
-        texts: QueryTexts,
+        content: QueryContent,
     ) -> Ask:
         """Return what to ask for the points in the order of a payload field."""
         path = checked_path(leg.order_by.path, "order_by.path")
@@ -406,6 +407,7 @@ _FIELDS = {
     "near": {
         "vector": "near.vector",
         "texts[0]": "near.vector.text",
+        "images[0]": "near.vector.image",
         "space": "near.space",
     },
     "keyword": {name: f"keyword.{name}" for name in ("text", "fields", "mode")},

@@ -14,8 +14,8 @@ from vecdb.metrics import Metrics
 from vecdb.rpc.convert import fill_write_result, patch_of
 from vecdb.rpc.deadline import deadline_of
 from vecdb.rpc.pb import points_pb2 as pb
+from vecdb.rpc.services.contents import ContentEncoder
 from vecdb.rpc.services.reads import checked_filter
-from vecdb.rpc.services.texts import TextEncoder
 from vecdb.types import Delete, Filter, Op
 from vecdb.write.prepare import check_op
 
@@ -27,7 +27,7 @@ class WhereCalls:
     """Serves the two calls of vecdb.v1.Points."""
 
     def __init__(
-        self, database: Database, texts: TextEncoder, limits: LimitsConfig, metrics: Metrics
+        self, database: Database, texts: ContentEncoder, limits: LimitsConfig, metrics: Metrics
     ) -> None:
         self._database = database
         self._texts = texts

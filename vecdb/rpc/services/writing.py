@@ -17,7 +17,7 @@ from vecdb.metrics import Metrics
 from vecdb.outcomes import ItemResult, WriteOutcome
 from vecdb.rpc.convert import fill_write_result, ops_of
 from vecdb.rpc.pb import points_pb2 as pb
-from vecdb.rpc.services.texts import TextEncoder
+from vecdb.rpc.services.contents import ContentEncoder
 from vecdb.types import Op
 from vecdb.write.prepare import KINDS, check_batch, prepare
 
@@ -26,7 +26,7 @@ class Writing:
     """Begins the writes of requests."""
 
     def __init__(
-        self, database: Database, texts: TextEncoder, limits: LimitsConfig, metrics: Metrics
+        self, database: Database, texts: ContentEncoder, limits: LimitsConfig, metrics: Metrics
     ) -> None:
         self._database = database
         self._texts = texts
