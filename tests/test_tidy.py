@@ -21,6 +21,7 @@ from vecdb.rpc.pb import (
     errors_pb2,
     models_pb2,
     points_pb2,
+    reembed_pb2,
     search_pb2,
 )
 
@@ -329,7 +330,15 @@ def test_errors_knows_no_grpc() -> None:
 
 # --- the protocol
 
-PROTOS = (collections_pb2, common_pb2, errors_pb2, models_pb2, points_pb2, search_pb2)
+PROTOS = (
+    collections_pb2,
+    common_pb2,
+    errors_pb2,
+    models_pb2,
+    points_pb2,
+    reembed_pb2,
+    search_pb2,
+)
 
 
 def messages(file) -> Iterator:

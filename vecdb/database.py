@@ -22,13 +22,7 @@ from vecdb.collection.build import Builders
 from vecdb.collection.clone import Copied
 from vecdb.collection.judge import Judged, RecallJudge
 from vecdb.config import LimitsConfig, StorageConfig
-from vecdb.errors import (
-    AlreadyExists,
-    FailedPrecondition,
-    LimitExceeded,
-    NotFound,
-    ReadOnly,
-)
+from vecdb.errors import AlreadyExists, FailedPrecondition, LimitExceeded, NotFound, ReadOnly
 from vecdb.opened import CollectionInfo, OpenCollections, Use
 from vecdb.segment.segment import sync_folder
 from vecdb.storage import codec
@@ -239,6 +233,10 @@ class Database:
     def count(self) -> int:
         """Return the number of collections."""
         return self._catalog.count()
+
+    def names_state(self) -> bytes:
+        """Return what is another whenever infos() may be: it costs little to ask."""
+        return self._catalog.state()
 
     def update(
         self,

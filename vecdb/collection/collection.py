@@ -29,9 +29,9 @@ from vecdb.outcomes import WriteOutcome
 from vecdb.storage.command import Deletes, WriteCommand
 from vecdb.storage.environment import disk_full, free_bytes
 from vecdb.storage.numbered import NumberedSchema
-from vecdb.storage.store import ReadTxn, Store
+from vecdb.storage.store import UNKNOWN_SEQ, ReadTxn, Store
 from vecdb.storage.writer import Writer
-from vecdb.types import Filter, Schema
+from vecdb.types import U64, Filter, Schema
 from vecdb.write.apply import apply, replayed
 
 
@@ -216,6 +216,10 @@ class Collection:
         with self.snapshot(deadline) as snapshot:
             upto = snapshot.seq if upto is None else upto
             return Matches(self._store, snapshot.matches(filter, after, upto), upto)
+
+    def among(self, slots: U64) -> Matches:
+        """Return the points of some slots, ascending."""
+        return Matches(self._store, slots, UNKNOWN_SEQ)
 
     def watch(self, after: int | None) -> Watcher:
         """Return what follows the writes behind one, or those from now on; see Watcher."""

@@ -44,14 +44,21 @@ class Matches:
 
     def take(self, count: int, bytes_max: int) -> list[Match]:
         """Return up to `count` more points, fewer once their records have bytes_max bytes."""
-        taken: list[Match] = []
+        return [
+            Match(record.id, record.version, len(record.value))
+            for _, record in self.take_records(count, bytes_max)
+        ]
+
+    def take_records(self, count: int, bytes_max: int) -> list[tuple[int, RecordView]]:
+        """Return slot and record of what take() does."""
+        taken: list[tuple[int, RecordView]] = []
         size = 0
         with self._store.read() as txn:
             while (record := self._next(txn)) is not None:
                 if len(taken) == count or size >= bytes_max:
                     self.settled = record.version != self.version
                     return taken
-                taken.append(Match(record.id, record.version, len(record.value)))
+                taken.append((self._slots[self._at], record))
                 size += len(record.value)
                 self.version = record.version
                 self._at += 1

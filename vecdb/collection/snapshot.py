@@ -192,6 +192,10 @@ class Snapshot:
         assert not isinstance(found, SparseVector)
         return found
 
+    def slot_of(self, name: str) -> int | None:
+        """Return the slot of an id, or None when there is none."""
+        return next(iter(self._txn.slots_of([name.encode()]).values()), None)
+
     def _record_of(self, name: str) -> RecordView | None:
         """Return the record of an id, or None when there is none. Raises Corrupt."""
         for slot in self._txn.slots_of([name.encode()]).values():

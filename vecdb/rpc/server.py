@@ -13,6 +13,7 @@ from vecdb.database import Database
 from vecdb.embed.client import Encoders
 from vecdb.errors import Unavailable
 from vecdb.metrics import Metrics
+from vecdb.reembed.moves import Moves
 from vecdb.rpc.dispatch import Dispatcher
 from vecdb.rpc.forward import Forwarder
 from vecdb.rpc.health import Health
@@ -87,8 +88,9 @@ class RpcServer:
             SearchService(database, encoder, limits, metrics), self._server
         )
         admin_pb2_grpc.add_AdminServicer_to_server(AdminService(database, limits), self._server)
+        self._moves = None if forwarder else Moves(database, encoders, limits)
         models_pb2_grpc.add_ModelsServicer_to_server(
-            ModelsService(encoders, encoder, limits), self._server
+            ModelsService(encoders, encoder, limits, self._moves), self._server
         )
         self._health = Health(
             is_worker=forwarder is not None,
@@ -121,8 +123,10 @@ class RpcServer:
             self._health.set(name, serving=serving)
 
     def start(self) -> None:
-        """Begin to take calls."""
+        """Begin to take calls, and go on with moves to other models that were under way."""
         self._server.start()
+        if self._moves is not None:
+            self._moves.begin()
 
     def stop(self, grace_s: float) -> None:
         """Refuse new calls, give those under way some time, and end."""
@@ -132,6 +136,8 @@ class RpcServer:
         self._calls.drain()
         threading.Event().wait(min(NOTICE_S, grace_s))
         self._server.stop(grace_s).wait()
+        if self._moves is not None:
+            self._moves.close()
 
 
 def _options(message_bytes: int, *, shared: bool) -> list[tuple[str, int]]:

@@ -142,6 +142,14 @@ class Catalog:
             number: int = txn.stat(self._db[b"collections"])["entries"]
             return number
 
+    def state(self) -> bytes:
+        """Return what every command changes."""
+        txn = self._environment.begin_read()
+        try:
+            return bytes(txn.get(b"state", db=self._db[b"meta"]) or b"")
+        finally:
+            self._environment.end_read(txn)
+
     def apply(self, command: CatalogCommand) -> None:
         """Change the catalog by a command of its log. Durable when it returns.
 

@@ -10,6 +10,7 @@ from vecdb.config import LimitsConfig
 from vecdb.errors import (
     AlreadyExists,
     DimensionMismatch,
+    FailedPrecondition,
     InvalidArgument,
     LimitExceeded,
     SchemaMismatch,
@@ -17,7 +18,7 @@ from vecdb.errors import (
 from vecdb.multi import MultiSpace
 from vecdb.segment.fields import PATH_CHARACTERS_MAX
 from vecdb.storage.numbered import SchemaChange
-from vecdb.storage.shadows import without_shadows
+from vecdb.storage.shadows import twins, without_shadows
 from vecdb.types import Schema, Space, TextField
 from vecdb.write.payload import json_object
 
@@ -101,6 +102,17 @@ def check_change(schema: Schema, change: SchemaChange) -> None:
     for at, path in enumerate([one.path for one in change.add_text_fields]):
         if path in paths.difference(change.drop_text_fields):
             raise _is_there(f"text field {path!r}", f"add_text_fields[{at}]")
+
+
+def check_shadows_stay(schema: Schema, drops: Sequence[str]) -> None:
+    """Raise FailedPrecondition for spaces that are being moved to another model, and shadows."""
+    for at, name in enumerate(drops):
+        if name in twins(schema):
+            raise FailedPrecondition(
+                f"space {name!r} and {twins(schema)[name]!r} are one being moved to another model",
+                field=f"drop_spaces[{at}]",
+                hint="end that by Models.Reembed: finish once it was switched, or cancel",
+            )
 
 
 def _check_drops(known: set[str], dropped: Sequence[str], what: str, field: str) -> None:

@@ -21,20 +21,22 @@ METRIC_EUCLID: Metric
 METRIC_MANHATTAN: Metric
 
 class Dense(_message.Message):
-    __slots__ = ("dim", "metric", "model", "model_fingerprint", "hnsw", "target_recall")
+    __slots__ = ("dim", "metric", "model", "model_fingerprint", "hnsw", "target_recall", "shadow_of")
     DIM_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MODEL_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     HNSW_FIELD_NUMBER: _ClassVar[int]
     TARGET_RECALL_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_OF_FIELD_NUMBER: _ClassVar[int]
     dim: int
     metric: Metric
     model: str
     model_fingerprint: str
     hnsw: Hnsw
     target_recall: float
-    def __init__(self, dim: _Optional[int] = ..., metric: _Optional[_Union[Metric, str]] = ..., model: _Optional[str] = ..., model_fingerprint: _Optional[str] = ..., hnsw: _Optional[_Union[Hnsw, _Mapping]] = ..., target_recall: _Optional[float] = ...) -> None: ...
+    shadow_of: str
+    def __init__(self, dim: _Optional[int] = ..., metric: _Optional[_Union[Metric, str]] = ..., model: _Optional[str] = ..., model_fingerprint: _Optional[str] = ..., hnsw: _Optional[_Union[Hnsw, _Mapping]] = ..., target_recall: _Optional[float] = ..., shadow_of: _Optional[str] = ...) -> None: ...
 
 class Hnsw(_message.Message):
     __slots__ = ("m", "ef_construction")
@@ -45,10 +47,14 @@ class Hnsw(_message.Message):
     def __init__(self, m: _Optional[int] = ..., ef_construction: _Optional[int] = ...) -> None: ...
 
 class Sparse(_message.Message):
-    __slots__ = ("idf",)
+    __slots__ = ("idf", "model", "model_fingerprint")
     IDF_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     idf: bool
-    def __init__(self, idf: bool = ...) -> None: ...
+    model: str
+    model_fingerprint: str
+    def __init__(self, idf: bool = ..., model: _Optional[str] = ..., model_fingerprint: _Optional[str] = ...) -> None: ...
 
 class MultiDense(_message.Message):
     __slots__ = ("dim", "metric")

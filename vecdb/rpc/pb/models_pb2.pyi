@@ -1,5 +1,6 @@
 from . import common_pb2 as _common_pb2
 from . import collections_pb2 as _collections_pb2
+from . import reembed_pb2 as _reembed_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor

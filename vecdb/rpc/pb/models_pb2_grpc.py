@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from . import models_pb2 as vecdb_dot_v1_dot_models__pb2
+from . import reembed_pb2 as vecdb_dot_v1_dot_reembed__pb2
 
 GRPC_GENERATED_VERSION = '1.78.0'
 GRPC_VERSION = grpc.__version__
@@ -64,6 +65,11 @@ class ModelsStub(object):
                 request_serializer=vecdb_dot_v1_dot_models__pb2.UnloadModelRequest.SerializeToString,
                 response_deserializer=vecdb_dot_v1_dot_models__pb2.UnloadModelResponse.FromString,
                 _registered_method=True)
+        self.Reembed = channel.unary_unary(
+                '/vecdb.v1.Models/Reembed',
+                request_serializer=vecdb_dot_v1_dot_reembed__pb2.ReembedRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_reembed__pb2.ReembedResponse.FromString,
+                _registered_method=True)
 
 
 class ModelsServicer(object):
@@ -114,6 +120,14 @@ class ModelsServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Reembed(self, request, context):
+        """Moves a space of a collection to another model, step by step; answers where that stands. A step that
+        was done already is no error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -146,6 +160,11 @@ def add_ModelsServicer_to_server(servicer, server):
                     servicer.Unload,
                     request_deserializer=vecdb_dot_v1_dot_models__pb2.UnloadModelRequest.FromString,
                     response_serializer=vecdb_dot_v1_dot_models__pb2.UnloadModelResponse.SerializeToString,
+            ),
+            'Reembed': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reembed,
+                    request_deserializer=vecdb_dot_v1_dot_reembed__pb2.ReembedRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_reembed__pb2.ReembedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -310,6 +329,33 @@ class Models(object):
             '/vecdb.v1.Models/Unload',
             vecdb_dot_v1_dot_models__pb2.UnloadModelRequest.SerializeToString,
             vecdb_dot_v1_dot_models__pb2.UnloadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reembed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Models/Reembed',
+            vecdb_dot_v1_dot_reembed__pb2.ReembedRequest.SerializeToString,
+            vecdb_dot_v1_dot_reembed__pb2.ReembedResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -12,7 +12,9 @@ from vecdb.rpc.convert import collection_message
 from vecdb.rpc.convert_schema import changed_schema, schema_change, schema_of
 from vecdb.rpc.pb import collections_pb2 as pb
 from vecdb.rpc.pb import collections_pb2_grpc
+from vecdb.types import Schema
 from vecdb.write.prepare import check_batch
+from vecdb.write.schema import check_shadows_stay
 
 _FRAME_BYTES = 8
 """What a message takes inside another, at most, beside its own bytes."""
@@ -70,12 +72,17 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
         self, request: pb.UpdateCollectionRequest, context: grpc.ServicerContext
     ) -> pb.UpdateCollectionResponse:
         """Change a collection; return it as it is now."""
+
+        def changed(schema: Schema) -> Schema:
+            check_shadows_stay(schema, request.drop_spaces)
+            return changed_schema(schema, request.spaces)
+
         info = self._database.update(
             request.name,
             metadata=request.metadata if request.HasField("metadata") else None,
             ttl_ms=request.ttl_ms if request.HasField("ttl_ms") else None,
             points_max=request.limits.points if request.HasField("limits") else None,
-            change=lambda schema: changed_schema(schema, request.spaces),
+            change=changed,
             alter=schema_change(request, self._encoders),
         )
         return pb.UpdateCollectionResponse(collection=collection_message(info))

@@ -11,12 +11,14 @@ from vecdb.config import LimitsConfig
 from vecdb.embed.channel import ResidentModel
 from vecdb.embed.client import Encoders, ModelInfo
 from vecdb.embed.encoder import Item, Pair, Role
-from vecdb.errors import InvalidArgument, LimitExceeded, NoModel, VecdbError
+from vecdb.errors import InvalidArgument, LimitExceeded, NoModel, ReadOnly, VecdbError
+from vecdb.reembed.moves import Moves
 from vecdb.rpc.convert import metric_message, vector_message
 from vecdb.rpc.deadline import remaining_s
-from vecdb.rpc.pb import common_pb2, models_pb2_grpc
+from vecdb.rpc.pb import common_pb2, models_pb2_grpc, reembed_pb2
 from vecdb.rpc.pb import models_pb2 as pb
 from vecdb.rpc.services.encode import SpaceEncoder
+from vecdb.rpc.services.reembed import reembed
 from vecdb.types import F32, SparseVector
 
 _ROLES = {pb.EMBED_ROLE_QUERY: Role.QUERY, pb.EMBED_ROLE_DOCUMENT: Role.DOCUMENT}
@@ -26,10 +28,14 @@ _ASK_S = 1.0
 class ModelsService(models_pb2_grpc.ModelsServicer):
     """Serves vecdb.v1.Models."""
 
-    def __init__(self, encoders: Encoders, encoder: SpaceEncoder, limits: LimitsConfig) -> None:
+    def __init__(
+        self, encoders: Encoders, encoder: SpaceEncoder, limits: LimitsConfig, moves: Moves | None
+    ) -> None:
+        """Serve what the encoders have. moves: None in a query worker, which passes them on."""
         self._encoders = encoders
         self._encoder = encoder
         self._limits = limits
+        self._moves = moves
 
     def List(
         self, request: pb.ListModelsRequest, context: grpc.ServicerContext
@@ -151,6 +157,14 @@ class ModelsService(models_pb2_grpc.ModelsServicer):
                 field=what,
                 hint="send several requests, or raise limits.embed_texts",
             )
+
+    def Reembed(
+        self, request: reembed_pb2.ReembedRequest, context: grpc.ServicerContext
+    ) -> reembed_pb2.ReembedResponse:
+        """Move a space to another model, step by step."""
+        if self._moves is None:
+            raise ReadOnly("this process opened the data directory to read")
+        return reembed(self._moves, request)
 
 
 def _vector(output: F32 | SparseVector) -> common_pb2.Vector:

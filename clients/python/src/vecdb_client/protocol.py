@@ -7,7 +7,14 @@ from typing import Final, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from vecdb_client.pb import admin_pb2, collections_pb2, models_pb2, points_pb2, search_pb2
+from vecdb_client.pb import (
+    admin_pb2,
+    collections_pb2,
+    models_pb2,
+    points_pb2,
+    reembed_pb2,
+    search_pb2,
+)
 
 Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
@@ -114,3 +121,4 @@ LOAD_MODEL: Final = Method("Models.Load", models_pb2.LoadModelRequest, models_pb
 UNLOAD_MODEL: Final = Method(
     "Models.Unload", models_pb2.UnloadModelRequest, models_pb2.UnloadModelResponse
 )
+REEMBED: Final = Method("Models.Reembed", reembed_pb2.ReembedRequest, reembed_pb2.ReembedResponse)

@@ -91,6 +91,7 @@ def _space(message: collections_pb2.Space) -> Space | SparseSpace | MultiDenseSp
         m=dense.hnsw.m or None,
         ef_construction=dense.hnsw.ef_construction or None,
         target_recall=dense.target_recall or None,
+        shadow_of=dense.shadow_of if dense.HasField("shadow_of") else None,
     )
 
 

@@ -24,49 +24,50 @@ _sym_db = _symbol_database.Default()
 
 from . import common_pb2 as vecdb_dot_v1_dot_common__pb2
 from . import collections_pb2 as vecdb_dot_v1_dot_collections__pb2
+from . import reembed_pb2 as vecdb_dot_v1_dot_reembed__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15vecdb/v1/models.proto\x12\x08vecdb.v1\x1a\x15vecdb/v1/common.proto\x1a\x1avecdb/v1/collections.proto\"\xdb\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12 \n\x06metric\x18\x03 \x01(\x0e\x32\x10.vecdb.v1.Metric\x12\x12\n\nmax_tokens\x18\x04 \x01(\r\x12\x13\n\x0b\x66ingerprint\x18\x05 \x01(\t\x12\r\n\x05ready\x18\x06 \x01(\x08\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x0f\n\x07license\x18\x08 \x01(\t\x12\x0c\n\x04kind\x18\t \x01(\t\x12\x0f\n\x07\x61liases\x18\n \x03(\t\x12\x14\n\x0cquery_prompt\x18\x0b \x01(\t\x12\x17\n\x0f\x64ocument_prompt\x18\x0c \x01(\t\x12\r\n\x05takes\x18\r \x03(\t\x12\r\n\x05gives\x18\x0e \x01(\t\x12\x0c\n\x04\x64ims\x18\x0f \x03(\r\x12\x0e\n\x06source\x18\x10 \x01(\t\x12\x0c\n\x04note\x18\x11 \x01(\t\x12\x0e\n\x06loaded\x18\x12 \x01(\x08\x12\x14\n\x0cmemory_bytes\x18\x13 \x01(\x04\"\x13\n\x11ListModelsRequest\"5\n\x12ListModelsResponse\x12\x1f\n\x06models\x18\x01 \x03(\x0b\x32\x0f.vecdb.v1.Model\"s\n\x0c\x45mbedRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12!\n\x04role\x18\x03 \x01(\x0e\x32\x13.vecdb.v1.EmbedRole\x12\x0e\n\x06images\x18\x04 \x03(\x0c\x12\x12\n\ndimensions\x18\x05 \x01(\r\"\\\n\rEmbedResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\'\n\nembeddings\x18\x03 \x03(\x0b\x32\x13.vecdb.v1.Embedding\"P\n\tEmbedding\x12 \n\x06vector\x18\x01 \x01(\x0b\x32\x10.vecdb.v1.Vector\x12\x0e\n\x06tokens\x18\x02 \x01(\r\x12\x11\n\ttruncated\x18\x03 \x01(\x08\"G\n\rRerankRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\r\n\x05texts\x18\x03 \x03(\t\x12\t\n\x01k\x18\x04 \x01(\r\"Z\n\x0eRerankResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12$\n\x06ranked\x18\x03 \x03(\x0b\x32\x14.vecdb.v1.RankedText\"P\n\nRankedText\x12\x10\n\x08position\x18\x01 \x01(\r\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x0e\n\x06tokens\x18\x03 \x01(\r\x12\x11\n\ttruncated\x18\x04 \x01(\x08\"R\n\x0fTokenizeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12!\n\x04role\x18\x03 \x01(\x0e\x32\x13.vecdb.v1.EmbedRole\"I\n\x10TokenizeResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12&\n\x05texts\x18\x02 \x03(\x0b\x32\x17.vecdb.v1.TokenizedText\"?\n\rTokenizedText\x12\x0b\n\x03ids\x18\x01 \x03(\r\x12\x0e\n\x06tokens\x18\x02 \x01(\r\x12\x11\n\ttruncated\x18\x03 \x01(\x08\"!\n\x10LoadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"#\n\x11LoadModelResponse\x12\x0e\n\x06took_s\x18\x01 \x01(\x01\"#\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\'\n\x13UnloadModelResponse\x12\x10\n\x08unloaded\x18\x01 \x01(\x08*V\n\tEmbedRole\x12\x1a\n\x16\x45MBED_ROLE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45MBED_ROLE_QUERY\x10\x01\x12\x17\n\x13\x45MBED_ROLE_DOCUMENT\x10\x02\x32\x8d\x03\n\x06Models\x12\x41\n\x04List\x12\x1b.vecdb.v1.ListModelsRequest\x1a\x1c.vecdb.v1.ListModelsResponse\x12\x38\n\x05\x45mbed\x12\x16.vecdb.v1.EmbedRequest\x1a\x17.vecdb.v1.EmbedResponse\x12;\n\x06Rerank\x12\x17.vecdb.v1.RerankRequest\x1a\x18.vecdb.v1.RerankResponse\x12\x41\n\x08Tokenize\x12\x19.vecdb.v1.TokenizeRequest\x1a\x1a.vecdb.v1.TokenizeResponse\x12?\n\x04Load\x12\x1a.vecdb.v1.LoadModelRequest\x1a\x1b.vecdb.v1.LoadModelResponse\x12\x45\n\x06Unload\x12\x1c.vecdb.v1.UnloadModelRequest\x1a\x1d.vecdb.v1.UnloadModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15vecdb/v1/models.proto\x12\x08vecdb.v1\x1a\x15vecdb/v1/common.proto\x1a\x1avecdb/v1/collections.proto\x1a\x16vecdb/v1/reembed.proto\"\xdb\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12 \n\x06metric\x18\x03 \x01(\x0e\x32\x10.vecdb.v1.Metric\x12\x12\n\nmax_tokens\x18\x04 \x01(\r\x12\x13\n\x0b\x66ingerprint\x18\x05 \x01(\t\x12\r\n\x05ready\x18\x06 \x01(\x08\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x0f\n\x07license\x18\x08 \x01(\t\x12\x0c\n\x04kind\x18\t \x01(\t\x12\x0f\n\x07\x61liases\x18\n \x03(\t\x12\x14\n\x0cquery_prompt\x18\x0b \x01(\t\x12\x17\n\x0f\x64ocument_prompt\x18\x0c \x01(\t\x12\r\n\x05takes\x18\r \x03(\t\x12\r\n\x05gives\x18\x0e \x01(\t\x12\x0c\n\x04\x64ims\x18\x0f \x03(\r\x12\x0e\n\x06source\x18\x10 \x01(\t\x12\x0c\n\x04note\x18\x11 \x01(\t\x12\x0e\n\x06loaded\x18\x12 \x01(\x08\x12\x14\n\x0cmemory_bytes\x18\x13 \x01(\x04\"\x13\n\x11ListModelsRequest\"5\n\x12ListModelsResponse\x12\x1f\n\x06models\x18\x01 \x03(\x0b\x32\x0f.vecdb.v1.Model\"s\n\x0c\x45mbedRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12!\n\x04role\x18\x03 \x01(\x0e\x32\x13.vecdb.v1.EmbedRole\x12\x0e\n\x06images\x18\x04 \x03(\x0c\x12\x12\n\ndimensions\x18\x05 \x01(\r\"\\\n\rEmbedResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\'\n\nembeddings\x18\x03 \x03(\x0b\x32\x13.vecdb.v1.Embedding\"P\n\tEmbedding\x12 \n\x06vector\x18\x01 \x01(\x0b\x32\x10.vecdb.v1.Vector\x12\x0e\n\x06tokens\x18\x02 \x01(\r\x12\x11\n\ttruncated\x18\x03 \x01(\x08\"G\n\rRerankRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12\r\n\x05texts\x18\x03 \x03(\t\x12\t\n\x01k\x18\x04 \x01(\r\"Z\n\x0eRerankResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12$\n\x06ranked\x18\x03 \x03(\x0b\x32\x14.vecdb.v1.RankedText\"P\n\nRankedText\x12\x10\n\x08position\x18\x01 \x01(\r\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x0e\n\x06tokens\x18\x03 \x01(\r\x12\x11\n\ttruncated\x18\x04 \x01(\x08\"R\n\x0fTokenizeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12!\n\x04role\x18\x03 \x01(\x0e\x32\x13.vecdb.v1.EmbedRole\"I\n\x10TokenizeResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12&\n\x05texts\x18\x02 \x03(\x0b\x32\x17.vecdb.v1.TokenizedText\"?\n\rTokenizedText\x12\x0b\n\x03ids\x18\x01 \x03(\r\x12\x0e\n\x06tokens\x18\x02 \x01(\r\x12\x11\n\ttruncated\x18\x03 \x01(\x08\"!\n\x10LoadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"#\n\x11LoadModelResponse\x12\x0e\n\x06took_s\x18\x01 \x01(\x01\"#\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\'\n\x13UnloadModelResponse\x12\x10\n\x08unloaded\x18\x01 \x01(\x08*V\n\tEmbedRole\x12\x1a\n\x16\x45MBED_ROLE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45MBED_ROLE_QUERY\x10\x01\x12\x17\n\x13\x45MBED_ROLE_DOCUMENT\x10\x02\x32\xcd\x03\n\x06Models\x12\x41\n\x04List\x12\x1b.vecdb.v1.ListModelsRequest\x1a\x1c.vecdb.v1.ListModelsResponse\x12\x38\n\x05\x45mbed\x12\x16.vecdb.v1.EmbedRequest\x1a\x17.vecdb.v1.EmbedResponse\x12;\n\x06Rerank\x12\x17.vecdb.v1.RerankRequest\x1a\x18.vecdb.v1.RerankResponse\x12\x41\n\x08Tokenize\x12\x19.vecdb.v1.TokenizeRequest\x1a\x1a.vecdb.v1.TokenizeResponse\x12?\n\x04Load\x12\x1a.vecdb.v1.LoadModelRequest\x1a\x1b.vecdb.v1.LoadModelResponse\x12\x45\n\x06Unload\x12\x1c.vecdb.v1.UnloadModelRequest\x1a\x1d.vecdb.v1.UnloadModelResponse\x12>\n\x07Reembed\x12\x18.vecdb.v1.ReembedRequest\x1a\x19.vecdb.v1.ReembedResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vecdb.v1.models_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EMBEDROLE']._serialized_start=1426
-  _globals['_EMBEDROLE']._serialized_end=1512
-  _globals['_MODEL']._serialized_start=87
-  _globals['_MODEL']._serialized_end=434
-  _globals['_LISTMODELSREQUEST']._serialized_start=436
-  _globals['_LISTMODELSREQUEST']._serialized_end=455
-  _globals['_LISTMODELSRESPONSE']._serialized_start=457
-  _globals['_LISTMODELSRESPONSE']._serialized_end=510
-  _globals['_EMBEDREQUEST']._serialized_start=512
-  _globals['_EMBEDREQUEST']._serialized_end=627
-  _globals['_EMBEDRESPONSE']._serialized_start=629
-  _globals['_EMBEDRESPONSE']._serialized_end=721
-  _globals['_EMBEDDING']._serialized_start=723
-  _globals['_EMBEDDING']._serialized_end=803
-  _globals['_RERANKREQUEST']._serialized_start=805
-  _globals['_RERANKREQUEST']._serialized_end=876
-  _globals['_RERANKRESPONSE']._serialized_start=878
-  _globals['_RERANKRESPONSE']._serialized_end=968
-  _globals['_RANKEDTEXT']._serialized_start=970
-  _globals['_RANKEDTEXT']._serialized_end=1050
-  _globals['_TOKENIZEREQUEST']._serialized_start=1052
-  _globals['_TOKENIZEREQUEST']._serialized_end=1134
-  _globals['_TOKENIZERESPONSE']._serialized_start=1136
-  _globals['_TOKENIZERESPONSE']._serialized_end=1209
-  _globals['_TOKENIZEDTEXT']._serialized_start=1211
-  _globals['_TOKENIZEDTEXT']._serialized_end=1274
-  _globals['_LOADMODELREQUEST']._serialized_start=1276
-  _globals['_LOADMODELREQUEST']._serialized_end=1309
-  _globals['_LOADMODELRESPONSE']._serialized_start=1311
-  _globals['_LOADMODELRESPONSE']._serialized_end=1346
-  _globals['_UNLOADMODELREQUEST']._serialized_start=1348
-  _globals['_UNLOADMODELREQUEST']._serialized_end=1383
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=1385
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=1424
-  _globals['_MODELS']._serialized_start=1515
-  _globals['_MODELS']._serialized_end=1912
+  _globals['_EMBEDROLE']._serialized_start=1450
+  _globals['_EMBEDROLE']._serialized_end=1536
+  _globals['_MODEL']._serialized_start=111
+  _globals['_MODEL']._serialized_end=458
+  _globals['_LISTMODELSREQUEST']._serialized_start=460
+  _globals['_LISTMODELSREQUEST']._serialized_end=479
+  _globals['_LISTMODELSRESPONSE']._serialized_start=481
+  _globals['_LISTMODELSRESPONSE']._serialized_end=534
+  _globals['_EMBEDREQUEST']._serialized_start=536
+  _globals['_EMBEDREQUEST']._serialized_end=651
+  _globals['_EMBEDRESPONSE']._serialized_start=653
+  _globals['_EMBEDRESPONSE']._serialized_end=745
+  _globals['_EMBEDDING']._serialized_start=747
+  _globals['_EMBEDDING']._serialized_end=827
+  _globals['_RERANKREQUEST']._serialized_start=829
+  _globals['_RERANKREQUEST']._serialized_end=900
+  _globals['_RERANKRESPONSE']._serialized_start=902
+  _globals['_RERANKRESPONSE']._serialized_end=992
+  _globals['_RANKEDTEXT']._serialized_start=994
+  _globals['_RANKEDTEXT']._serialized_end=1074
+  _globals['_TOKENIZEREQUEST']._serialized_start=1076
+  _globals['_TOKENIZEREQUEST']._serialized_end=1158
+  _globals['_TOKENIZERESPONSE']._serialized_start=1160
+  _globals['_TOKENIZERESPONSE']._serialized_end=1233
+  _globals['_TOKENIZEDTEXT']._serialized_start=1235
+  _globals['_TOKENIZEDTEXT']._serialized_end=1298
+  _globals['_LOADMODELREQUEST']._serialized_start=1300
+  _globals['_LOADMODELREQUEST']._serialized_end=1333
+  _globals['_LOADMODELRESPONSE']._serialized_start=1335
+  _globals['_LOADMODELRESPONSE']._serialized_end=1370
+  _globals['_UNLOADMODELREQUEST']._serialized_start=1372
+  _globals['_UNLOADMODELREQUEST']._serialized_end=1407
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=1409
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=1448
+  _globals['_MODELS']._serialized_start=1539
+  _globals['_MODELS']._serialized_end=2000
 # @@protoc_insertion_point(module_scope)
