@@ -73,9 +73,9 @@ def test_keyword_request(books, server):
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ({}, "one of query, keyword and sparse"),
-        ({"query": [1], "keyword": "a"}, "one of query, keyword and sparse"),
-        ({"keyword": "a", "sparse": {1: 1.0}}, "one of query, keyword and sparse"),
+        ({}, "one of query, image, keyword and sparse"),
+        ({"query": [1], "keyword": "a"}, "one of query, image, keyword and sparse"),
+        ({"keyword": "a", "sparse": {1: 1.0}}, "one of query, image, keyword and sparse"),
         ({"keyword": "a", "match": "some"}, "match is one of any, all, phrase"),
         ({"keyword": 3}, "a keyword query is a str"),
         ({"sparse": [1.0, 2.0]}, "sparse is a dict"),

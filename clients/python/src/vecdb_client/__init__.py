@@ -48,9 +48,11 @@ from vecdb_client.errors import (
 from vecdb_client.explanations import Condition, ExplainedLeg, ExplainedPart, Explanation
 from vecdb_client.filters import F, Filter
 from vecdb_client.highlights import Fragment, Highlights
+from vecdb_client.images import ImageFile
 from vecdb_client.legs import Fusion, Keyword, Leg, Near, OrderBy, Recommend, Rrf, Weighted
 from vecdb_client.multi import MaxSim, MultiDenseSpace
 from vecdb_client.ranking import Boost, Decay, Mmr, Prefer
+from vecdb_client.reembeds import ModelOverlap, Reembedding, ReembedState, ReembedStep
 from vecdb_client.retry import NO_RETRIES, RETRIES, Retries
 from vecdb_client.searches import Search
 from vecdb_client.types import (
@@ -117,6 +119,7 @@ __all__ = [
     "Group",
     "Highlights",
     "Hit",
+    "ImageFile",
     "Internal",
     "InvalidArgument",
     "ItemFailure",
@@ -127,6 +130,7 @@ __all__ = [
     "MaxSim",
     "Mmr",
     "ModelInfo",
+    "ModelOverlap",
     "MultiDenseSpace",
     "Near",
     "NotFound",
@@ -144,6 +148,9 @@ __all__ = [
     "RecallEstimate",
     "RecallReport",
     "Recommend",
+    "ReembedState",
+    "ReembedStep",
+    "Reembedding",
     "ResourceExhausted",
     "Retries",
     "Rrf",

@@ -11,6 +11,7 @@ from vecdb_client.errors import VecdbError
 from vecdb_client.explanations import Explanation, explanation
 from vecdb_client.filters import Filter
 from vecdb_client.highlights import Highlights
+from vecdb_client.images import ImageFile, ImageLike
 from vecdb_client.legs import Fusion, Leg
 from vecdb_client.multi import MaxSim, MultiLike
 from vecdb_client.protocol import (
@@ -23,6 +24,7 @@ from vecdb_client.protocol import (
     STATS,
 )
 from vecdb_client.ranking import Boost, Mmr
+from vecdb_client.reembeds import ModelMoves
 from vecdb_client.searches import (
     Search,
     batch_request,
@@ -39,7 +41,7 @@ from vecdb_client.writes import Writes
 COMPACT_POLL_S: Final = 0.1
 
 
-class Collection(TableReads, Writes):
+class Collection(TableReads, Writes, ModelMoves):
     """A collection of points, by name. Threads may share it. Made by Client."""
 
     def __init__(self, transport: Transport, name: str, message_bytes: int) -> None:
@@ -96,8 +98,9 @@ class Collection(TableReads, Writes):
 
     def search(
         self,
-        query: Numbers | MultiLike | str | PointId | None = None,
+        query: Numbers | MultiLike | str | ImageFile | PointId | None = None,
         *,
+        image: ImageLike | None = None,
         keyword: str | None = None,
         match: Match = "any",
         fields: Iterable[str] = (),
@@ -128,8 +131,9 @@ class Collection(TableReads, Writes):
         """Return the k points nearest to the query, best first: all that match, when fewer do.
 
         query: numbers (dim,), a text for the space's model, the PointId of a stored point, or, in a
-        MultiDenseSpace, vectors (q, dim). In its place: sparse, or keyword, words in text fields,
-        by match any, all, or a phrase. hybrid: both: query is a text, or numbers beside keyword.
+        MultiDenseSpace, vectors (q, dim). In its place: image, a file's bytes or its Path, for the
+        space's model; sparse; or keyword, words in text fields, by match any, all, or a phrase.
+        hybrid: both: query is a text, or numbers or an image beside keyword.
         legs: in place of all that, such as Near and Keyword, fused by fusion, or Rrf(). rerank:
         order the best by MaxSim. boost, mmr: add by payload; choose hits that differ. group: a
         path: k groups that share its value, group_size of each. highlights: words that matched.
@@ -137,10 +141,10 @@ class Collection(TableReads, Writes):
         page_token: "", and then next_page_token of the result before, for page after page.
         Raises NotFound, InvalidArgument (BAD_FILTER ...), FailedPrecondition (NO_MODEL).
         """
-        by = Search(query=query, keyword=keyword, match=match, fields=fields, sparse=sparse)
+        by = Search(query=query, image=image, keyword=keyword, match=match, fields=fields)
         how = Search(space=space, ef=ef, exact=exact, hybrid=hybrid, legs=legs, fusion=fusion)
         then = Search(rerank=rerank, boost=boost, mmr=mmr, group=group, group_size=group_size)
-        which = Search(k=k, filter=filter, min_score=min_score)
+        which = Search(k=k, sparse=sparse, filter=filter, min_score=min_score)
         page = Search(offset=offset, page_token=page_token, highlights=highlights)
         sent = Search(with_vectors=with_vectors, with_texts=with_texts, with_payload=with_payload)
         search = by | how | then | which | page | sent

@@ -8,6 +8,7 @@ from vecdb_client.arguments import count, number
 from vecdb_client.errors import InvalidArgument
 from vecdb_client.filters import MODES, filter_message
 from vecdb_client.highlights import Highlights
+from vecdb_client.images import ImageFile, image_bytes
 from vecdb_client.legs import Fusion, Keyword, Leg, Near, OrderBy, Recommend, Rrf, Weighted
 from vecdb_client.multi import MaxSim, fill_multi, multi_of
 from vecdb_client.pb import common_pb2, ranking_pb2, search_pb2
@@ -95,6 +96,8 @@ def _fill_kind(message: search_pb2.Leg, leg: Leg) -> None:
 def _fill_vector(vector: common_pb2.Vector, query: VectorLike | PointId) -> None:
     if isinstance(query, str):
         vector.text = checked_text(query, "a query")
+    elif isinstance(query, ImageFile):
+        vector.image = image_bytes(query.file)
     elif isinstance(query, PointId):
         vector.point = checked_text(query.id, "a point id")
     elif (sparse := sparse_of(query)) is not None:

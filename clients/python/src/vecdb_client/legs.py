@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, cast
 
 from vecdb_client.errors import InvalidArgument
 from vecdb_client.filters import Filter
+from vecdb_client.images import ImageFile, ImageLike
 from vecdb_client.multi import MultiLike
 from vecdb_client.types import Match, PointId
 from vecdb_client.vectors import Numbers, SparseLike, VectorLike, sparse_of
@@ -18,7 +19,7 @@ Normalization: TypeAlias = Literal["min_max", "z_score"]
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """A leg: near to numbers (dim,), a text that the space's model encodes, or a stored point.
+    """A leg: near to numbers (dim,), a text or ImageFile that its model encodes, or a stored point.
 
     Or to a sparse vector, where the space is sparse: a dict of index to value, or a Sparse; or to
     several vectors (q, dim) in a MultiDenseSpace.
@@ -52,7 +53,7 @@ class Keyword:
 
 @dataclass(frozen=True, slots=True)
 class Recommend:
-    """A leg: like some examples and unlike others, each numbers, a text or the PointId of a point.
+    """A leg: like some examples and unlike others: numbers, texts, ImageFiles, PointIds of points.
 
     Those points are not among the hits. "average" searches near to one vector, 2 * mean(positive) -
     mean(negative), and mean(positive) without negatives. "best_score" compares every candidate with
@@ -110,8 +111,9 @@ Fusion: TypeAlias = Rrf | Weighted
 
 
 def asked_legs(
-    query: Numbers | MultiLike | str | PointId | None,
+    query: Numbers | MultiLike | str | ImageFile | PointId | None,
     *,
+    image: ImageLike | None,
     keyword: str | None,
     match: Match,
     fields: Iterable[str],
@@ -124,21 +126,23 @@ def asked_legs(
 ) -> Sequence[Leg]:
     """Return the legs that the arguments of a search mean. Raises InvalidArgument."""
     if legs is not None:
-        others = (query, keyword, sparse, ef) != (None,) * 4 or fields or match != "any"
+        others = (query, image, keyword, sparse, ef) != (None,) * 5 or fields or match != "any"
         if others or space or exact or hybrid:
             raise InvalidArgument("legs say all themselves: query, keyword, space ... go into them")
         if not legs:
             raise InvalidArgument("legs holds at least one leg, such as Near(...) or Keyword(...)")
         return legs
+    if image is not None:
+        query = _of_image(image, query)
     if hybrid:
         words = keyword if keyword is not None else query
         if query is None or sparse is not None or not isinstance(words, str):
             raise InvalidArgument(
-                "hybrid takes a query that is a text, or numbers and a keyword beside them"
+                "hybrid takes a query that is a text, or numbers or an image with a keyword beside"
             )
         return [Near(query, space, ef=ef, exact=exact), Keyword(words, fields, match)]
     if sum(given is not None for given in (query, keyword, sparse)) != 1:
-        raise InvalidArgument("search takes one of query, keyword and sparse")
+        raise InvalidArgument("search takes one of query, image, keyword and sparse")
     if keyword is not None:
         return [Keyword(keyword, fields, match)]
     if sparse is not None and sparse_of(sparse) is None:
@@ -146,3 +150,9 @@ def asked_legs(
             "sparse is a dict of index to value, or indices and values", reason="BAD_VECTOR"
         )
     return [Near(cast(Numbers, query if sparse is None else sparse), space, ef=ef, exact=exact)]
+
+
+def _of_image(image: ImageLike, query: object) -> ImageFile:
+    if query is not None:
+        raise InvalidArgument("an image is a query of its own: give query, or image")
+    return ImageFile(image)

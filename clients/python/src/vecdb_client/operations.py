@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from vecdb_client.errors import InvalidArgument
 from vecdb_client.expiry import Expiry, expiry_of
+from vecdb_client.images import ImageFile, ImageLike, image_bytes
 from vecdb_client.multi import Multi, fill_multi, multi_of
 from vecdb_client.payloads import Payload, payload_bytes
 from vecdb_client.pb import common_pb2
@@ -22,11 +23,21 @@ from vecdb_client.vectors import Numbers, Sparse, VectorLike, f32_bytes, matrix_
 
 _POINT_KEYS: Final = frozenset(field.name for field in fields(Point))
 
-Content: TypeAlias = bytes | str | Sparse | Multi
+IMAGE_TEXTS: Final = 8
+"""So many texts take a model about as long as an image."""
+
+
+class Image(NamedTuple):
+    """The bytes of an image file."""
+
+    content: bytes
+
+
+Content: TypeAlias = bytes | str | Image | Sparse | Multi
 
 
 class PutOp(NamedTuple):
-    """A point, encoded. vectors: per space float32 bytes, a text to encode, sparse, or several."""
+    """A point, encoded. vectors: per space float32 bytes, what is to be encoded, or others."""
 
     id: str
     payload: bytes
@@ -123,7 +134,7 @@ def _set_expiry(message: common_pb2.Point | pb.PatchPoint, expiry: Expiry | None
 
 
 def _size(vectors: Mapping[str, Content | None]) -> tuple[int, int]:
-    """Return the most bytes that vectors take on the wire, and how many are texts."""
+    """Return the most bytes that vectors take on the wire, and how many texts they cost."""
     size = texts = 0
     for space, value in vectors.items():
         size += 4 * len(space) + 48
@@ -134,6 +145,9 @@ def _size(vectors: Mapping[str, Content | None]) -> tuple[int, int]:
             size += len(value.f32) + 16
         elif isinstance(value, Sparse):
             size += 9 * len(value.indices) + 16
+        elif isinstance(value, Image):
+            size += len(value.content)
+            texts += IMAGE_TEXTS
         elif isinstance(value, str):
             texts += 1
             if not value.isascii():
@@ -147,6 +161,8 @@ def _fill(
     for space, value in vectors.items():
         if isinstance(value, str):
             message[space].text = value
+        elif isinstance(value, Image):
+            message[space].image = value.content
         elif isinstance(value, Sparse):
             message[space].sparse.indices.extend(value.indices)
             message[space].sparse.values.extend(value.values)
@@ -266,6 +282,8 @@ def _column(column: object) -> Iterable[Any]:
 def _content(value: VectorLike) -> Content:
     if isinstance(value, str):
         return _text(value)
+    if isinstance(value, ImageFile):
+        return Image(image_bytes(value.file))
     if isinstance(value, (dict, tuple)) and (sparse := sparse_of(value)) is not None:
         return sparse
     multi = multi_of(value)
@@ -282,7 +300,7 @@ def _as_is(row: bytes) -> bytes:
 
 def _put(point: Point | Mapping[str, Any], if_version: int | None, expiry: Expiry | None) -> PutOp:
     if isinstance(point, Point):
-        id, vector, text = point.id, point.vector, point.text
+        id, vector, text, image = point.id, point.vector, point.text, point.image
         payload, named, version = point.payload, point.vectors, point.if_version
         own = expiry_of(point.ttl_s, point.expires_at)
     elif isinstance(point, Mapping):
@@ -292,14 +310,14 @@ def _put(point: Point | Mapping[str, Any], if_version: int | None, expiry: Expir
         if "id" not in point:
             raise _bad("it has no id")
         get = point.get
-        id, vector, text = point["id"], get("vector"), get("text")
+        id, vector, text, image = point["id"], get("vector"), get("text"), get("image")
         payload, named, version = get("payload"), get("vectors"), get("if_version")
         own = expiry_of(get("ttl_s"), get("expires_at"))
     else:
         raise _bad(f"it is a {type(point).__name__}, not a dict or a Point")
     if type(id) is not str or not id.isascii():
         checked_text(id, "an id")
-    vectors = _default_vector(vector, text)
+    vectors = _default_vector(vector, text, image)
     for space, value in _named(vectors, named):
         vectors[space] = _content(value)
     version = if_version if version is None else checked_version(version)
@@ -309,7 +327,7 @@ def _put(point: Point | Mapping[str, Any], if_version: int | None, expiry: Expir
 
 def patch_op(patch: Patch) -> PatchOp:
     """Return a patch encoded. Raises InvalidArgument."""
-    vectors: dict[str, Content | None] = {**_default_vector(patch.vector, patch.text)}
+    vectors: dict[str, Content | None] = {**_default_vector(patch.vector, patch.text, patch.image)}
     for space, value in _named(vectors, patch.vectors):
         vectors[space] = None if value is None else _content(value)
     return PatchOp(
@@ -331,12 +349,18 @@ def checked_version(version: int | None) -> int | None:
     raise InvalidArgument(f"if_version is a whole number from 0, got {version!r}")
 
 
-def _default_vector(vector: VectorLike | None, text: str | None) -> dict[str, Content]:
-    if text is not None:
-        if vector is not None:
-            raise _bad("it has a vector and a text, for one space")
-        return {"": checked_text(text, "a text")}
-    return {} if vector is None else {"": _content(vector)}
+def _default_vector(
+    vector: VectorLike | None, text: str | None, image: ImageLike | None
+) -> dict[str, Content]:
+    if text is None and image is None:  # nearly always
+        return {} if vector is None else {"": _content(vector)}
+    given = {"a vector": vector, "a text": text, "an image": image}
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise _bad(f"it has {' and '.join(named)}, for one space")
+    if image is not None:
+        return {"": Image(image_bytes(image))}
+    return {"": checked_text(cast(str, text), "a text")}
 
 
 def _named(

@@ -10,6 +10,7 @@ from vecdb_client.arguments import count, number
 from vecdb_client.errors import InvalidArgument, VecdbError
 from vecdb_client.filters import Filter, filter_message
 from vecdb_client.highlights import Highlights
+from vecdb_client.images import ImageFile, ImageLike
 from vecdb_client.leg_messages import fill_fusion, fill_highlights, fill_leg, fill_rerank
 from vecdb_client.legs import Fusion, Leg, asked_legs
 from vecdb_client.multi import MaxSim, MultiLike
@@ -24,7 +25,8 @@ from vecdb_client.vectors import Numbers, SparseLike
 class Search(TypedDict, total=False):
     """One search of several: the arguments of Collection.search."""
 
-    query: Numbers | MultiLike | str | PointId | None
+    query: Numbers | MultiLike | str | ImageFile | PointId | None
+    image: ImageLike | None
     keyword: str | None
     match: Match
     fields: Iterable[str]
@@ -53,8 +55,9 @@ class Search(TypedDict, total=False):
 
 def search_request(
     collection: str,
-    query: Numbers | MultiLike | str | PointId | None = None,
+    query: Numbers | MultiLike | str | ImageFile | PointId | None = None,
     *,
+    image: ImageLike | None = None,
     keyword: str | None = None,
     match: Match = "any",
     fields: Iterable[str] = (),
@@ -94,6 +97,7 @@ def search_request(
     )
     for leg in asked_legs(
         query,
+        image=image,
         keyword=keyword,
         match=match,
         fields=fields,

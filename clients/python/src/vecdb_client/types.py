@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 from vecdb_client.expiry import moment
 from vecdb_client.highlights import NO_HIGHLIGHTS, Fragment
+from vecdb_client.images import ImageLike
 from vecdb_client.payloads import Payload, payload_of
 from vecdb_client.typed_payloads import object_of
 from vecdb_client.vectors import Matrix, Sparse, VectorLike, floats_of
@@ -45,6 +46,7 @@ class Space:
     model_fingerprint: in replies, which revision of the model the space is bound to. m and
     ef_construction: links of a point in the graph, and candidates considered for them; None for
     the server's. target_recall: share of the true 10 nearest that searches without `ef` aim at.
+    shadow_of: in replies, of a shadow: the space that is being moved to another model.
     """
 
     dim: int | None = None
@@ -54,6 +56,7 @@ class Space:
     m: int | None = None
     ef_construction: int | None = None
     target_recall: float | None = None
+    shadow_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +88,10 @@ class TextField:
 class Point:
     """A point to store. A dict with the same keys does as well.
 
-    vector: numbers (dim,), a text that the space's model encodes, or a sparse vector, for the
-    default space; in a MultiDenseSpace several, (n, dim).
-    text: the same as a vector that is a text. vectors: by space name, for other spaces too.
+    vector: numbers (dim,), a text or ImageFile that the space's model encodes, or a sparse vector,
+    for the default space; in a MultiDenseSpace several, (n, dim).
+    text, image: the same as a vector that is a text, or an ImageFile of these bytes or Path; only
+    the vector of an image is stored. vectors: by space name, for other spaces too.
     payload: a JSON object as dict, dataclass, text or bytes. if_version: store it only while the
     point has this version, 0 for no point; else it fails with VERSION_MISMATCH.
     ttl_s: seconds that it is there, math.inf for ever. expires_at: or until when, with a timezone.
@@ -102,6 +106,7 @@ class Point:
     if_version: int | None = None
     ttl_s: float | None = None
     expires_at: datetime | None = None
+    image: ImageLike | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +117,8 @@ class Patch:
     set (path to value, which replaces what is there, objects and all), unset (a path, or several,
     whose fields go), append (path to a list of values that go to the end of the array there, made
     where nothing is), remove (path to a list of values whose equals leave the array there).
-    vector, text, vectors: as in Point; a space whose vector is None loses it. if_version: as in
-    Point. ttl_s, expires_at: likewise, and without either it expires when it did.
+    vector, text, image, vectors: as in Point; a space whose vector is None loses it. if_version: as
+    in Point. ttl_s, expires_at: likewise, and without either it expires when it did.
     """
 
     id: str
@@ -127,6 +132,7 @@ class Patch:
     if_version: int | None = None
     ttl_s: float | None = None
     expires_at: datetime | None = None
+    image: ImageLike | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from vecdb_client.errors import InvalidArgument
+from vecdb_client.images import ImageFile
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -41,8 +42,9 @@ class Sparse(NamedTuple):
 
 SparseLike: TypeAlias = "Sparse | Mapping[int, float] | tuple[Sequence[int], Sequence[float]]"
 
-VectorLike: TypeAlias = "Numbers | str | SparseLike | Sequence[Numbers]"
-"""A vector to store: numbers, a text that the space's model encodes, a sparse one, or several."""
+VectorLike: TypeAlias = "Numbers | str | ImageFile | SparseLike | Sequence[Numbers]"
+"""A vector to store: numbers, a text or an image that the space's model encodes, a sparse one, or
+several."""
 
 Floats: TypeAlias = "array[float]"
 """Numbers of a reply: ``array('f')``, a sequence and a buffer; ``np.asarray(v)`` copies nothing."""

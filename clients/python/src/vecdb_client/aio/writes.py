@@ -13,6 +13,7 @@ from vecdb_client.batches import BATCH_POINTS_DEFAULT, atomic_batch, batches
 from vecdb_client.errors import InvalidArgument, WriteFailed
 from vecdb_client.expiry import expiry_of
 from vecdb_client.filters import Filter
+from vecdb_client.images import ImageLike
 from vecdb_client.operations import (
     Op,
     checked_version,
@@ -184,6 +185,7 @@ class Writes:
         remove: Payload | None = None,
         vector: VectorLike | None = None,
         text: str | None = None,
+        image: ImageLike | None = None,
         vectors: Mapping[str, VectorLike | None] | None = None,
         if_version: int | None = None,
         ttl_s: float | None = None,
@@ -210,6 +212,7 @@ class Writes:
             if_version,
             ttl_s,
             expires_at,
+            image,
         )
         return await self.write(
             [patch], on_error=on_error, idempotency_key=idempotency_key, timeout_s=timeout_s
@@ -245,6 +248,7 @@ class Writes:
         remove: Payload | None = None,
         vector: VectorLike | None = None,
         text: str | None = None,
+        image: ImageLike | None = None,
         vectors: Mapping[str, VectorLike | None] | None = None,
         ttl_s: float | None = None,
         expires_at: datetime | None = None,
@@ -275,6 +279,7 @@ class Writes:
                 vectors,
                 ttl_s=ttl_s,
                 expires_at=expires_at,
+                image=image,
             )
         )
         with shown(progress, self.name) as told:
