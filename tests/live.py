@@ -29,6 +29,7 @@ class LiveServer:
     process: subprocess.Popen[bytes] | None = None
     address: str = ""
     metrics: str = ""
+    embeddings: str = ""
     log: Path = Path()
     listen: str = "127.0.0.1:0"
 
@@ -61,6 +62,7 @@ class LiveServer:
             raise AssertionError(f"the server ended: {self.tail()}")
         found = json.loads(addresses.read_text())
         self.address, self.metrics = found["grpc"], found["metrics"]
+        self.embeddings = found["embeddings"]
         with self.client() as client:
             client.wait_ready(START_S)
         return self
@@ -102,6 +104,19 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 30.0) -> None
 
 def descendants(pid: int) -> list[int]:
     return [each for child in children(pid) for each in (child, *descendants(child))]
+
+
+def embedding_workers(server: LiveServer) -> list[int]:
+    """Return the embedding workers of a server, by process id."""
+    assert server.process is not None
+    found = []
+    for pid in descendants(server.process.pid):
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue  # it has ended meanwhile
+        found += [pid] * (b"vecdb.embed.worker" in command)
+    return found
 
 
 def children(pid: int) -> list[int]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.live import LiveServer
@@ -140,6 +141,28 @@ def test_pgvector(load: Import, client: Client, tmp_path: Path) -> None:
     }
 
 
+WALKED = b"3 2\n17 0.5 -1\n4 2e-1 0.25\n\xe8\x8a\x82 1 0\n"
+BINARY = b"2 2\n17 " + np.array([0.5, -1], "<f4").tobytes() + b"\n4 " + bytes(8) + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("origin", "content", "expected"),
+    [
+        ("node2vec", WALKED, {"17": [0.5, -1], "4": [0.2, 0.25], "节": [1, 0]}),
+        ("glove", WALKED.partition(b"\n")[2], {"17": [0.5, -1], "4": [0.2, 0.25], "节": [1, 0]}),
+        ("word2vec-binary", BINARY, {"17": [0.5, -1], "4": [0, 0]}),
+    ],
+)
+def test_words_and_nodes_are_points(
+    load: Import, client: Client, tmp_path: Path, origin: str, content: bytes, expected: object
+) -> None:
+    file = tmp_path / "graph.emb"
+    file.write_bytes(content)
+    load(file, "--from", origin, "--metric", "dot")
+    found = {id: [round(x, 6) for x in vector or ()] for id, (vector, _) in stored(client).items()}
+    assert found == expected
+
+
 @pytest.mark.parametrize(
     ("origin", "text", "why"),
     [
@@ -154,6 +177,10 @@ def test_pgvector(load: Import, client: Client, tmp_path: Path) -> None:
         ("pgvector", "id,embedding\n1,{1:2}/3\n", "rename the column"),
         ("pgvector", "id,embedding\n1,[1],3\n", "more columns than the header"),
         ("milvus", "", "expected qdrant, chroma, pgvector"),
+        ("node2vec", "17 0.5 -1\n", "first line does not say how long"),
+        ("node2vec", "", "first line does not say how long"),
+        ("word2vec", "2 2\na 1 2\n", "says that it has 2 words, and is too short"),
+        ("glove", "a 1 2\nb 1\n", "line 2"),
     ],
 )
 def test_what_is_none_of_theirs_is_named(tmp_path: Path, origin: str, text: str, why: str) -> None:

@@ -6,14 +6,13 @@ import http.client
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from tests.live import LiveServer
+from tests.live import LiveServer, embedding_workers
 from vecdb import __version__
 from vecdb_client import Client
 
@@ -177,22 +176,6 @@ def with_worker(text_server: LiveServer) -> LiveServer:
     return text_server
 
 
-def worker_pids(server: LiveServer) -> list[int]:
-    """Return the embedding workers among a server's children."""
-    assert server.process is not None
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            stat = (folder / "stat").read_text() if folder.name.isdecimal() else ""
-            command = (folder / "cmdline").read_bytes() if stat else b""
-        except OSError:
-            continue  # it has ended meanwhile
-        parent = int(stat.rpartition(")")[2].split()[1]) if stat else 0
-        if parent == server.process.pid and b"vecdb.embed.worker" in command:
-            found.append(int(folder.name))
-    return found
-
-
 def test_a_killed_worker_comes_back_and_searches_go_on(with_worker: LiveServer) -> None:
     with grpc.insecure_channel(with_worker.address) as channel, with_worker.client() as client:
         points = client.create_collection("numbers", dim=2)
@@ -203,7 +186,7 @@ def test_a_killed_worker_comes_back_and_searches_go_on(with_worker: LiveServer) 
             health_pb2.HealthCheckRequest(service=MODELS), timeout=120
         )
         assert next(watch).status == State.SERVING
-        (worker,) = worker_pids(with_worker)
+        (worker,) = embedding_workers(with_worker)
         os.kill(worker, signal.SIGKILL)
         assert next(watch).status == State.NOT_SERVING
         for service in DATA:
@@ -215,7 +198,7 @@ def test_a_killed_worker_comes_back_and_searches_go_on(with_worker: LiveServer) 
         watch.cancel()
         assert len(client.embed("hello, again")[0].vector) == 384
         assert [hit.id for hit in points.search([2, 1], k=1)] == ["b"]
-    (again,) = worker_pids(with_worker)
+    (again,) = embedding_workers(with_worker)
     assert again != worker
     _, body = ask(with_worker, "/metrics")
     assert "vecdb_embed_restarts 1.0" in body

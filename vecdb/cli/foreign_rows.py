@@ -1,4 +1,4 @@
-"""Rows of other vector databases' exports: Qdrant's scroll, Chroma's get(), pgvector's COPY."""
+"""Rows of what other programs write: Qdrant's scroll, Chroma's get(), pgvector's COPY, word2vec."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vecdb.cli.row_files import Row, Rows, csv_rows
+from vecdb.cli.word_rows import WORD_ORIGINS
 from vecdb.errors import InvalidArgument
 
 READ_BYTES: Final = 1 << 20
@@ -17,7 +18,7 @@ _SPARSE = re.compile(r"\{((?:\d+:[^,{}]+,?)*)\}/\d+", re.ASCII)
 
 
 def foreign_reader(file: Path, origin: str) -> Rows:
-    """Return the rows of another database's export. Raises InvalidArgument, here or at the row."""
+    """Return the rows of another program's export. Raises InvalidArgument, here or at the row."""
     if origin not in ORIGINS:
         raise InvalidArgument(f"--from {origin}: expected {', '.join(ORIGINS)}")
     return Rows(ORIGINS[origin](file))
@@ -103,6 +104,7 @@ ORIGINS: Final[dict[str, Callable[[Path], Iterator[Row]]]] = {
     "qdrant": _qdrant,
     "chroma": _chroma,
     "pgvector": _pgvector,
+    **WORD_ORIGINS,
 }
 
 

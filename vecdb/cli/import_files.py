@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -18,10 +18,13 @@ from vecdb.cli.foreign_rows import foreign_reader
 from vecdb.cli.resume import keep, load
 from vecdb.cli.row_files import Row, Rows, row_reader
 from vecdb.cli.screen import err, out, progress_bar
-from vecdb.errors import InvalidArgument, NotFound
-from vecdb_client import Client, Collection, ItemFailure, Sparse, WriteReport
+from vecdb.errors import InvalidArgument, NotFound, Unavailable
+from vecdb_client import Client, Collection, ItemFailure, Sparse
 
 CHUNK_ROWS = 2_000
+# The server waits for a model within each call's time; this is beside that.
+TRIES = 3
+_PASSING = ("UNAVAILABLE", "OVERLOADED", "DEADLINE_EXCEEDED")
 SHOWN_FAILURES = 10
 _RESERVED = ("vector", "vectors", "payload")
 
@@ -56,7 +59,10 @@ def import_file(
     metric: Annotated[str | None, typer.Option(help="Metric of a new collection.")] = None,
     origin: Annotated[
         str | None,
-        typer.Option("--from", help="What wrote the file: qdrant, chroma or pgvector."),
+        typer.Option(
+            "--from",
+            help="What wrote it: qdrant, chroma, pgvector, word2vec, node2vec, glove ...",
+        ),
     ] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="From the first row, whatever was done before.")
@@ -73,7 +79,9 @@ def import_file(
 
     --from qdrant: the JSON replies of scroll, one after the other. --from chroma: the JSON of get()
     with embeddings, documents and metadatas. --from pgvector: COPY ... WITH (FORMAT csv, HEADER),
-    the vector in the column `embedding`. Their metric is not in there: give --metric.
+    the vector in the column `embedding`. --from word2vec, word2vec-binary, node2vec, glove: words,
+    or nodes of a graph, which are the ids, and their vectors. Their metric is not in there: give
+    --metric.
     """
     rows = foreign_reader(file, origin) if origin else row_reader(file)
     stat = file.stat()
@@ -116,8 +124,8 @@ def _run(
         while chunk := list(islice(rows, CHUNK_ROWS)):
             first = state.rows
             points = [_point(row, first + at, id_field, text_field) for at, row in enumerate(chunk)]
-            report: WriteReport = target.upsert(points, on_error="collect")
-            for failure in report.failures:
+            failed = _stored(target, points, first)
+            for failure in failed:
                 if len(failures) < SHOWN_FAILURES:
                     failures.append(
                         ItemFailure(
@@ -129,13 +137,35 @@ def _run(
                         )
                     )
             state.rows += len(chunk)
-            state.failed += len(report.failures)
+            state.failed += len(failed)
             keep(_state_path(file), state)
             done += len(chunk)
             rate = f"{done / (time.perf_counter() - started):,.0f} rows/s"
             progress.update(task, completed=state.rows, rate=rate)
         progress.update(task, total=state.rows)
     return failures
+
+
+def _stored(target: Collection, points: list[Row], first: int) -> list[ItemFailure]:
+    """Store points; return those that cannot be, for reasons of their own.
+
+    first: row of the first one. Raises Unavailable where texts could not be encoded, though they
+    may be later: what was stored is stored again then, which changes nothing.
+    """
+    wanted = list(range(len(points)))
+    failures: list[ItemFailure] = []
+    for _ in range(TRIES):
+        report = target.upsert([points[at] for at in wanted], on_error="collect")
+        found = [replace(one, index=wanted[one.index]) for one in report.failures]
+        failures += [one for one in found if one.reason not in _PASSING]
+        passing = [one for one in found if one.reason in _PASSING]
+        if not passing:
+            return sorted(failures, key=lambda one: one.index)
+        wanted = [one.index for one in passing]
+    raise Unavailable(
+        f"row {first + wanted[0] + 1}: {passing[0].message}",
+        hint=f"the same command goes on after row {first:,}",
+    )
 
 
 def _target(

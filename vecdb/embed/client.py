@@ -114,7 +114,8 @@ class Tokenized:
 class Encoders:
     """The models of this server. Safe for any number of threads.
 
-    text_bytes: the most that one text may have, as UTF-8; image_bytes, an image.
+    text_bytes: the most that one text may have, as UTF-8; image_bytes, an image. patient_calls: how
+    many calls may wait for a worker to come back, so that others find a thread; more do not.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class Encoders:
         *,
         text_bytes: int,
         image_bytes: int = 16 << 20,
+        patient_calls: int = 8,
     ) -> None:
         known = catalog.load_catalog(config.catalog)
         self._specs = catalog.select(known, config.models, config.model)
@@ -138,6 +140,7 @@ class Encoders:
         self._timeout_s = config.timeout_s
         # A call never has more items than the whole queue holds.
         self._call_items = min(CALL_ITEMS, config.queue_texts)
+        self._patience = threading.BoundedSemaphore(patient_calls)
         self._lock = threading.Lock()  # guards the two below
         self._channel: WorkerChannel | None = None
         self._generation = 0
@@ -167,7 +170,7 @@ class Encoders:
         model: name or alias, "" for the default. timeout_s: None for embed.timeout_s. dim: of
         shorter vectors, where the model has them; 0 for its own. patient: for whoever stores the
         rest: what is overloaded or away is asked again until nine tenths of the time have passed,
-        and items that still have no vector then are `refused`.
+        and items that have no vector then, or for any other reason, are `refused`.
 
         Raises NotFound, InvalidArgument that names the item, DeadlineExceeded, ModelMismatch,
         NoModel where none will come by waiting; unless patient, Overloaded and Unavailable with
@@ -180,20 +183,25 @@ class Encoders:
         spec = self._spec(model)
         _check_dim(spec, dim)
         gathered = _Gathered(spec, items)
+        patient = patient and self._patience.acquire(blocking=False)
         give_up = began + limit_s - min(SPARE_MAX_S, limit_s * SPARE_SHARE)
-        for start, end in self._calls(sizes):
-            part = items[start:end]
+        try:
+            for start, end in self._calls(sizes):
+                part = items[start:end]
 
-            def ask(part: Sequence[Item] = part) -> pb.EncodeResponse:
-                return self._call(spec, part, role, deadline, on_hangup)
+                def ask(part: Sequence[Item] = part) -> pb.EncodeResponse:
+                    return self._call(spec, part, role, deadline, on_hangup)
 
-            if not patient:
-                gathered.add(start, ask())
-                continue
-            try:
-                gathered.add(start, _patiently(ask, give_up))
-            except (Unavailable, Overloaded, DeadlineExceeded) as error:
-                gathered.refuse(range(start, end), error)
+                if not patient:
+                    gathered.add(start, ask())
+                    continue
+                try:
+                    gathered.add(start, _patiently(ask, give_up))
+                except VecdbError as error:
+                    gathered.refuse(range(start, end), error)
+        finally:
+            if patient:
+                self._patience.release()
         return gathered.encoded(self._fingerprints[spec.name], dim)
 
     def tokenize(
@@ -376,7 +384,7 @@ class _Gathered:
             self._refused[at] = type(error)(
                 f"not encoded: {error.message}",
                 field=f"{self._what}[{at}]",
-                hint="send it again",
+                hint=error.hint or ("send it again" if error.retry_after_s else ""),
                 retry_after_s=error.retry_after_s,
             )
 
