@@ -74,6 +74,12 @@ class Metrics:
         self.embedded_tokens = Counter(
             "vecdb_embed_tokens", "Tokens encoded, by role.", ("role",), registry=self.registry
         )
+        self.embed_http = Counter(
+            "vecdb_embed_http_requests",
+            "Requests to the HTTP port of embeddings, by path and status; 499 of who hung up.",
+            ("path", "status"),
+            registry=self.registry,
+        )
         self.embed_queue = Histogram(
             "vecdb_embed_queue_seconds",
             "Time that texts waited for the model.",

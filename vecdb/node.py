@@ -241,7 +241,9 @@ def _run_writer(post: Post, config: Config) -> None:
     server = Server(config, counted=False, on_embed=on_embed)
     post.attach(report, Attendance(server.database).take)
     server.start()
-    post.send({"ready": True, "embed_pid": server.worker.pid})
+    post.send(
+        {"ready": True, "embed_pid": server.worker.pid, "embeddings": server.embeddings_address}
+    )
     post.wait_stop()
     server.stop()
 

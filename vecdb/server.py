@@ -6,6 +6,7 @@ import logging
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,15 +16,19 @@ from vecdb.config import Config
 from vecdb.database import Database
 from vecdb.embed.channel import WorkerState
 from vecdb.embed.client import Encoders
+from vecdb.embed.elsewhere import WorkerElsewhere
 from vecdb.embed.process import WorkerProcess
 from vecdb.metrics import Gauges, Metrics
+from vecdb.ops.embeddings_http import EmbeddingsPort
 from vecdb.ops.host import allow_files, check_exposure, write_addresses
 from vecdb.ops.http import HttpPort
+from vecdb.ops.worker_counts import WorkerCounts
 from vecdb.rpc.server import RpcServer
 
 log = logging.getLogger(__name__)
 
 HEALTH_INTERVAL_S = 1.0
+SCRAPE_S = 1.0
 
 _GAUGES = {
     "vecdb_collections": "Collections in the catalog.",
@@ -75,17 +80,13 @@ class Server:
         )
         try:
             limits = config.limits
-            self.worker = WorkerProcess(
-                config.embed,
-                text_bytes=limits.text_bytes + limits.image_bytes,
-                on_change=self._worker_changed,
-                log_level=config.server.log_level,
-            )
+            self.worker = _worker(config, self._worker_changed)
             self._encoders = Encoders(
                 config.embed,
                 self.worker,
                 text_bytes=limits.text_bytes,
                 image_bytes=limits.image_bytes,
+                patient_calls=max(1, config.server.threads // 2),
             )
             self._rpc = RpcServer(
                 config, self.database, self._encoders, self.metrics, counted=counted
@@ -95,10 +96,17 @@ class Server:
                 if config.server.metrics
                 else None
             )
+            self._embeddings = (
+                EmbeddingsPort(config.embed.http, self._encoders, self.metrics, limits)
+                if config.embed.http
+                else None
+            )
         except BaseException:
             self.database.close()
             raise
         self.metrics.observe(self._gauges, _GAUGES)
+        if not config.embed.worker:  # one elsewhere may have several nodes, and tells for itself
+            self.metrics.add(WorkerCounts(lambda: self._encoders.describe(SCRAPE_S, metrics=True)))
 
     @property
     def address(self) -> str:
@@ -110,22 +118,39 @@ class Server:
         """Where HTTP is served, or ""."""
         return self._http.address if self._http else ""
 
+    @property
+    def embeddings_address(self) -> str:
+        """Where /v1/embeddings is served, or ""."""
+        return self._embeddings.address if self._embeddings else ""
+
     def start(self) -> None:
         """Serve. Text is served once the embedding worker is ready; vectors at once."""
         self.worker.start()
         self._rpc.start()
         if self._http:
             self._http.start()
+        if self._embeddings:
+            self._embeddings.start()
         for group in ("data", "search"):
             self._rpc.set_health(group, serving=True)
         threading.Thread(target=self._watch_health, name="vecdb-health", daemon=True).start()
-        log.info("serving gRPC on %s, metrics on %s", self.address, self.metrics_address or "none")
+        log.info(
+            "serving gRPC on %s, metrics on %s, embeddings over HTTP on %s",
+            self.address,
+            self.metrics_address or "none",
+            self.embeddings_address or "none",
+        )
 
     def stop(self) -> None:
         """Drain: refuse new calls, finish those under way, close the files."""
         log.info("stopping: calls under way get %g s", self._config.server.drain_s)
         self._stopping.set()
+        until = time.monotonic() + self._config.server.drain_s
+        if self._embeddings:
+            self._embeddings.drain()
         self._rpc.stop(self._config.server.drain_s)
+        if self._embeddings:
+            self._embeddings.stop(until - time.monotonic())
         self._encoders.close()
         self.worker.stop()
         self.database.close()
@@ -162,6 +187,21 @@ class Server:
         }
 
 
+def _worker(
+    config: Config, on_change: Callable[[WorkerState], object]
+) -> WorkerProcess | WorkerElsewhere:
+    """Return the embedding worker of a node: a child of this process, or one elsewhere."""
+    text_bytes = config.limits.text_bytes + config.limits.image_bytes
+    if config.embed.worker:
+        return WorkerElsewhere(config.embed, text_bytes=text_bytes, on_change=on_change)
+    return WorkerProcess(
+        config.embed,
+        text_bytes=text_bytes,
+        on_change=on_change,
+        log_level=config.server.log_level,
+    )
+
+
 def run(config: Config, address_file: Path | None = None) -> None:
     """Serve until SIGTERM or SIGINT; return when stopped.
 
@@ -174,6 +214,12 @@ def run(config: Config, address_file: Path | None = None) -> None:
     server = Server(config)
     server.start()
     if address_file is not None:
-        write_addresses(address_file, server.address, server.metrics_address, server.worker.pid)
+        write_addresses(
+            address_file,
+            grpc=server.address,
+            metrics=server.metrics_address,
+            embeddings=server.embeddings_address,
+            worker_pid=server.worker.pid,
+        )
     log.info("asked to stop by %s", signal.Signals(stop.wait(asked)).name)
     server.stop()

@@ -1,14 +1,15 @@
-"""Sockets that processes of one node share: a folder for private ones, and a port that is held."""
+"""Addresses, and sockets that processes of a node share: a private folder, a port that is held."""
 
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 import tempfile
 from pathlib import Path
 
-from vecdb.errors import Unavailable
+from vecdb.errors import InvalidArgument, Unavailable
 
 PATH_BYTES = 107
 """The kernel's limit for the path of a Unix socket."""
@@ -16,6 +17,22 @@ PATH_BYTES = 107
 # A name may stand for addresses that this machine does not have.
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _WILDCARDS = ("", "*", "::", "0.0.0.0")  # what stands for every address, of either family
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of ``host:port`` or ``[v6]:port``. Raises InvalidArgument."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise InvalidArgument(f"expected an address host:port, got {address!r}")
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach a host name or address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name may mean any machine
+        return False
 
 
 def private_folder(kind: str, longest: str) -> Path:

@@ -31,9 +31,9 @@ from vecdb.config import Config, settings
 from vecdb.errors import InvalidArgument, Unavailable, VecdbError
 from vecdb.line import Message
 from vecdb.ops.host import allow_files, check_exposure, write_addresses
-from vecdb.ops.http import HttpPort, split_address
+from vecdb.ops.http import HttpPort
 from vecdb.ops.totals import Totals
-from vecdb.sockets import HeldPort, private_folder
+from vecdb.sockets import HeldPort, private_folder, split_address
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,7 @@ class Supervisor:
         self._serving = False
         self._told: Message = {}
         self._embed_pid: int | None = None
+        self._embeddings = ""
         self._scrapes: list[tuple[float, Future[None], list[Asked]]] = []
         self._asked_at = 0.0
         self._held = HeldPort(host, port)
@@ -185,20 +186,33 @@ class Supervisor:
     def _on_ready(self, child: Child, message: Message) -> None:
         child.ready = True
         if child is self._writer:
-            self._embed_pid = message["embed_pid"]
+            self._embed_pid, self._embeddings = message["embed_pid"], message["embeddings"]
             self._tell_workers({"writer": True})
-        if self._serving or not all(one.ready for one in self._all):
+        if self._serving:
+            if child is self._writer:  # whose embedding worker, and free port, are others now
+                self._write_addresses()
+            return
+        if not all(one.ready for one in self._all):
             return
         self._serving = True
-        metrics = self._http.address if self._http else ""
         log.info(
-            "serving gRPC on %s by %d workers, metrics on %s",
+            "serving gRPC on %s by %d workers, metrics on %s, embeddings over HTTP on %s",
             self.address,
             len(self._workers),
-            metrics or "none",
+            (self._http and self._http.address) or "none",
+            self._embeddings or "none",
         )
+        self._write_addresses()
+
+    def _write_addresses(self) -> None:
         if self._address_file is not None:
-            write_addresses(self._address_file, self.address, metrics, self._embed_pid)
+            write_addresses(
+                self._address_file,
+                grpc=self.address,
+                metrics=self._http.address if self._http else "",
+                embeddings=self._embeddings,
+                worker_pid=self._embed_pid,
+            )
 
     def _on_end(self, child: Child) -> None:
         assert child.process is not None

@@ -9,7 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from vecdb.errors import Unavailable
-from vecdb.ops.http import HttpPort, split_address
+from vecdb.ops.http import HttpPort
+from vecdb.sockets import split_address
 
 
 def has_ipv6() -> bool:

@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import MakeServer
 from tests.live import START_S, LiveServer
-from vecdb.ops.http import is_loopback
+from vecdb.sockets import is_loopback
 from vecdb.rpc.pb import points_pb2, points_pb2_grpc, search_pb2, search_pb2_grpc
 from vecdb_client import Client
 

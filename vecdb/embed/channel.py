@@ -104,6 +104,10 @@ class WorkerChannel:
                 # Or it would share the connection, and the back-off, of the worker before it.
                 ("grpc.use_local_subchannel_pool", 1),
                 ("grpc.enable_http_proxy", 0),
+                # The machine of a worker elsewhere may be gone without a word.
+                ("grpc.keepalive_time_ms", 10_000),
+                ("grpc.keepalive_timeout_ms", 10_000),
+                ("grpc.http2.max_pings_without_data", 0),
             ],
         )
         service = pb.DESCRIPTOR.services_by_name["Encoder"].full_name

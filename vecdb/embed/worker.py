@@ -36,26 +36,35 @@ DRAIN_S = 5.0
 SWEEP_S = 10.0
 
 
-@contextmanager
-def serving(config: EmbedConfig, listen: str, message_bytes: int) -> Iterator[tuple[Host, str]]:
-    """Yield the host of the configured models, and the address that it answers on by then.
-
-    listen: ``unix:PATH``, or ``host:port`` of which port 0 picks a free one. Models are loaded
-    before. At the end calls under way get DRAIN_S seconds. Raises Unavailable when the address
-    cannot be had.
-    """
+def configured(config: EmbedConfig) -> Host:
+    """Return a host of the configured models, none of which is loaded yet."""
     known = catalog.load_catalog(config.catalog)
-    host = Host(catalog.select(known, config.models, config.model), config)
+    return Host(catalog.select(known, config.models, config.model), config)
+
+
+@contextmanager
+def serving(
+    host: Host, listen: str, message_bytes: int, *, everything: bool, drain_s: float = DRAIN_S
+) -> Iterator[str]:
+    """Yield the address that a host answers on by then, its models loaded.
+
+    listen: ``unix:PATH``, or ``host:port`` of which port 0 picks a free one. everything: whether
+    to load more than the default model. At the end calls under way get drain_s seconds, and the
+    host is closed. Raises Unavailable when the address cannot be had.
+    """
     server = grpc.server(
         ThreadPoolExecutor(THREADS, thread_name_prefix="call"),
         options=[
             ("grpc.max_receive_message_length", message_bytes),
             ("grpc.max_send_message_length", message_bytes),
             ("grpc.so_reuseport", 0),
+            # Nodes elsewhere ask whether we are alive while they wait for a long batch.
+            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+            ("grpc.keepalive_permit_without_calls", 1),
         ],
     )
     server.add_generic_rpc_handlers((EncoderService(host).handler(),))
-    host.residents.preload(everything=config.preload)
+    host.residents.preload(everything=everything)
     # The socket is made inside this call; nobody but the user who runs the server may connect.
     before = os.umask(0o177)
     try:
@@ -69,10 +78,10 @@ def serving(config: EmbedConfig, listen: str, message_bytes: int) -> Iterator[tu
     threading.Thread(target=_sweep, args=(host, ended), name="sweep", daemon=True).start()
     address = listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
     try:
-        yield host, address
+        yield address
     finally:
         ended.set()
-        server.stop(DRAIN_S).wait()
+        server.stop(drain_s).wait()
         host.close()
 
 
@@ -102,7 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     watch = threading.Thread(target=_watch_parent, args=(orphaned, stopping), daemon=True)
     watch.start()
     config = EmbedConfig(**json.loads(arguments.config))
-    with serving(config, f"unix:{arguments.socket}", arguments.message_bytes):
+    socket = f"unix:{arguments.socket}"
+    with serving(configured(config), socket, arguments.message_bytes, everything=config.preload):
         _say_ready(parent)
         log.info("stopping: %s", stop.wait(stopping))
     if orphaned.is_set():

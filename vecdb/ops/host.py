@@ -9,23 +9,29 @@ from pathlib import Path
 
 from vecdb.config import Config
 from vecdb.errors import InvalidArgument
-from vecdb.ops.http import is_loopback, split_address
+from vecdb.sockets import is_loopback, split_address
 
 
 def check_exposure(config: Config) -> None:
     """Refuse to serve other machines by accident: there is no key yet to keep strangers out."""
-    if config.server.insecure:
+    for name, address in (
+        ("server.listen", config.server.listen),
+        ("server.metrics", config.server.metrics),
+        ("embed.http", config.embed.http),
+    ):
+        check_address(name, address, insecure=config.server.insecure)
+
+
+def check_address(name: str, address: str, *, insecure: bool) -> None:
+    """Refuse an address that other machines reach, unless that is meant. name: who says it."""
+    if insecure or not address or address.startswith("unix:"):
         return
-    for name in ("listen", "metrics"):
-        address = getattr(config.server, name)
-        if not address or address.startswith("unix:"):
-            continue
-        host, _ = split_address(address)
-        if not is_loopback(host):
-            raise InvalidArgument(
-                f"server.{name} = {address} can be reached by other machines, without a key",
-                hint="listen on 127.0.0.1, or say --insecure where the network itself is guarded",
-            )
+    host, _ = split_address(address)
+    if not is_loopback(host):
+        raise InvalidArgument(
+            f"{name} = {address} can be reached by other machines, without a key",
+            hint="listen on 127.0.0.1, or say --insecure where the network itself is guarded",
+        )
 
 
 def allow_files() -> None:
@@ -35,9 +41,12 @@ def allow_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def write_addresses(file: Path, grpc: str, metrics: str, embed_pid: int | None) -> None:
-    """Say in a file, as JSON, where this process serves; the file is there whole or not at all."""
-    content = {"grpc": grpc, "metrics": metrics, "pid": os.getpid(), "worker_pid": embed_pid}
+def write_addresses(file: Path, **addresses: object) -> None:
+    """Say in a file, as JSON, where this process serves; the file is there whole or not at all.
+
+    addresses: "grpc" and others, "" for what is not served, beside which "pid" is this process's.
+    """
+    content = {**addresses, "pid": os.getpid()}
     temporary = file.with_name(file.name + ".new")
     temporary.write_text(json.dumps(content))
     temporary.replace(file)

@@ -1,8 +1,7 @@
-"""The HTTP port: /metrics, /livez, /readyz, and nothing else."""
+"""HTTP ports: how one is bound, and that of /metrics, /livez, /readyz, and nothing else."""
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import socket
 import threading
@@ -12,21 +11,71 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from vecdb.errors import InvalidArgument, Unavailable
+from vecdb.errors import Unavailable
+from vecdb.sockets import split_address
 
 log = logging.getLogger(__name__)
 
 REQUEST_S = 10.0
 
 
-class HttpPort:
+class Listener:
+    """A bound HTTP port, which answers from start() to stop().
+
+    purpose: what it is for, and setting: which address it is, for whoever cannot have it.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        handler: type[BaseHTTPRequestHandler],
+        *,
+        purpose: str,
+        setting: str,
+        kind: type[ThreadingHTTPServer] = ThreadingHTTPServer,
+    ) -> None:
+        """Bind the address. Raises Unavailable when it cannot be had, InvalidArgument."""
+        host, port = split_address(address)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        server = type("Server", (kind,), {"address_family": family, "daemon_threads": True})
+        try:
+            self._server: ThreadingHTTPServer = server((host, port), handler)
+        except OSError as error:
+            raise Unavailable(
+                f"cannot listen on {address} for {purpose}: {error.strerror}",
+                hint=f"choose another {setting} address, or '' for none",
+            ) from None
+        bound_host, bound_port = self._server.server_address[:2]
+        self.address = (
+            f"[{bound_host!s}]:{bound_port}" if ":" in host else f"{bound_host!s}:{bound_port}"
+        )
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name=f"vecdb-{purpose}", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take no more connections, or give the port back where that never began."""
+        if self._thread.ident is not None:
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
+
+class HttpPort(Listener):
     """Serves from start() to stop(). not_ready: why the node is not ready, or ""."""
 
     def __init__(
-        self, address: str, registry: CollectorRegistry, not_ready: Callable[[], str]
+        self,
+        address: str,
+        registry: CollectorRegistry,
+        not_ready: Callable[[], str],
+        *,
+        setting: str = "server.metrics",
     ) -> None:
-        host, port = split_address(address)
-
         class Handler(BaseHTTPRequestHandler):
             timeout = REQUEST_S
             server_version = "vecdb"
@@ -55,48 +104,4 @@ class HttpPort:
             def log_message(self, format: str, *args: object) -> None:
                 log.debug(format, *args)
 
-        class Server(ThreadingHTTPServer):
-            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-
-        try:
-            self._server = Server((host, port), Handler)
-        except OSError as error:
-            raise Unavailable(
-                f"cannot listen on {address} for metrics: {error.strerror}",
-                hint="choose another server.metrics address, or '' for none",
-            ) from None
-        self._server.daemon_threads = True
-        bound_host, bound_port = self._server.server_address[:2]
-        self.address = (
-            f"[{bound_host!s}]:{bound_port}" if ":" in host else f"{bound_host!s}:{bound_port}"
-        )
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, name="vecdb-http", daemon=True
-        )
-
-    def start(self) -> None:
-        """Begin to answer."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop answering, or give the port back where that never began."""
-        if self._thread.ident is not None:
-            self._server.shutdown()
-            self._thread.join()
-        self._server.server_close()
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Return host and port of ``host:port`` or ``[v6]:port``. Raises InvalidArgument."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535:
-        raise InvalidArgument(f"expected an address host:port, got {address!r}")
-    return host.strip("[]"), int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach a host name or address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name may mean any machine
-        return False
+        super().__init__(address, Handler, purpose="metrics", setting=setting)

@@ -1,0 +1,199 @@
+"""A node's view of an embedding worker that it did not start: `vecdb embed-worker`, elsewhere.
+
+Answers what process.py does of a child: whether a worker answers at the address, and which models
+it can use. One thread asks it every few seconds; who serves there, and starts it again, is not
+known here. The texts travel unencrypted.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from vecdb.config import EmbedConfig
+from vecdb.embed import catalog
+from vecdb.embed.channel import Description, WorkerChannel, WorkerState
+from vecdb.errors import DeadlineExceeded, Unavailable, VecdbError
+from vecdb.sockets import split_address
+
+log = logging.getLogger(__name__)
+
+PROBE_INTERVAL_S = 2.0
+PROBE_TIMEOUT_S = 5.0
+PROBE_FAILURES = 3
+BACKOFF_S = 0.2
+BACKOFF_MAX_S = 5.0
+
+
+class WorkerElsewhere:
+    """The worker at ``embed.worker``, looked after between start() and stop().
+
+    on_change: called with every new state, from the watching thread; must not block. A generation
+    of its states is one connection that was made: to a new worker, or anew to the same.
+    """
+
+    def __init__(
+        self,
+        config: EmbedConfig,
+        *,
+        text_bytes: int,
+        on_change: Callable[[WorkerState], object] = lambda state: None,
+        probe_interval_s: float = PROBE_INTERVAL_S,
+        probe_timeout_s: float = PROBE_TIMEOUT_S,
+    ) -> None:
+        """Name the worker, without asking it. Raises InvalidArgument for what is no address."""
+        if not config.worker.startswith("unix:"):
+            split_address(config.worker)
+        self.address = config.worker
+        self.pid = None
+        self._enabled = config.enabled
+        self._text_bytes = text_bytes
+        self._on_change = on_change
+        self._probe_interval_s = probe_interval_s
+        self._probe_timeout_s = probe_timeout_s
+        specs = catalog.select(catalog.load_catalog(config.catalog), config.models, config.model)
+        self._expected = {spec.name: catalog.fingerprint(spec) for spec in specs}
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._changed = threading.Condition()  # guards the four below
+        self._state = WorkerState()
+        self._instance = ""
+        self._instances = 0
+        self._generation = 0
+
+    @property
+    def state(self) -> WorkerState:
+        """Return whether the worker answers now."""
+        with self._changed:
+            return self._state
+
+    @property
+    def restarts(self) -> int:
+        """Return how often another worker was found at the address."""
+        with self._changed:
+            return max(0, self._instances - 1)
+
+    def start(self) -> None:
+        """Begin to ask for the worker, and return at once."""
+        if not self._enabled:
+            self._become(WorkerState(reason="embedding is switched off: embed.enabled is false"))
+            return
+        reason = f"the embedding worker at {self.address} was not reached yet"
+        self._become(WorkerState(reason=reason, retry_after_s=1.0))
+        self._thread = threading.Thread(target=self._look_after, name="embed-worker", daemon=True)
+        self._thread.start()
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        """Return whether the worker answers, waiting for it up to timeout_s."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._state.ready, timeout_s)
+
+    def stop(self) -> None:
+        """Ask no more; the worker goes on."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._become(WorkerState(reason="this server is stopping", retry_after_s=BACKOFF_MAX_S))
+
+    def _look_after(self) -> None:
+        pause_s = BACKOFF_S
+        while not self._stopping.is_set():
+            # Anew each time: a channel that was refused waits by rules of its own.
+            channel = WorkerChannel(self.address, self._text_bytes)
+            try:
+                answered = self._follow(channel, again_s=pause_s)
+            except Exception:
+                log.exception("asking the embedding worker at %s failed", self.address)
+                answered = False
+            finally:
+                channel.close()
+            if answered:
+                pause_s = BACKOFF_S
+            if self._stopping.wait(pause_s * random.uniform(0.5, 1.0)):
+                return
+            pause_s = min(2 * pause_s, BACKOFF_MAX_S)
+
+    def _follow(self, channel: WorkerChannel, again_s: float) -> bool:
+        """Return when the worker does not answer any more; whether it did."""
+        missed, answered = 0, False
+        while not self._stopping.is_set():
+            try:
+                found = channel.describe(self._probe_timeout_s)
+            except DeadlineExceeded:
+                missed += 1
+                log.warning("the embedding worker at %s missed probe %d", self.address, missed)
+                if not answered or missed >= PROBE_FAILURES:
+                    self._away(f"does not answer within {self._probe_timeout_s:g} s", again_s)
+                    return answered
+                continue
+            except Unavailable:
+                self._away("cannot be reached", again_s)
+                return answered
+            except VecdbError as error:
+                self._away(f"cannot be used: {error}", again_s)
+                return answered
+            missed = 0
+            self._take(found, reconnected=not answered)
+            answered = True
+            self._stopping.wait(self._probe_interval_s)
+        return answered
+
+    def _take(self, found: Description, *, reconnected: bool) -> None:
+        """Take what the worker says. reconnected: whether it is the first answer of a channel."""
+        with self._changed:
+            another = found.instance != self._instance
+            self._instance = found.instance
+            self._instances += another
+            # Callers connect anew then: their connection may still wait out a refusal.
+            self._generation += another or reconnected
+            generation = self._generation
+        models = self._reasons(found)
+        before = self.state
+        self._become(WorkerState(ready=True, reason="", generation=generation, models=models))
+        if not before.ready:
+            log.info("the embedding worker at %s answers", self.address)
+        for name, reason in models.items():
+            if reason and before.models.get(name) != reason:
+                log.error("model %s cannot be used: %s", name, reason)
+
+    def _reasons(self, found: Description) -> dict[str, str]:
+        """Return, per model of this node, why it cannot be used, or ""."""
+        reasons: dict[str, str] = {}
+        for name, expected in self._expected.items():
+            model = found.models.get(name)
+            if model is None:
+                reasons[name] = (
+                    f"the embedding worker at {self.address} has no model {name} but "
+                    f"{', '.join(found.models)}: add it to that worker's embed.models"
+                )
+            elif model.fingerprint != expected:
+                reasons[name] = (
+                    f"{name} of the embedding worker at {self.address} is "
+                    f"{model.fingerprint[:12]}, this server's is {expected[:12]}: give both the "
+                    "same catalogue and packages"
+                )
+            else:
+                reasons[name] = model.reason
+        return reasons
+
+    def _away(self, why: str, again_s: float) -> None:
+        reason = f"the embedding worker at {self.address} {why}"
+        if self.state.reason != reason:
+            log.warning("%s; it is asked again", reason)
+        self._become(WorkerState(reason=reason, retry_after_s=again_s + 1.0))
+
+    def _become(self, state: WorkerState) -> None:
+        with self._changed:
+            if state.generation == 0:
+                state = replace(state, generation=self._state.generation)
+            if state == self._state:
+                return
+            self._state = state
+            self._changed.notify_all()
+        try:
+            self._on_change(state)
+        except Exception:
+            log.exception("what listens to the embedding worker's state failed")
