@@ -43,6 +43,8 @@ def live(tmp_path, service: Provider) -> Iterator[LiveServer]:
         {"embed.catalog": catalog, "embed.models": "elsewhere"},
         {"VECDB_TEST_KEY": service.key},
     ).start()
+    with server.client() as db:
+        db.wait_ready(60, service="vecdb.v1.Models")
     yield server
     server.stop()
 
@@ -114,5 +116,5 @@ def test_an_outage_that_outlasts_the_deadline_is_said_of_each_text(
         assert {one.reason for one in report.failures} <= {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
         assert [one.id for one in report.failures] == ["0", "1", "2", "3", "4"]
         service.faults.clear()
-        assert not notes.upsert(texts(5)).failures
+        assert not notes.upsert(texts(5), timeout_s=60.0).failures
         assert notes.count() == 6
