@@ -34,6 +34,15 @@ class CollectionInfo:
     ttl_s: float = math.inf
     points_max: int | None = None
 
+    @property
+    def own_spaces(self) -> dict[str, Space | SparseSpace | MultiDenseSpace]:
+        """The spaces that points have vectors in: all but shadows, see Collection.reembed."""
+        return {
+            name: space
+            for name, space in self.spaces.items()
+            if not isinstance(space, Space) or space.shadow_of is None
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Truncated:

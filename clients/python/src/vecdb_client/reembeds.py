@@ -69,6 +69,15 @@ class Reembedding:
     overlap: ModelOverlap | None
     switch_when_ready: bool
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether no more comes by waiting."""
+        if self.state == "switched":
+            return self.total == self.done + self.missing_text + self.failed
+        if self.state == "ready":
+            return not self.switch_when_ready
+        return self.state != "filling"
+
 
 class ModelMoves:
     """The part of Collection that moves it to another model."""
@@ -117,7 +126,7 @@ class ModelMoves:
             while True:
                 if told:
                     told(status.done, status.total)
-                if _is_settled(status):
+                if status.is_settled:
                     return status
                 self._transport.wait(POLL_S)
                 reply = self._transport.call(REEMBED, asked, timeout_s=timeout_s)
@@ -154,15 +163,6 @@ def _request(
     if step == "status":
         return pb.ReembedRequest(status=pb.ReembedStatus(overlap=measure))
     raise InvalidArgument(f"no step {step!r}")
-
-
-def _is_settled(status: Reembedding) -> bool:
-    """Return whether no more comes by waiting."""
-    if status.state == "switched":
-        return status.total == status.done + status.missing_text + status.failed
-    if status.state == "ready":
-        return not status.switch_when_ready
-    return status.state != "filling"
 
 
 def _aim(status: Reembedding) -> str:

@@ -48,7 +48,7 @@ class TableReads(PointReads):
         reply = await self._transport.call(
             GET_COLLECTION, GET_COLLECTION.request(name=self.name), timeout_s=timeout_s
         )
-        spaces = replies.collection_info(reply.collection).spaces
+        spaces = replies.collection_info(reply.collection).own_spaces
         schema = batch_schema(spaces, fields, with_vectors)
         points: list[StoredPoint] = []
         begun = False
