@@ -187,10 +187,10 @@ def _loaded(
             attn_implementation="sdpa",
             **{"dtype" if newer else "torch_dtype": precision},
         )
-    except (RuntimeError, ValueError, KeyError) as error:
+    except Exception as error:
         raise FailedPrecondition(
             f"model {spec.name}: {tensors.path} does not go with its configuration: {error}"
-        ) from None
+        ) from error
     _check_report(spec, tensors, report)
     return model
 
