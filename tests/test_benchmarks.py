@@ -160,6 +160,21 @@ def test_text(tmp_path: Path) -> None:
     positive(figures, "all_qps", "phrase_qps", "grpc_p50_ms", "grpc_filter_10_p50_ms")
 
 
+def test_embed(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the embed extra")
+    figures = run("embed", tmp_path)
+    check_facts(figures, "embed")
+    for tokens in (16, 128):
+        for name in ("clients_64", "clients_64_by_16", "client_1", "bare"):
+            positive(figures, f"{name}_{tokens}_texts_per_s", f"{name}_{tokens}_tokens_per_s")
+        positive(figures, *(f"clients_64_by_16_{tokens}_vs_bare", f"clients_64_{tokens}_vs_bare"))
+        positive(figures, *(f"query_p99_{tokens}_vs_quiet", f"ingest_{tokens}_texts_per_s"))
+        for name in ("sentence_transformers", "light_embed", "fastembed"):
+            assert (f"{name}_absent" in figures) != (f"vs_{name}_{tokens}" in figures), name
+    positive(figures, "cached_16_texts_per_s", "single_16_p50_ms", "bare_single_16_p50_ms")
+    assert "single_16_over_bare_ms" in figures
+
+
 def test_hybrid(tmp_path: Path, shared_data: Path) -> None:
     pytest.importorskip("onnxruntime", reason="needs the embed extra")
     figures = run("hybrid", tmp_path)
