@@ -64,7 +64,6 @@ def embed_worker(
     if print_config:
         typer.echo(chosen.to_toml(), nl=False)
         return
-    start_logging(chosen.server.log_level)
     if not chosen.embed.enabled:
         raise InvalidArgument("embed.enabled is false: there is nothing to serve")
     # Only now: the command line answers --help without.
@@ -72,6 +71,7 @@ def embed_worker(
 
     check_address("--listen", listen, insecure=chosen.server.insecure)
     check_address("--metrics", metrics, insecure=chosen.server.insecure)
+    start_logging(chosen.server.log_level)
     _run(chosen, listen, metrics, address_file)
 
 
