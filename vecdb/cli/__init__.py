@@ -1,7 +1,7 @@
 """The `vecdb` command: the one place where everything is put together.
 
-`serve` and `demo` start a node; `check` looks at a data directory; the others are clients of a
-running server and use nothing but the public client package.
+`serve` and `demo` start a node, `embed-worker` a part of one; `check` looks at a data directory;
+the others are clients of a running server and use nothing but the public client package.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from vecdb.cli import (
     collection_commands,
     delete_points,
     demo,
+    embed_worker,
     export_file,
     import_files,
     model_commands,
@@ -36,6 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("serve")(serve.serve)
+app.command("embed-worker")(embed_worker.embed_worker)
 app.command("demo")(demo.demo)
 app.command("import")(import_files.import_file)
 app.command("export")(export_file.export_file)
