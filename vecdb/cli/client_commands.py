@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import reduce
 from operator import and_
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -107,7 +108,9 @@ def the_collection(client: Client, name: str | None) -> str:
 
 
 def search(
-    query: Annotated[str, typer.Argument(help="A text, or a vector as [0.1, 0.2, ...].")],
+    query: Annotated[
+        str | None, typer.Argument(help="A text, or a vector as [0.1, 0.2, ...].")
+    ] = None,
     collection: Annotated[
         str | None, typer.Option("--collection", "-c", help="Needed when there are several.")
     ] = None,
@@ -120,21 +123,28 @@ def search(
     hybrid: Annotated[
         bool, typer.Option("--hybrid", help="By vector and by words, both lists fused by rank.")
     ] = False,
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            "--image", exists=True, dir_okay=False, help="By an image file; the query is its words."
+        ),
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say how they were found.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
-    """Find the points nearest to a text or a vector, or by their words."""
+    """Find the points nearest to a text, an image or a vector, or by their words."""
     if keyword and hybrid:
         raise InvalidArgument("--keyword is by words alone, --hybrid by vector too: give one")
     if explain and as_json:
         raise InvalidArgument("--explain is for people, --json for programs: give one")
+    if query is None and image is None:
+        raise typer.BadParameter("missing: a text, a vector, or --image FILE", param_hint="QUERY")
     asked: Search = {"k": k, "filter": parse_where(where or [])}
-    if keyword:
+    if keyword and image is None:
         asked["keyword"] = query
     else:
-        asked |= {"space": space, "hybrid": hybrid}
-        asked["query"] = query if hybrid else _vector_or_text(query)
+        asked |= {"space": space, "hybrid": hybrid, **_nearest_to(query, image, keyword, hybrid)}
     asked["highlights"] = (keyword or hybrid) and not as_json
     with connect(address) as client:
         chosen = client.collection(the_collection(client, collection))
@@ -155,6 +165,16 @@ def search(
         )
     for warning in result.warnings:
         err.print(Text(f"warning: {warning}", style="yellow"))
+
+
+def _nearest_to(query: str | None, image: Path | None, keyword: bool, hybrid: bool) -> Search:
+    """Return what a search is to be near to, and of a hybrid one its words."""
+    if image is not None:
+        if keyword or (query is None) == hybrid:
+            raise InvalidArgument("--image stands for the query; with --hybrid beside its words")
+        return {"image": image, "keyword": query} if hybrid else {"image": image}
+    assert query is not None
+    return {"query": query if hybrid else _vector_or_text(query)}
 
 
 def _vector_or_text(query: str) -> str | list[float]:

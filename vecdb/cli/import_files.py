@@ -15,6 +15,7 @@ from rich.text import Text
 
 from vecdb.cli.client_commands import DEFAULT_ADDRESS, METRICS, Address, connect
 from vecdb.cli.foreign_rows import foreign_reader
+from vecdb.cli.import_images import import_images
 from vecdb.cli.resume import keep, load
 from vecdb.cli.row_files import Row, Rows, row_reader
 from vecdb.cli.screen import err, out, progress_bar
@@ -43,7 +44,7 @@ class _State:
 def import_file(
     file: Annotated[
         Path,
-        typer.Argument(exists=True, dir_okay=False, help="*.jsonl, *.csv, *.parquet or *.npy."),
+        typer.Argument(exists=True, help="*.jsonl, *.csv, *.parquet, *.npy; a folder of images."),
     ],
     collection: Annotated[str, typer.Argument(help="Made when it is missing.")],
     id_field: Annotated[
@@ -82,7 +83,16 @@ def import_file(
     the vector in the column `embedding`. --from word2vec, word2vec-binary, node2vec, glove: words,
     or nodes of a graph, which are the ids, and their vectors. Their metric is not in there: give
     --metric.
+
+    Of a folder, every image in it and below is a point that the server encodes; its path is the id.
+    Those that are there already are left out.
     """
+    if file.is_dir():
+        if text_field is not None or metric is not None or origin is not None:
+            raise InvalidArgument("--text, --metric and --from are of files, not of images")
+        with connect(address, timeout_s=300.0) as client:
+            import_images(client, file, collection, model=model, restart=restart)
+        return
     rows = foreign_reader(file, origin) if origin else row_reader(file)
     stat = file.stat()
     state = _State(collection, stat.st_size, stat.st_mtime_ns)
