@@ -165,6 +165,12 @@ class EmbedConfig:
     batch_age_ms: int = setting(
         500, "age at which a waiting text goes first, whatever its length", 1, 60_000
     )
+    start_s: float = setting(
+        300.0, "seconds in which a worker must have loaded its default model", 1, 86_400
+    )
+    stalled_s: float = setting(
+        300.0, "seconds after which a batch hangs, and its worker is started again", 1, 86_400
+    )
     worker: str = setting(
         "",
         "host:port of `vecdb embed-worker` elsewhere, to which texts travel unencrypted: on "

@@ -23,9 +23,6 @@ if TYPE_CHECKING:  # the command line answers --help without what serves
 
 log = logging.getLogger(__name__)
 
-STALLED_S = 60.0
-"""A batch aims at 50 ms; one that takes this long will not end."""
-
 
 def embed_worker(
     listen: Annotated[
@@ -104,7 +101,7 @@ def _run(config: Config, listen: str, metrics: str, address_file: Path | None) -
             port = HttpPort(
                 metrics,
                 host.meter.registry,
-                lambda: phase[0] or _ailment(host),
+                lambda: phase[0] or _ailment(host, config.embed.stalled_s),
                 setting="--metrics",
             )
             stack.callback(port.stop)
@@ -132,10 +129,10 @@ def _run(config: Config, listen: str, metrics: str, address_file: Path | None) -
     log.info("stopped")
 
 
-def _ailment(host: Host) -> str:
+def _ailment(host: Host, stalled_s: float) -> str:
     """Return why texts are not encoded, or "": of the default model, or of all in a batch."""
     running_s = host.counters().running_s
-    if running_s > STALLED_S:
+    if running_s > stalled_s:
         return f"a batch has run for {running_s:.0f} s"
     return host.states()[0].reason
 

@@ -34,12 +34,9 @@ BACKOFF_S = 0.2
 BACKOFF_MAX_S = 30.0
 # A worker that answered for this long was sound: what ended it starts the back-off anew.
 SOUND_S = 30.0
-START_TIMEOUT_S = 120.0
 PROBE_INTERVAL_S = 5.0
 PROBE_TIMEOUT_S = 5.0
 PROBE_FAILURES = 3
-# A batch aims at 50 ms; one that takes this long will not end.
-STALLED_S = 60.0
 STOP_S = 10.0
 
 
@@ -206,11 +203,11 @@ class WorkerProcess:
 
     def _await_ready(self, child: subprocess.Popen[bytes]) -> bool:
         """Return whether the child said that it is ready, before its end and the time-out."""
-        give_up = time.monotonic() + START_TIMEOUT_S
+        give_up = time.monotonic() + self._config.start_s
         said = b""
         while READY not in said:
             if not _readable(child, give_up - time.monotonic()):
-                log.error("the embedding worker is not ready after %.0f s", START_TIMEOUT_S)
+                log.error("the embedding worker is not ready after %.0f s", self._config.start_s)
                 return False
             more = _read(child)
             if not more:
@@ -238,7 +235,7 @@ class WorkerProcess:
             if _readable(child, self._probe_interval_s) and not _read(child):
                 return
             try:
-                running_s = channel.describe(self._probe_timeout_s).counters.running_s
+                said = channel.describe(self._probe_timeout_s)
             except VecdbError as error:
                 failures += 1
                 log.warning("the embedding worker missed probe %d: %s", failures, error)
@@ -246,9 +243,10 @@ class WorkerProcess:
                     return
                 continue
             failures = 0
-            if running_s > STALLED_S:
-                log.error("the embedding worker's batch has run for %.0f s", running_s)
+            if said.counters.running_s > self._config.stalled_s:
+                log.error("its batch has run for %.0f s", said.counters.running_s)
                 return
+            self._become(replace(self.state, models=said.reasons))
 
     def _bury(self, child: subprocess.Popen[bytes]) -> None:
         """Make sure that the child has ended, and say how."""

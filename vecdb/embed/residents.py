@@ -123,7 +123,8 @@ class Residents:
             with self._changed:
                 room = self._memory_bytes - self._taken()
                 fits = name == self._default or needed_bytes(one.spec) <= room
-            if one.reason or not fits:
+                wanted = one.encoder is None and not one.reason
+            if not (wanted and fits):
                 continue
             try:
                 with self.use(name):

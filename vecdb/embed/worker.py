@@ -1,9 +1,9 @@
 """The embedding worker: ``python -m vecdb.embed.worker``, which turns content into vectors.
 
-Started and watched by process.py. Says "ready" on its standard output once its models are loaded
-and its socket answers; lives while its standard input is open, so it cannot outlive its parent.
-A model that does not load is listed with the reason and does not stop the others. `vecdb
-embed-worker` runs the same by itself, for a node on another machine.
+Started and watched by process.py. Says "ready" on its standard output once its default model is
+loaded and its socket answers, and loads the others then; lives while its standard input is open,
+so it cannot outlive its parent. A model that does not load is listed with the reason and does not
+stop the others. `vecdb embed-worker` runs the same by itself, for a node on another machine.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def configured(config: EmbedConfig) -> Host:
 def serving(
     host: Host, listen: str, message_bytes: int, *, everything: bool, drain_s: float = DRAIN_S
 ) -> Iterator[str]:
-    """Yield the address that a host answers on by then, its models loaded.
+    """Yield the address that a host answers on by then, its default model loaded.
 
     listen: ``unix:PATH``, or ``host:port`` of which port 0 picks a free one. everything: whether
-    to load more than the default model. At the end calls under way get drain_s seconds, and the
-    host is closed. Raises Unavailable when the address cannot be had.
+    to load the other models, too, while it serves. At the end calls under way get drain_s seconds,
+    and the host is closed. Raises Unavailable when the address cannot be had.
     """
     server = grpc.server(
         ThreadPoolExecutor(THREADS, thread_name_prefix="call"),
@@ -64,7 +64,7 @@ def serving(
         ],
     )
     server.add_generic_rpc_handlers((EncoderService(host).handler(),))
-    host.residents.preload(everything=everything)
+    host.residents.preload(everything=False)
     # The socket is made inside this call; nobody but the user who runs the server may connect.
     before = os.umask(0o177)
     try:
@@ -75,7 +75,9 @@ def serving(
         os.umask(before)
     server.start()
     ended = threading.Event()
-    threading.Thread(target=_sweep, args=(host, ended), name="sweep", daemon=True).start()
+    threading.Thread(
+        target=_look_after, args=(host, ended, everything), name="models", daemon=True
+    ).start()
     address = listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
     try:
         yield address
@@ -85,7 +87,9 @@ def serving(
         host.close()
 
 
-def _sweep(host: Host, ended: threading.Event) -> None:
+def _look_after(host: Host, ended: threading.Event, everything: bool) -> None:
+    """Load the models that are to be there, then let go of those that nobody uses."""
+    host.residents.preload(everything=everything)
     while not ended.wait(SWEEP_S):
         host.residents.sweep()
 
