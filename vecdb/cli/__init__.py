@@ -22,6 +22,8 @@ from vecdb.cli import (
     export_file,
     import_files,
     model_commands,
+    model_files,
+    reembed,
     schema_commands,
     serve,
 )
@@ -48,6 +50,9 @@ app.command("info")(client_commands.info)
 collection_commands.collections.command("update")(schema_commands.update)
 collection_commands.collections.command("clone")(schema_commands.clone)
 app.add_typer(collection_commands.collections, name="collections")
+model_commands.models.command("pull")(model_files.pull_model)
+model_commands.models.command("check")(model_files.check_models)
+model_commands.models.command("reembed")(reembed.reembed)
 app.add_typer(model_commands.models, name="models")
 app.command("check")(check.check)
 
