@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from vecdb.embed import catalog
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 BENCHMARKS = REPOSITORY / "benchmarks"
 
@@ -182,6 +184,17 @@ def test_hybrid(tmp_path: Path, shared_data: Path) -> None:
     for name in ("bm25", "dense", "rrf", "min_max", "z_score"):
         positive(figures, f"{name}_ndcg_at_10", f"{name}_recall_at_10")
     positive(figures, *(f"{name}_p50_ms" for name in ("bm25", "dense", "rrf")))
+
+
+def test_images(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the embed extra")
+    if reason := catalog.missing(catalog.load_catalog()["opennsfw-resnet50"]):
+        pytest.skip(reason)
+    figures = run("images", tmp_path)
+    check_facts(figures, "images")
+    positive(figures, "bare_per_s", "ingest_per_s", "ingest_vs_bare", "image_search_p50_ms")
+    # Forty images are few, and ten classes many; chance is 0.1.
+    assert float(figures["nearest_accuracy"]) >= 0.4
 
 
 def test_late_interaction(tmp_path: Path, shared_data: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +18,7 @@ pytest.importorskip("onnxruntime", reason="needs the embed extra")
 from tests.embed import pictures, tiny_clip, words
 from tests.embed.test_onnx_image import CHANNELS, SIDE, classifier
 from tests.live import START_S, LiveServer
+from vecdb.cli import main
 from vecdb.embed import catalog
 from vecdb.embed.encoder import Execution, Role
 from vecdb.embed.onnx_clip import OnnxClip
@@ -264,39 +263,42 @@ def test_an_unknown_space_is_named(db: Client) -> None:
 # --- the command line
 
 
-def command(server: LiveServer, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "vecdb", *words, "--address", server.address],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def test_a_folder_of_images_is_imported_and_searched(
-    images_server: LiveServer, db: Client, tmp_path: Path
+    images_server: LiveServer,
+    db: Client,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    def command(*words: str) -> tuple[object, str, str]:
+        monkeypatch.setattr("sys.argv", ["vecdb", *words, "--address", images_server.address])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code or 0, *capsys.readouterr()
+
     folder = tmp_path / "pictures"
     (folder / "inner").mkdir(parents=True)
     for seed in range(4):
         (folder / ("inner" if seed % 2 else ".") / f"{seed}.PNG").write_bytes(looks(seed))
     (folder / "notes.txt").write_text("no image")
     (folder / "bad.jpg").write_bytes(pictures.SVG)
-    ended = command(images_server, "import", str(folder), "imported", "--model", "tiny-cnn")
-    assert ended.returncode == 1
-    assert "4 images imported" in ended.stdout
-    assert "bad.jpg: " in ended.stderr
-    assert "an SVG drawing" in ended.stderr
+    code, said, complained = command("import", str(folder), "imported", "--model", "tiny-cnn")
+    assert code == 1
+    assert "4 images imported" in said
+    assert "bad.jpg: " in complained
+    assert "an SVG drawing" in complained
     (folder / "bad.jpg").unlink()
-    again = command(images_server, "import", str(folder), "imported")
-    assert again.returncode == 0
-    assert "0 images imported" in again.stdout
-    assert "4 were there already" in again.stdout
-    assert db.collection("imported").get("inner/1.PNG").points[0].payload == {"path": "inner/1.PNG"}
-    words = ("search", "--image", str(folder / "2.PNG"), "-c", "imported", "-k", "1", "--json")
-    found = command(images_server, *words)
-    assert json.loads(found.stdout)["id"] == "2.PNG"
-    wrong = command(images_server, "search", "words", *words[1:])
-    assert wrong.returncode == 1
-    assert "--image stands for the query" in wrong.stderr
+    code, said, _ = command("import", str(folder), "imported")
+    assert code == 0
+    assert "0 images imported" in said
+    assert "4 were there already" in said
+    (point,) = db.collection("imported").get("inner/1.PNG").points
+    assert point.payload == {"path": "inner/1.PNG"}
+    words = ("--image", str(folder / "2.PNG"), "-c", "imported", "-k", "1", "--json")
+    assert json.loads(command("search", *words)[1])["id"] == "2.PNG"
+    code, _, complained = command("search", "words", *words)
+    assert code == 1
+    assert "--image stands for the query" in complained
+    code, _, complained = command("import", str(folder), "imported", "--text", "title")
+    assert code == 1
+    assert "are of files, not of images" in complained
