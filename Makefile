@@ -64,7 +64,7 @@ sanitize: $(VENV)/.dev ## Run the kernel's tests under ASan and UBSan
 
 $(VENV)/.bench: $(VENV)/.dev
 	@echo "installing the peers that the benchmarks are held against"
-	@$(PY) -m pip install -q --disable-pip-version-check -e '.[embed,dev,bench]'
+	@$(PY) -m pip install -q --disable-pip-version-check -e '.[embed,image,dev,bench]'
 	@touch $@
 
 bench: $(VENV)/.bench ## Run the benchmarks (minutes); figures go to build/bench/
@@ -77,6 +77,7 @@ bench: $(VENV)/.bench ## Run the benchmarks (minutes); figures go to build/bench
 	$(PY) benchmarks/server.py --json build/bench/server.json
 	$(PY) benchmarks/text.py --json build/bench/text.json
 	$(PY) benchmarks/hybrid.py --json build/bench/hybrid.json
+	$(PY) benchmarks/images.py --json build/bench/images.json
 	$(PY) benchmarks/late_interaction.py --json build/bench/late_interaction.json
 	$(PY) benchmarks/shapes.py --json build/bench/shapes.json
 
