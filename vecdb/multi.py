@@ -56,3 +56,13 @@ class Rerank(NamedTuple):
     vectors: F32
     space: str
     candidates: int
+
+    @property
+    def how(self) -> str:
+        """What it is called in a plan."""
+        return "maxsim"
+
+    @property
+    def lacking(self) -> str:
+        """What candidates have not that are left out."""
+        return f"vectors in space {self.space!r}"

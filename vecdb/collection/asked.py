@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
+from vecdb.collection.cross import CrossEncoding
 from vecdb.collection.paging import Tokens
 from vecdb.multi import MultiQuery, Rerank
 from vecdb.query.boost import Boost
@@ -50,7 +51,7 @@ class Asked(NamedTuple):
     min_score: float | None = None
     fusion: Fusion = Rrf()
     weights: Sequence[float] = ()
-    rerank: Rerank | None = None
+    rerank: Rerank | CrossEncoding | None = None
     boost: Boost | None = None
     mmr: Mmr | None = None
     group: GroupBy | None = None

@@ -84,7 +84,7 @@ class GroupSearcher(Searcher):
             complete=not (ailments or told),
             warnings=(*ailments, *told, *warnings),
             timings_us=timings_us(prepared, started, searched),
-            tokens=asked.tokens,
+            tokens=prepared.tokens,
             next_token=asked.token(
                 len(groups), more=len(found.groups) > asked.offset + len(groups)
             ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -21,6 +22,16 @@ LOOK_EVERY = 64
 """Points scored between two looks at the clock; each takes some tens of microseconds."""
 
 
+class Judges(Protocol):
+    """What scores points for a re-ranking. tokens: that a model read for it."""
+
+    tokens: int
+
+    def score(self, slots: Sequence[int]) -> Scored:
+        """Return the scores of those that have what is scored."""
+        ...
+
+
 class Scorer:
     """Scores stored points of a transaction by one query. deadline: of time.monotonic."""
 
@@ -31,6 +42,7 @@ class Scorer:
         self._number = schema.numbers[asked.space.name]
         self.asked = asked
         self._deadline = deadline
+        self.tokens = 0
 
     def score(self, slots: Sequence[int]) -> Scored:
         """Return the MaxSim of those that have vectors in the space. Raises DeadlineExceeded."""
@@ -83,8 +95,8 @@ def check_shape(vectors: F32, space: MultiSpace) -> None:
         )
 
 
-def reranked(ranked: Ranked, candidates: int, scorer: Scorer) -> tuple[Ranked, Scored]:
-    """Return the best of what legs found, by MaxSim, with what the legs said of them."""
+def reranked(ranked: Ranked, candidates: int, scorer: Judges) -> tuple[Ranked, Scored]:
+    """Return the best of what legs found, by their scores, with what the legs said of them."""
     ranked = ranked.part(0, candidates)
     scored = scorer.score(ranked.slots)
     best = ordered(scored)

@@ -11,7 +11,8 @@ import numpy as np
 
 from vecdb import kernel
 from vecdb.collection.asked import AnyQuery, Asked, OneSearch
-from vecdb.collection.late import Scorer, asked_of, reranked
+from vecdb.collection.cross import CrossEncoding, TextScorer
+from vecdb.collection.late import Judges, Scorer, asked_of, reranked
 from vecdb.collection.part_rows import PartRows
 from vecdb.collection.reorder import CandidatesOf, Reorder
 from vecdb.errors import Corrupt, DeadlineExceeded, LimitExceeded, VecdbError
@@ -85,8 +86,13 @@ class Prepared:
     candidates: list[Candidates]
     legs: list[Leg]
     filter_ns: int
-    rerank: Scorer | None = None
+    rerank: Judges | None = None
     search_ns: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that models have read for it."""
+        return self.asked.tokens + (self.rerank.tokens if self.rerank else 0)
 
 
 class Searcher:
@@ -121,7 +127,7 @@ class Searcher:
             self._dense(asked.mmr.space, "mmr.space")
         candidates = self._candidates_of(asked.filter, None)
         legs = self._legs(asked, candidates, scale)
-        rerank = None if asked.rerank is None else self._scorer(asked.rerank, "rerank.max_sim.")
+        rerank = None if asked.rerank is None else self._judges(asked.rerank)
         return Prepared(asked, candidates, legs, time.perf_counter_ns() - started, rerank)
 
     def answer(self, prepared: Prepared, wanted: Wanted, bytes_max: int) -> QueryResult:
@@ -153,7 +159,7 @@ class Searcher:
             complete=not (ailments or told),
             warnings=(*ailments, *told, *self._absent(asked)),
             timings_us=timings_us(prepared, started, searched),
-            tokens=asked.tokens,
+            tokens=prepared.tokens,
             next_token=asked.token(
                 fetched.found, more=len(page.slots) > fetched.found + len(fetched.damaged)
             ),
@@ -210,6 +216,11 @@ class Searcher:
         deadline = self._deadline
         return lambda candidates, k: best_scored(candidates, space, examples, k, effort, deadline)
 
+    def _judges(self, asked: Rerank | CrossEncoding) -> Judges:
+        if isinstance(asked, Rerank):
+            return self._scorer(asked, "rerank.max_sim.")
+        return TextScorer(self._txn, self._numbered, asked, self._deadline)
+
     def _scorer(self, query: MultiQuery | Rerank, field: str) -> Scorer:
         """Return what scores points by a query's vectors. field: what its errors' begin with."""
         try:
@@ -230,7 +241,7 @@ class Searcher:
         return search
 
     def _ranked(
-        self, legs: Sequence[Leg], asked: Asked, rerank: Scorer | None, spare: int
+        self, legs: Sequence[Leg], asked: Asked, rerank: Judges | None, spare: int
     ) -> Ranked:
         """Return what the legs find, spare more of each than was asked for."""
         for at, leg in enumerate(legs):
@@ -270,10 +281,8 @@ class Searcher:
         """Return a warning of candidates that a re-ranking had to leave out."""
         if self._reranked is None or asked.rerank is None or not self._reranked.absent:
             return []
-        return [
-            f"{self._reranked.absent} candidates have no vectors in space {asked.rerank.space!r}, "
-            "and were left out"
-        ]
+        lacking = asked.rerank.lacking
+        return [f"{self._reranked.absent} candidates have no {lacking}, and were left out"]
 
     def _skipped(self, ranked: Ranked, offset: int) -> tuple[Ranked, int]:
         """Return what comes after so many hits, and how many damaged records were met before.
@@ -393,7 +402,8 @@ def plan(legs: Sequence[Leg], asked: Asked, count: int) -> str:
 
 def _reordered(asked: Asked) -> str:
     """Return what was done with the best of what the legs found."""
-    done = f"; maxsim over the best {asked.rerank.candidates}" if asked.rerank else ""
+    second = asked.rerank
+    done = f"; {second.how} over the best {second.candidates}" if second else ""
     done += f"; boosted over the best {asked.boost.candidates}" if asked.boost else ""
     return done + (f"; mmr over the best {asked.mmr.candidates}" if asked.mmr else "")
 

@@ -53,6 +53,7 @@ from vecdb.types import (
     Point,
     Query,
     Space,
+    SparseSpace,
     SparseVector,
     Wanted,
 )
@@ -281,6 +282,10 @@ class Snapshot:
     def space(self, name: str) -> Space | None:
         """Return the space of that name, or None."""
         return self._schema.schema.space(name)
+
+    def sparse_space(self, name: str) -> SparseSpace | None:
+        """Return the sparse space of that name, or None."""
+        return self._schema.schema.sparse_space(name)
 
     def rank(self, query: Query, effort: Effort) -> Nearest:
         """Return what query() finds with some effort, not fetched.

@@ -246,6 +246,9 @@ def collection_message(info: CollectionInfo) -> collections_pb2.Collection:
             dense.shadow_of = space.shadow.of
     for sparse in info.schema.sparse_spaces:
         message.spaces[sparse.name].sparse.idf = sparse.idf
+        if sparse.model is not None:
+            message.spaces[sparse.name].sparse.model = sparse.model.name
+            message.spaces[sparse.name].sparse.model_fingerprint = sparse.model.fingerprint
     for multi in info.schema.multi_spaces:
         message.spaces[multi.name].multi_dense.dim = multi.dim
         message.spaces[multi.name].multi_dense.metric = metric_message(multi.metric)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from vecdb.embed.client import Encoders
+from vecdb.embed.client import Encoders, ModelInfo
 from vecdb.errors import DimensionMismatch, InvalidArgument, SchemaMismatch
 from vecdb.multi import MultiSpace
 from vecdb.rpc.convert import METRICS, text_field
@@ -57,7 +57,7 @@ def _spaces(
     for name, one in sorted(messages.items()):
         kind = one.WhichOneof("kind")
         if kind == "sparse":
-            sparse.append(SparseSpace(name, one.sparse.idf))
+            sparse.append(_sparse_space(name, one.sparse, encoders, f"{field}[{name!r}].sparse"))
         elif kind == "multi_dense":
             multi.append(_multi_space(name, one, field))
         else:
@@ -88,8 +88,8 @@ def changed_schema(schema: Schema, messages: Mapping[str, pb.Space]) -> Schema:
             raise _fixed(name, field, "kind", "dense" if name in spaces else there, kind)
         elif kind == "multi_dense":
             _check_same(schema.multi_space(name), message.multi_dense, f"{field}.multi_dense")
-        elif message.sparse.HasField("idf"):
-            sparse[name] = replace(sparse[name], idf=message.sparse.idf)
+        else:
+            sparse[name] = _changed_sparse(sparse[name], message.sparse, f"{field}.sparse")
     return replace(schema, spaces=tuple(spaces.values()), sparse_spaces=tuple(sparse.values()))
 
 
@@ -115,6 +115,18 @@ def _changed(space: Space, dense: pb.Dense, field: str) -> Space:
     if not dense.HasField("target_recall"):
         return space
     return replace(space, target_recall=_target_recall(dense, field))
+
+
+def _changed_sparse(space: SparseSpace, message: pb.Sparse, field: str) -> SparseSpace:
+    """Return a space with what can be changed of it, once nothing else is asked."""
+    model = space.model or ModelBinding("", "")
+    for what, there, asked in (
+        ("model", model.name, message.model),
+        ("model_fingerprint", model.fingerprint, message.model_fingerprint),
+    ):
+        if asked and there != asked:
+            raise _fixed(space.name, f"{field}.{what}", what, there, asked)
+    return replace(space, idf=message.idf) if message.HasField("idf") else space
 
 
 def _check_same(space: MultiSpace | None, message: pb.MultiDense, field: str) -> None:
@@ -148,6 +160,25 @@ def _multi_space(name: str, message: pb.Space, field: str) -> MultiSpace:
     return MultiSpace(name, message.multi_dense.dim, metric)
 
 
+def _sparse_space(name: str, message: pb.Sparse, encoders: Encoders, field: str) -> SparseSpace:
+    if not message.model:
+        return SparseSpace(name, message.idf)
+    model = encoders.resolve(message.model)
+    _check_gives(name, model, "sparse", field)
+    return SparseSpace(name, message.idf, ModelBinding(model.name, model.fingerprint))
+
+
+def _check_gives(name: str, model: ModelInfo, wanted: str, field: str) -> None:
+    """Raise InvalidArgument unless a model gives what a space holds."""
+    if model.gives != wanted:
+        given = "scores" if model.gives == "score" else f"{model.gives} vectors"
+        raise InvalidArgument(
+            f"space {name!r}: model {model.name} gives {given}, no {wanted} ones",
+            field=f"{field}.model",
+            hint="vecdb models list shows what each gives",
+        )
+
+
 def _space(name: str, message: pb.Space, encoders: Encoders, field: str) -> Space:
     if message.WhichOneof("kind") != "dense":
         raise InvalidArgument(f"space {name!r}: expected dense, sparse or multi_dense", field=field)
@@ -164,11 +195,7 @@ def _space(name: str, message: pb.Space, encoders: Encoders, field: str) -> Spac
     if metric is not None and not dense.model:
         return Space(name, dense.dim, metric, None, hnsw, recall)
     model = encoders.resolve(dense.model)
-    if model.gives != "dense":
-        raise InvalidArgument(
-            f"space {name!r}: model {model.name} gives a {model.gives} vector, no dense one",
-            field=f"{field}.model",
-        )
+    _check_gives(name, model, "dense", field)
     if dense.dim not in (0, model.dim, *model.dims):
         made = ", ".join(map(str, (model.dim, *model.dims)))
         raise DimensionMismatch(

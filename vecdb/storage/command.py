@@ -31,12 +31,13 @@ class Column:
 class CellColumn:
     """The vectors of a run in one space whose cells differ in size: sparse, or several a point.
 
-    space, rows: as in Column. cells: one a row, as records hold it.
+    space, rows, texts: as in Column. cells: one a row, as records hold it.
     """
 
     space: int
     cells: tuple[bytes, ...]
     rows: tuple[int, ...] | None = None
+    texts: tuple[str, ...] = ()
 
 
 Expected: TypeAlias = tuple[tuple[int, int], ...]
@@ -195,8 +196,10 @@ def _fill_puts(message: pb.Puts, run: Puts) -> None:
             vectors=column.vectors.astype("<f4", copy=False).tobytes(),
             texts=column.texts,
         )
-    for sparse in run.cell_columns:
-        message.cell_columns.add(space=sparse.space, rows=sparse.rows or (), cells=sparse.cells)
+    for one in run.cell_columns:
+        message.cell_columns.add(
+            space=one.space, rows=one.rows or (), cells=one.cells, texts=one.texts
+        )
 
 
 def _fill_patches(message: pb.Patches, run: Patches) -> None:
@@ -228,8 +231,8 @@ def _run(run: pb.Run) -> Run:
         vectors = np.frombuffer(column.vectors, "<f4").astype(np.float32, copy=False)
         columns.append(Column(column.space, vectors.reshape(count, -1), rows, tuple(column.texts)))
     sparse = tuple(
-        CellColumn(column.space, tuple(column.cells), tuple(column.rows) or None)
-        for column in puts.cell_columns
+        CellColumn(one.space, tuple(one.cells), tuple(one.rows) or None, tuple(one.texts))
+        for one in puts.cell_columns
     )
     ids, payloads = tuple(puts.ids), tuple(puts.payloads)
     expiries = tuple(puts.expires_at_ms)

@@ -167,7 +167,12 @@ class NumberedSchema:
                 for space in self.schema.spaces
             ],
             "sparse_spaces": [
-                {"number": numbers[space.name], "name": space.name, "idf": space.idf}
+                {
+                    "number": numbers[space.name],
+                    "name": space.name,
+                    "idf": space.idf,
+                    **({"model": asdict(space.model)} if space.model else {}),
+                }
                 for space in self.schema.sparse_spaces
             ],
             "multi_spaces": plain_multi(self.schema.multi_spaces, numbers),
@@ -194,7 +199,7 @@ class NumberedSchema:
             named = (*plain["spaces"], *plain["sparse_spaces"], *plain["multi_spaces"])
             schema = Schema(
                 tuple(_space(item) for item in plain["spaces"]),
-                tuple(SparseSpace(item["name"], item["idf"]) for item in plain["sparse_spaces"]),
+                tuple(_sparse_space(item) for item in plain["sparse_spaces"]),
                 tuple(
                     TextField(item["path"], item["language"], item["k1"], item["b"])
                     for item in plain["text_fields"]
@@ -218,6 +223,11 @@ def numbers_of(schema: Schema) -> dict[str, int]:
     """Return the number of each space, by its name."""
     names = [space.name for space in schema.all_spaces]
     return dict(zip(names, schema.numbers or range(len(names)), strict=True))
+
+
+def _sparse_space(item: dict[str, Any]) -> SparseSpace:
+    model = item.get("model")
+    return SparseSpace(item["name"], item["idf"], ModelBinding(**model) if model else None)
 
 
 def _space(item: dict[str, Any]) -> Space:

@@ -331,8 +331,9 @@ class _RowCells:
         self._number = column.space
         rows = range(len(column.cells)) if column.rows is None else column.rows
         self._cells = {row: memoryview(cell) for row, cell in zip(rows, column.cells, strict=True)}
+        self._texts = dict(zip(rows, column.texts, strict=True)) if column.texts else {}
 
     def cell(self, row: int) -> Cell | None:
-        """Return space number, vector bytes and no text of a row, or None without a vector."""
+        """Return space number, vector bytes and text of a row, or None when it has no vector."""
         cell = self._cells.get(row)
-        return None if cell is None else (self._number, cell, b"")
+        return None if cell is None else (self._number, cell, self._texts.get(row, "").encode())

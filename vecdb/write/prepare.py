@@ -359,7 +359,8 @@ def _patched_vectors(
         elif space in patch.multi:
             yield PatchedVector(numbers[space], patch.multi[space].f32)
         else:
-            yield PatchedVector(numbers[space], encode_sparse(patch.sparse[space]))
+            text = patch.texts.get(space, "")
+            yield PatchedVector(numbers[space], encode_sparse(patch.sparse[space]), text)
     unset = set(patch.unset_vectors)
     unset |= {pairs[space] for space in unset.union(patch.vectors) if space in pairs}
     for space in sorted(unset.difference(patch.vectors)):

@@ -63,4 +63,10 @@ def sparse_columns(puts: Sequence[Put], numbers: Mapping[str, int]) -> Iterator[
     for space in sorted({name for put in puts for name in put.sparse}):
         rows = tuple([row for row, put in enumerate(puts) if space in put.sparse])
         cells = tuple([encode_sparse(puts[row].sparse[space]) for row in rows])
-        yield CellColumn(numbers[space], cells, None if len(rows) == len(puts) else rows)
+        texts = tuple([puts[row].texts.get(space, "") for row in rows])
+        yield CellColumn(
+            numbers[space],
+            cells,
+            None if len(rows) == len(puts) else rows,
+            texts if any(texts) else (),
+        )

@@ -16,7 +16,7 @@ from vecdb.collection.collection import Collection
 from vecdb.collection.search import too_large
 from vecdb.collection.snapshot import Snapshot
 from vecdb.config import LimitsConfig
-from vecdb.embed.client import Encoded
+from vecdb.embed.client import Encoded, ModelInfo
 from vecdb.embed.encoder import Item, Role
 from vecdb.errors import InvalidArgument, LimitExceeded, VecdbError
 from vecdb.outcomes import QueryResult
@@ -25,7 +25,7 @@ from vecdb.rpc.pb import errors_pb2
 from vecdb.rpc.pb import search_pb2 as pb
 from vecdb.rpc.services.encode import SpaceEncoder
 from vecdb.rpc.status import encode_details
-from vecdb.types import Schema, Space, Wanted
+from vecdb.types import Schema, Space, SparseSpace, Wanted
 
 TEXTS_AT_ONCE = 256
 THREADS_MAX = 8
@@ -55,8 +55,8 @@ class KnownTexts(SpaceEncoder):
 
     def __init__(self, encoder: SpaceEncoder) -> None:
         self._encoder = encoder
-        self._known: dict[tuple[Space, str], Encoded] = {}
-        self._failed: dict[Space, VecdbError] = {}
+        self._known: dict[tuple[Space | SparseSpace, str], Encoded] = {}
+        self._failed: dict[Space | SparseSpace, VecdbError] = {}
 
     def learn(
         self, requests: Sequence[pb.QueryRequest], schema: Schema, context: grpc.ServicerContext
@@ -68,11 +68,13 @@ class KnownTexts(SpaceEncoder):
                 if leg.near.vector.text:
                     sought.setdefault(leg.near.space, {})[leg.near.vector.text] = None
         for name, texts in sought.items():
-            space = schema.space(name)
+            space = schema.space(name) or schema.sparse_space(name)
             if space is not None:
                 self._learn(space, list(texts), context)
 
-    def _learn(self, space: Space, texts: list[str], context: grpc.ServicerContext) -> None:
+    def _learn(
+        self, space: Space | SparseSpace, texts: list[str], context: grpc.ServicerContext
+    ) -> None:
         for first in range(0, len(texts), TEXTS_AT_ONCE):
             some = texts[first : first + TEXTS_AT_ONCE]
             try:
@@ -87,13 +89,33 @@ class KnownTexts(SpaceEncoder):
                 self._known[space, text] = replace(
                     found,
                     vectors=found.vectors[cut],
+                    sparse=found.sparse[cut],
                     tokens=found.tokens[cut],
                     truncated=found.truncated[cut],
                     refused={},
                 )
 
+    def re_ranker(self, name: str) -> ModelInfo:
+        """Return the model of that name that gives a score."""
+        return self._encoder.re_ranker(name)
+
+    def encode_with(
+        self,
+        model: str,
+        items: Sequence[Item],
+        role: Role,
+        context: grpc.ServicerContext,
+        dim: int = 0,
+    ) -> Encoded:
+        """Return the vectors of items by a model's name."""
+        return self._encoder.encode_with(model, items, role, context, dim)
+
     def encode(
-        self, space: Space, items: Sequence[Item], role: Role, context: grpc.ServicerContext
+        self,
+        space: Space | SparseSpace,
+        items: Sequence[Item],
+        role: Role,
+        context: grpc.ServicerContext,
     ) -> Encoded:
         """Return the vector of one item. Raises what encoding it ahead did."""
         if len(items) == 1 and role is Role.QUERY and isinstance(items[0], str):

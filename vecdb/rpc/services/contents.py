@@ -20,7 +20,7 @@ from vecdb.errors import InvalidArgument, LimitExceeded, VecdbError
 from vecdb.rpc.deadline import half_of
 from vecdb.rpc.services.encode import IMAGE, TEXT, SpaceEncoder
 from vecdb.storage.shadows import shadow_of, without_shadows
-from vecdb.types import Delete, ModelBinding, Op, Patch, Put, Schema, Space
+from vecdb.types import Delete, ModelBinding, Op, Patch, Put, Schema, Space, SparseSpace
 from vecdb.write.prepare import KINDS
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,9 @@ SPARED_S = 5.0
 
 Truncated = dict[int, list[str]]
 """Position of an operation to the spaces whose text was cut."""
+
+AnyBound = Space | SparseSpace
+"""A space that may have a model."""
 
 Row = tuple[int, Put | Patch]
 """An operation that holds content for a space, and where it stands."""
@@ -61,7 +64,9 @@ class ContentEncoder:
         """Give all content of the operations its vector; say which texts were cut."""
         refused.update(_of_shadows(schema, ops, refused))
         truncated: Truncated = {}
-        for space in without_shadows(schema).spaces:
+        bound = [space for space in schema.sparse_spaces if space.model is not None]
+        spaces: list[AnyBound] = [*without_shadows(schema).spaces, *bound]
+        for space in spaces:
             for kind in (TEXT, IMAGE):  # a call of the model takes one of them
                 rows = [
                     (position, op)
@@ -72,7 +77,7 @@ class ContentEncoder:
                 ]
                 if rows:
                     self._encode(schema, space, kind, rows, refused, truncated, context)
-        known = {space.name for space in schema.spaces}
+        known = {one.name for one in schema.spaces} | {one.name for one in bound}
         for one in ops:
             if not isinstance(one, Delete):
                 # Content for a space that does not exist is refused with the vectors, by name.
@@ -83,7 +88,7 @@ class ContentEncoder:
     def _encode(
         self,
         schema: Schema,
-        space: Space,
+        space: AnyBound,
         kind: str,
         rows: list[Row],
         refused: dict[int, VecdbError],
@@ -102,7 +107,11 @@ class ContentEncoder:
                 refused[position] = error = encoded.refused[row]
                 error.field = _field(space, op, kind)
                 continue
-            op.vectors[space.name] = encoded.vectors[row].astype("<f4", copy=False).tobytes()
+            if isinstance(space, SparseSpace):
+                op.sparse[space.name] = encoded.sparse[row]
+            else:
+                vector = encoded.vectors[row].astype("<f4", copy=False)
+                op.vectors[space.name] = vector.tobytes()
             if encoded.truncated[row]:
                 truncated.setdefault(position, []).append(space.name)
         shadow = shadow_of(schema, space.name)
@@ -141,7 +150,7 @@ class ContentEncoder:
                 if kind == TEXT:
                     op.texts[shadow.name] = op.texts[name]
 
-    def _wrong(self, space: Space, kind: str, rows: list[Row]) -> dict[int, VecdbError]:
+    def _wrong(self, space: AnyBound, kind: str, rows: list[Row]) -> dict[int, VecdbError]:
         """Return what is wrong with the content for a space, by position."""
         try:
             self._encoder.check(space, kind)
@@ -200,5 +209,5 @@ def _contents(op: Put | Patch, kind: str) -> Mapping[str, str | bytes]:
     return op.texts if kind == TEXT else op.images
 
 
-def _field(space: Space, op: Put | Patch, kind: str) -> str:
+def _field(space: AnyBound, op: Put | Patch, kind: str) -> str:
     return f"{KINDS[type(op)]}.vectors[{space.name!r}].{kind}"

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import grpc
 
-from vecdb.embed.client import Encoded, Encoders
+from vecdb.embed.client import Encoded, Encoders, ModelInfo
 from vecdb.embed.encoder import Item, Role
 from vecdb.errors import DeadlineExceeded, InvalidArgument, ModelMismatch, NoModel, NotFound
 from vecdb.metrics import Metrics
 from vecdb.rpc.deadline import remaining_s
-from vecdb.types import F32, Space
+from vecdb.types import F32, Space, SparseSpace, SparseVector
 
 TEXT, IMAGE = "text", "image"
 """What content is, as fields of messages and kinds of models name it."""
@@ -28,14 +28,14 @@ class SpaceEncoder:
         self._encoders = encoders
         self._metrics = metrics
 
-    def check(self, space: Space, kind: str = TEXT) -> None:
+    def check(self, space: Space | SparseSpace, kind: str = TEXT) -> None:
         """Raise unless content of a kind can be encoded for a space.
 
         NoModel, ModelMismatch; InvalidArgument where its model takes no such content.
         """
         if space.model is None:
             raise NoModel(
-                f"space {space.name!r} has no model: it takes {space.dim} numbers, not {kind}",
+                f"space {space.name!r} has no model: it takes {_taken(space)}, not {kind}",
                 hint=f"create the collection with a model of Models.List to send {kind}",
             )
         try:
@@ -60,6 +60,26 @@ class SpaceEncoder:
                 hint="create a space with a model for both, of kind onnx-clip, or one for each",
             )
 
+    def re_ranker(self, name: str) -> ModelInfo:
+        """Return the model of that name that gives a score, "" for the first.
+
+        Raises NotFound, NoModel, InvalidArgument.
+        """
+        if not name:
+            for model in self._encoders.models():
+                if model.gives == "score":
+                    return model
+            raise NoModel(
+                "no configured model gives a score",
+                hint="add a re-ranker to embed.models; vecdb models list shows what there is",
+            )
+        model = self._encoders.resolve(name)
+        if model.gives != "score":
+            raise InvalidArgument(
+                f"model {model.name} gives {model.gives} vectors, no score", field="model"
+            )
+        return model
+
     def takes(self, space: Space) -> frozenset[str]:
         """Return which content the model of a space takes, none where it is not known here."""
         try:
@@ -68,7 +88,11 @@ class SpaceEncoder:
             return frozenset()
 
     def encode(
-        self, space: Space, items: Sequence[Item], role: Role, context: grpc.ServicerContext
+        self,
+        space: Space | SparseSpace,
+        items: Sequence[Item],
+        role: Role,
+        context: grpc.ServicerContext,
     ) -> Encoded:
         """Return the vectors of items for a space, within the call's deadline.
 
@@ -78,7 +102,7 @@ class SpaceEncoder:
 
     def encode_some(
         self,
-        space: Space,
+        space: Space | SparseSpace,
         items: Sequence[Item],
         role: Role,
         context: grpc.ServicerContext,
@@ -91,7 +115,8 @@ class SpaceEncoder:
         """
         self.check(space, IMAGE if isinstance(items[0], bytes) else TEXT)
         assert space.model is not None
-        return self._encode(space.model.name, items, role, context, dim=space.dim, patient=patient)
+        dim = space.dim if isinstance(space, Space) else 0
+        return self._encode(space.model.name, items, role, context, dim=dim, patient=patient)
 
     def encode_with(
         self,
@@ -129,6 +154,10 @@ class SpaceEncoder:
         return encoded
 
 
+def _taken(space: Space | SparseSpace) -> str:
+    return f"{space.dim} numbers" if isinstance(space, Space) else "indices and values"
+
+
 def _all(encoded: Encoded) -> Encoded:
     for error in encoded.refused.values():
         raise error
@@ -145,6 +174,13 @@ class QueryContent:
 
     def encode(self, space: Space, items: Sequence[str | bytes]) -> F32:
         """Return the vectors (n, dim) of items of one kind, within the call's deadline."""
+        return self._encoded(space, items).vectors
+
+    def encode_sparse(self, space: SparseSpace, text: str) -> SparseVector:
+        """Return the vector of a text, within the call's deadline."""
+        return self._encoded(space, [text]).sparse[0]
+
+    def _encoded(self, space: Space | SparseSpace, items: Sequence[str | bytes]) -> Encoded:
         encoded = self._encoder.encode(space, items, Role.QUERY, self._context)
         self.tokens += sum(encoded.tokens)
-        return encoded.vectors
+        return encoded

@@ -12,7 +12,7 @@ import grpc
 
 from vecdb.collection.snapshot import Snapshot
 from vecdb.rpc.services.encode import QueryContent, SpaceEncoder
-from vecdb.types import F32, ModelBinding, Space
+from vecdb.types import F32, ModelBinding, Space, SparseSpace, SparseVector
 
 
 class FittingContent(QueryContent):
@@ -27,10 +27,15 @@ class FittingContent(QueryContent):
         self._models[space.name] = space.model
         return super().encode(space, items)
 
+    def encode_sparse(self, space: SparseSpace, text: str) -> SparseVector:
+        """Return the vector of a text, within the call's deadline."""
+        self._models[space.name] = space.model
+        return super().encode_sparse(space, text)
+
     def fit(self, snapshot: Snapshot) -> bool:
         """Return whether the spaces that content was encoded for have the same models still."""
         for name, model in self._models.items():
-            space = snapshot.space(name)
+            space = snapshot.space(name) or snapshot.sparse_space(name)
             if space is None or space.model != model:
                 return False
         return True

@@ -15,14 +15,14 @@ from vecdb.collection.collection import Collection
 from vecdb.collection.snapshot import Snapshot
 from vecdb.config import LimitsConfig
 from vecdb.database import Database
-from vecdb.errors import InvalidArgument, Unavailable, VecdbError
+from vecdb.errors import Unavailable, VecdbError
 from vecdb.metrics import Metrics
-from vecdb.multi import MultiQuery, Rerank
+from vecdb.multi import MultiQuery
 from vecdb.outcomes import QueryResult
 from vecdb.query.fusion import Fusion, Rrf
 from vecdb.query.keyword import check_words
 from vecdb.query.order import OrderBy, OrderQuery
-from vecdb.rpc.convert import content_of, match_of, multi_vector, sparse_vector, vector_array
+from vecdb.rpc.convert import content_of, match_of, sparse_vector, vector_array
 from vecdb.rpc.convert_aggregate import checked_path, value_message
 from vecdb.rpc.convert_highlight import highlights_of
 from vecdb.rpc.convert_query import (
@@ -45,6 +45,7 @@ from vecdb.rpc.services.encode import IMAGE, TEXT, QueryContent, SpaceEncoder
 from vecdb.rpc.services.explain import explain
 from vecdb.rpc.services.fitting import FittingContent
 from vecdb.rpc.services.reads import check_reply, checked_filter, wanted_of
+from vecdb.rpc.services.rerank import second_look, several
 from vecdb.types import (
     F32,
     Filter,
@@ -52,10 +53,10 @@ from vecdb.types import (
     Query,
     Space,
     SparseQuery,
+    SparseSpace,
     SparseVector,
     Wanted,
 )
-from vecdb.write.multi import checked_multi
 from vecdb.write.prepare import unknown_space
 from vecdb.write.sparse import checked_sparse
 
@@ -167,7 +168,8 @@ class SearchService(search_pb2_grpc.SearchServicer):
         need = hits_needed(request)
         for one in (boost, mmr):
             need = need if one is None else max(need, one.candidates)
-        rerank = self._rerank(request, need, collection)
+        schema, limits = collection.schema, self._limits
+        rerank = second_look(request, need, schema, limits, self._encoder, context)
         if rerank is not None:
             need = candidates_of(request, need, self._limits)
         content = FittingContent(self._encoder, context)
@@ -275,14 +277,13 @@ class SearchService(search_pb2_grpc.SearchServicer):
         if collection.schema.multi_space(leg.near.space) is not None:
             return self._near_multi(at, leg, k, chosen, collection)
         near, schema = leg.near, collection.schema
-        space = schema.space(near.space)
-        if space is None and schema.sparse_space(near.space) is None:
+        space, sparse = schema.space(near.space), schema.sparse_space(near.space)
+        if space is None and sparse is None:
             raise unknown_space(near.space, schema, "space")
         kind = near.vector.WhichOneof("kind")
         vector: F32 | SparseVector | None = None
-        if kind == "sparse" and space is None:
-            sent = sparse_vector(near.vector.sparse)
-            vector = checked_sparse(sent, near.space, self._limits, "vector")
+        if sparse is not None and (kind == "sparse" or (kind == TEXT and sparse.model)):
+            vector = self._sparse(at, near.vector, sparse, content)
         elif kind != "point":
             if kind in ("sparse", "multi") or space is None:
                 given = {str(kind): True} if kind in ("sparse", "multi") else {}
@@ -305,39 +306,10 @@ class SearchService(search_pb2_grpc.SearchServicer):
         self, at: int, leg: pb.Leg, k: int, chosen: Filter | None, collection: Collection
     ) -> Ask:
         """Return what to ask for the points near to several vectors."""
-        of = self._several(leg.near, collection, f"legs[{at}].near.vector")
+        field = f"legs[{at}].near.vector"
+        of = several(leg.near, collection.schema, self._limits, field)
         space, ef, exact = leg.near.space, leg.ef, leg.exact
         return lambda snapshot: MultiQuery(of(snapshot), k, space, chosen, ef, exact)
-
-    def _rerank(
-        self, request: pb.QueryRequest, need: int, collection: Collection
-    ) -> Callable[[Snapshot], Rerank] | None:
-        """Return how the best of what is found is to be ordered; None for as it is found."""
-        if not request.HasField("rerank"):
-            return None
-        if request.rerank.WhichOneof("kind") is None:
-            raise InvalidArgument("the rerank is empty: expected max_sim", field="rerank")
-        candidates = candidates_of(request, need, self._limits)
-        near = request.rerank.max_sim
-        if collection.schema.multi_space(near.space) is None:
-            field = "rerank.max_sim.space"
-            raise unknown_space(near.space, collection.schema, field, multi=True)
-        of = self._several(near, collection, "rerank.max_sim.vector")
-        return lambda snapshot: Rerank(of(snapshot), near.space, candidates)
-
-    def _several(
-        self, near: pb.Near | pb.MaxSim, collection: Collection, field: str
-    ) -> Callable[[Snapshot], F32]:
-        """Return where to get the vectors of a query in a multi-dense space."""
-        space = collection.schema.multi_space(near.space)
-        assert space is not None
-        kind = near.vector.WhichOneof("kind")
-        if kind == "point":
-            return lambda snapshot: snapshot.vectors_of(near.vector.point, near.space, field)
-        if kind != "multi":
-            raise unknown_space(near.space, collection.schema, field)
-        vectors = checked_multi(multi_vector(near.vector.multi), space, self._limits, field)
-        return lambda snapshot: vectors
 
     def _dense(
         self, at: int, vector: common_pb2.Vector, space: Space, content: QueryContent
@@ -348,6 +320,16 @@ class SearchService(search_pb2_grpc.SearchServicer):
             return vector_array(vector, field)
         found: F32 = content.encode(space, [content_of(vector, field)])[0]
         return found
+
+    def _sparse(
+        self, at: int, vector: common_pb2.Vector, space: SparseSpace, content: QueryContent
+    ) -> SparseVector:
+        if vector.WhichOneof("kind") == TEXT:
+            text = str(content_of(vector, f"legs[{at}].near.vector"))
+            found = content.encode_sparse(space, text)
+        else:
+            found = sparse_vector(vector.sparse)
+        return checked_sparse(found, space.name, self._limits, "vector")
 
     def _keyword(
         self,

@@ -171,14 +171,16 @@ class Column(_message.Message):
     def __init__(self, space: _Optional[int] = ..., rows: _Optional[_Iterable[int]] = ..., vectors: _Optional[bytes] = ..., texts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CellColumn(_message.Message):
-    __slots__ = ("space", "rows", "cells")
+    __slots__ = ("space", "rows", "cells", "texts")
     SPACE_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     CELLS_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
     space: int
     rows: _containers.RepeatedScalarFieldContainer[int]
     cells: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, space: _Optional[int] = ..., rows: _Optional[_Iterable[int]] = ..., cells: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, space: _Optional[int] = ..., rows: _Optional[_Iterable[int]] = ..., cells: _Optional[_Iterable[bytes]] = ..., texts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Deletes(_message.Message):
     __slots__ = ("ids",)

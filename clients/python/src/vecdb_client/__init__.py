@@ -53,6 +53,7 @@ from vecdb_client.legs import Fusion, Keyword, Leg, Near, OrderBy, Recommend, Rr
 from vecdb_client.multi import MaxSim, MultiDenseSpace
 from vecdb_client.ranking import Boost, Decay, Mmr, Prefer
 from vecdb_client.reembeds import ModelOverlap, Reembedding, ReembedState, ReembedStep
+from vecdb_client.rerank import CrossEncoder
 from vecdb_client.retry import NO_RETRIES, RETRIES, Retries
 from vecdb_client.searches import Search
 from vecdb_client.types import (
@@ -98,6 +99,7 @@ __all__ = [
     "CollectionStats",
     "Condition",
     "Conflict",
+    "CrossEncoder",
     "DataLoss",
     "DeadlineExceeded",
     "Decay",

@@ -13,7 +13,7 @@ from vecdb_client.filters import Filter
 from vecdb_client.highlights import Highlights
 from vecdb_client.images import ImageFile, ImageLike
 from vecdb_client.legs import Fusion, Leg
-from vecdb_client.multi import MaxSim, MultiLike
+from vecdb_client.multi import MultiLike
 from vecdb_client.protocol import (
     COMPACT,
     ESTIMATE_RECALL,
@@ -25,6 +25,7 @@ from vecdb_client.protocol import (
 )
 from vecdb_client.ranking import Boost, Mmr
 from vecdb_client.reembeds import ModelMoves
+from vecdb_client.rerank import Rerank
 from vecdb_client.searches import (
     Search,
     batch_request,
@@ -122,7 +123,7 @@ class Collection(TableReads, Writes, ModelMoves):
         min_score: float | None = None,
         boost: Boost | None = None,
         mmr: Mmr | None = None,
-        rerank: MaxSim | None = None,
+        rerank: Rerank | None = None,
         group: str | None = None,
         group_size: int = 1,
         highlights: Highlights | bool = False,
@@ -135,8 +136,9 @@ class Collection(TableReads, Writes, ModelMoves):
         space's model; sparse; or keyword, words in text fields, by match any, all, or a phrase.
         hybrid: both: query is a text, or numbers or an image beside keyword.
         legs: in place of all that, such as Near and Keyword, fused by fusion, or Rrf(). rerank:
-        order the best by MaxSim. boost, mmr: add by payload; choose hits that differ. group: a
-        path: k groups that share its value, group_size of each. highlights: words that matched.
+        order the best by MaxSim or a CrossEncoder. boost, mmr: add by payload; choose hits that
+        differ. group: a path: k groups that share its value, group_size of each. highlights: words
+        that matched.
         offset: hits to skip. ef: points that a walk keeps in sight. exact: judge all points.
         page_token: "", and then next_page_token of the result before, for page after page.
         Raises NotFound, InvalidArgument (BAD_FILTER ...), FailedPrecondition (NO_MODEL).

@@ -10,7 +10,7 @@ from vecdb_client.filters import MODES, filter_message
 from vecdb_client.highlights import Highlights
 from vecdb_client.images import ImageFile, image_bytes
 from vecdb_client.legs import Fusion, Keyword, Leg, Near, OrderBy, Recommend, Rrf, Weighted
-from vecdb_client.multi import MaxSim, fill_multi, multi_of
+from vecdb_client.multi import fill_multi, multi_of
 from vecdb_client.pb import common_pb2, ranking_pb2, search_pb2
 from vecdb_client.requests import checked_text, text_list
 from vecdb_client.types import PointId
@@ -40,22 +40,6 @@ def fill_leg(message: search_pb2.Leg, leg: Leg) -> None:
     chosen = filter_message(leg.filter)
     if chosen is not None:
         message.filter.CopyFrom(chosen)
-
-
-def fill_rerank(message: search_pb2.Rerank, rerank: MaxSim) -> None:
-    """Write a second look at candidates into a message. Raises InvalidArgument."""
-    if not isinstance(rerank, MaxSim):
-        raise InvalidArgument(f"rerank is a MaxSim(query, space), got {rerank!r}")
-    near = message.max_sim
-    near.space = checked_text(rerank.space, "a space's name")
-    if isinstance(rerank.query, PointId):
-        near.vector.point = checked_text(rerank.query.id, "a point id")
-    elif (multi := multi_of(rerank.query)) is not None:
-        fill_multi(near.vector, multi)
-    else:
-        raise InvalidArgument("MaxSim takes vectors (q, dim), or a PointId", reason="BAD_VECTOR")
-    if rerank.candidates is not None:
-        message.candidates = count(rerank.candidates, "candidates")
 
 
 def fill_highlights(message: search_pb2.Highlights, asked: Highlights | bool) -> None:

@@ -77,7 +77,8 @@ def collection_info(message: collections_pb2.Collection) -> CollectionInfo:
 
 def _space(message: collections_pb2.Space) -> Space | SparseSpace | MultiDenseSpace:
     if message.WhichOneof("kind") == "sparse":
-        return SparseSpace(message.sparse.idf)
+        sparse = message.sparse
+        return SparseSpace(sparse.idf, sparse.model, sparse.model_fingerprint)
     if message.WhichOneof("kind") == "multi_dense":
         several = message.multi_dense
         dot = several.metric == collections_pb2.METRIC_DOT

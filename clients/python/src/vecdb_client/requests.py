@@ -84,7 +84,11 @@ def _space(name: str, space: Space | SparseSpace | MultiDenseSpace) -> collectio
     if isinstance(space, MultiDenseSpace):
         return collections_pb2.Space(multi_dense=_multi(name, space))
     if isinstance(space, SparseSpace):
-        return collections_pb2.Space(sparse=collections_pb2.Sparse(idf=space.idf))
+        return collections_pb2.Space(
+            sparse=collections_pb2.Sparse(
+                idf=space.idf, model=space.model, model_fingerprint=space.model_fingerprint
+            )
+        )
     return collections_pb2.Space(dense=_dense(name, space))
 
 

@@ -11,12 +11,13 @@ from vecdb_client.errors import InvalidArgument, VecdbError
 from vecdb_client.filters import Filter, filter_message
 from vecdb_client.highlights import Highlights
 from vecdb_client.images import ImageFile, ImageLike
-from vecdb_client.leg_messages import fill_fusion, fill_highlights, fill_leg, fill_rerank
+from vecdb_client.leg_messages import fill_fusion, fill_highlights, fill_leg
 from vecdb_client.legs import Fusion, Leg, asked_legs
-from vecdb_client.multi import MaxSim, MultiLike
+from vecdb_client.multi import MultiLike
 from vecdb_client.pb import errors_pb2, search_pb2
 from vecdb_client.protocol import QUERY_BATCH
 from vecdb_client.ranking import Boost, Mmr, fill_boost, fill_mmr
+from vecdb_client.rerank import Rerank, fill_rerank
 from vecdb_client.status import build_error, code_name
 from vecdb_client.types import Match, PointId, SearchResult, WithPayload
 from vecdb_client.vectors import Numbers, SparseLike
@@ -49,7 +50,7 @@ class Search(TypedDict, total=False):
     group_size: int
     boost: Boost | None
     mmr: Mmr | None
-    rerank: MaxSim | None
+    rerank: Rerank | None
     highlights: Highlights | bool
 
 
@@ -81,7 +82,7 @@ def search_request(
     group_size: int = 1,
     boost: Boost | None = None,
     mmr: Mmr | None = None,
-    rerank: MaxSim | None = None,
+    rerank: Rerank | None = None,
     highlights: Highlights | bool = False,
 ) -> search_pb2.QueryRequest:
     """Return the request of a search; see Collection.search. Raises InvalidArgument."""

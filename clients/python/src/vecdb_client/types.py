@@ -64,10 +64,13 @@ class SparseSpace:
     """A field of sparse vectors, compared by dot product.
 
     idf: weight each value of a query by the inverse document frequency of its index, as BM25 does
-    words, so that it may be a plain count.
+    words, so that it may be a plain count. model: what makes sparse vectors of texts, such as
+    "bm25"; the server then binds the space to its fingerprint.
     """
 
     idf: bool = False
+    model: str = ""
+    model_fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +250,7 @@ class Hit(StoredPoint):
     """A point that a search found. score: higher is better; distance: lower is nearer.
 
     legs: of a search with several, those that found the point; score is then the fused one, and
-    distance 0. Of a search with a rerank too: score is then MaxSim, and distance its opposite.
+    distance 0. Of a search with a rerank too: score is then the rerank's, distance its opposite.
     highlights: where asked for, pieces of text with the words that matched, by the field's path.
     """
 

@@ -88,13 +88,27 @@ class MaxSim(_message.Message):
     space: str
     def __init__(self, vector: _Optional[_Union[_common_pb2.Vector, _Mapping]] = ..., space: _Optional[str] = ...) -> None: ...
 
+class CrossEncoder(_message.Message):
+    __slots__ = ("model", "text", "field", "space")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    SPACE_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    text: str
+    field: str
+    space: str
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[str] = ..., field: _Optional[str] = ..., space: _Optional[str] = ...) -> None: ...
+
 class Rerank(_message.Message):
-    __slots__ = ("max_sim", "candidates")
+    __slots__ = ("max_sim", "cross_encoder", "candidates")
     MAX_SIM_FIELD_NUMBER: _ClassVar[int]
+    CROSS_ENCODER_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     max_sim: MaxSim
+    cross_encoder: CrossEncoder
     candidates: int
-    def __init__(self, max_sim: _Optional[_Union[MaxSim, _Mapping]] = ..., candidates: _Optional[int] = ...) -> None: ...
+    def __init__(self, max_sim: _Optional[_Union[MaxSim, _Mapping]] = ..., cross_encoder: _Optional[_Union[CrossEncoder, _Mapping]] = ..., candidates: _Optional[int] = ...) -> None: ...
 
 class Group(_message.Message):
     __slots__ = ("path", "size")
