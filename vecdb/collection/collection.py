@@ -24,11 +24,12 @@ from vecdb.collection.snapshot import Snapshot
 from vecdb.collection.upkeep import BuildTotals, Upkeep
 from vecdb.collection.watch import Watcher
 from vecdb.config import StorageConfig
-from vecdb.errors import ReadOnly
+from vecdb.errors import ReadOnly, Unavailable
 from vecdb.outcomes import WriteOutcome
 from vecdb.storage.command import Deletes, WriteCommand
 from vecdb.storage.environment import disk_full, free_bytes
 from vecdb.storage.numbered import NumberedSchema
+from vecdb.storage.shadows import is_replaced
 from vecdb.storage.store import UNKNOWN_SEQ, ReadTxn, Store
 from vecdb.storage.writer import Writer
 from vecdb.types import U64, Filter, Schema
@@ -142,13 +143,20 @@ class Collection:
     # --- writing
 
     def write(
-        self, command: WriteCommand, *, is_wanted: Callable[[], bool] | None = None
+        self,
+        command: WriteCommand,
+        *,
+        is_wanted: Callable[[], bool] | None = None,
+        schema: Schema | None = None,
     ) -> Future[WriteOutcome]:
         """Return the future of a write: done when it is durable and visible.
 
-        Raises StorageFull for puts and patches while the disk is all but full: what is left is for
-        deletes.
+        schema: that the command was made by. Raises Unavailable where a space of it has made room
+        for another one of its name since, and StorageFull for puts and patches while the disk is
+        all but full: what is left is for deletes.
         """
+        if schema is not None and schema is not self.schema and is_replaced(schema, self.schema):
+            raise Unavailable("the schema has changed meanwhile", retry_after_s=0.01)
         if any(not isinstance(run, Deletes) for run in command.runs):
             self._check_space()
         command = replace(command, points_max=self._store.schema.points_max)

@@ -135,7 +135,9 @@ class Sweep:
     def _submit(self, command: WriteCommand) -> Future[WriteOutcome]:
         while True:
             try:
-                return self._collection.write(command, is_wanted=self._is_wanted)
+                return self._collection.write(
+                    command, is_wanted=self._is_wanted, schema=self._schema
+                )
             except Overloaded as error:
                 wait_s = error.retry_after_s or 0.0
                 if time.monotonic() + wait_s > self._deadline or not self._is_wanted():

@@ -70,6 +70,7 @@ class Filler:
         self._known: dict[tuple[str, int], Known] = {}
         self._names_state = b""
         self._shadowed: list[tuple[str, str]] = []
+        self._spared_until: dict[str, float] = {}  # collections that cannot be opened
         self._wake = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="vecdb-reembed", daemon=True)
@@ -152,6 +153,8 @@ class Filler:
 
     def _work(self, name: str, space_name: str) -> bool:
         """Do a piece of a move; return whether more can be done at once."""
+        if time.monotonic() < self._spared_until.get(name, 0.0):
+            return False
         try:
             with self._database.collection(name) as collection:
                 schema = collection.schema
@@ -162,7 +165,8 @@ class Filler:
         except NotFound:
             return False  # deleted meanwhile
         except VecdbError as error:
-            log.error("collection %s, its shadows: %s", name, error)
+            log.error("the shadows of collection %s: %s", name, error)
+            self._spared_until[name] = time.monotonic() + RETRY_S_MAX
             return False
 
     def _turn(self, name: str, collection: Collection, schema: Schema, shadow: Space) -> bool:
@@ -185,7 +189,8 @@ class Filler:
             known.seen_seq = seq
             self._settled(name, collection, shadow, known)
         except VecdbError as error:
-            if not self._closing:
+            ended = shadow_of(collection.schema, shadow.shadow.of if shadow.shadow else "") is None
+            if not (self._closing or ended):
                 self._put_off(name, known, error)
             return False
         with known.lock:

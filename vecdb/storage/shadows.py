@@ -57,6 +57,13 @@ def exchanged(schema: Schema, shadow: Space) -> Schema:
     return replace(after, numbers=tuple(numbers[one.name] for one in after.all_spaces))
 
 
+def is_replaced(before: Schema, now: Schema) -> bool:
+    """Return whether some space has a name now whose vectors of before are not kept any more."""
+    numbers, then = numbers_of(now), numbers_of(before)
+    kept = set(numbers.values())
+    return any(name in numbers and number not in kept for name, number in then.items())
+
+
 def without_shadows(schema: Schema) -> Schema:
     """Return a schema as its caller made it."""
     kept = tuple(space for space in schema.spaces if space.shadow is None)

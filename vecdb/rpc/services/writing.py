@@ -68,7 +68,7 @@ class Writing:
                     ItemResult(reason=one.reason, message=one.message) for one in command.refused
                 )
                 return Begun(ops, WriteOutcome(0, results), stack, self._metrics)
-            written = collection.write(command, is_wanted=context.is_active)
+            written = collection.write(command, is_wanted=context.is_active, schema=schema)
             return Begun(ops, written, stack.pop_all(), self._metrics)
 
 
