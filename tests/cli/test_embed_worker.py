@@ -102,8 +102,8 @@ def test_it_ends_when_told(worker: WorkerAlone, number: signal.Signals) -> None:
 def test_it_is_not_ready_before_its_models_are(worker: WorkerAlone, tmp_path: Path) -> None:
     """A model of 64 GiB, none of which is on the disk, takes a while to be checked."""
     models = tmp_path / "models.toml"
-    models.write_text(words.entry(tmp_path, {"text": words.text_of()}, name="slow"))
-    os.truncate(tmp_path / "slow-text.dat", 64 << 30)
+    models.write_text(words.entry(tmp_path, {"glove": words.text_of()}, name="slow"))
+    os.truncate(tmp_path / "slow-glove.dat", 64 << 30)
     worker.start(
         "127.0.0.1:0",
         *("--metrics", "127.0.0.1:0", "--set", f"embed.catalog={models}"),
