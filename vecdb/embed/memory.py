@@ -20,12 +20,11 @@ def free_bytes(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int | None:
 
 def _available(meminfo: Path) -> int | None:
     try:
-        for line in meminfo.read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
+        lines = meminfo.read_text(encoding="ascii").splitlines()
+        found = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
     except (OSError, ValueError):
-        pass
-    return None
+        return None
+    return found[0] * 1024 if found else None
 
 
 def _left(cgroup: Path) -> int | None:

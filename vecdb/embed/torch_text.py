@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from mmap import mmap
 from pathlib import Path
 
 import numpy as np
@@ -88,14 +89,14 @@ def _pooled(states: torch.Tensor, mask: I64, prompts: I64, pooling: str) -> torc
     return torch.einsum("ntd,nt->nd", states.float(), share)
 
 
-def _mapped(spec: ModelSpec, paths: Mapping[str, Path]) -> dict[Path, memoryview]:
+def _mapped(spec: ModelSpec, paths: Mapping[str, Path]) -> dict[Path, mmap]:
     """Return the files of the weights, verified, by path."""
     parts = sorted(role for role in paths if role.startswith("weights"))
-    found: dict[Path, memoryview] = {}
+    found: dict[Path, mmap] = {}
     for number, role in enumerate(parts, 1):
         began = time.monotonic()
         path = paths[role]
-        content = memoryview(map_verified(path, spec.files[role]))
+        content = map_verified(path, spec.files[role])
         found[path] = content
         log.info(
             "model %s: weights %d of %d verified, %.2f GB in %.1f s",
