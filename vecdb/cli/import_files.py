@@ -107,6 +107,11 @@ def import_file(
     took = time.perf_counter() - started
     _state_path(file).unlink(missing_ok=True)
     out.print(f"{state.rows - state.failed:,} points imported in {took:.1f} s")
+    _tell(state, failures)
+
+
+def _tell(state: _State, failures: list[ItemFailure]) -> None:
+    """Say what was not stored; exit with 1 where there is any."""
     for failure in failures[:SHOWN_FAILURES]:
         err.print(
             Text(f"row {failure.index + 1} ({failure.id}): {failure.message}", style="yellow")

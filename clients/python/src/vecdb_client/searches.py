@@ -116,16 +116,22 @@ def search_request(
         request.offset = count(offset, "offset")
     if min_score is not None:
         request.min_score = number(min_score, "min_score")
-    if boost is not None:
-        fill_boost(request.boost, boost)
-    if mmr is not None:
-        fill_mmr(request.mmr, mmr)
-    if rerank is not None:
-        fill_rerank(request.rerank, rerank)
+    _fill_reorder(request, rerank, boost, mmr)
     if highlights is not False:
         fill_highlights(request.highlights, highlights)
     _fill_group(request, group, group_size)
     return request
+
+
+def _fill_reorder(
+    request: search_pb2.QueryRequest, rerank: Rerank | None, boost: Boost | None, mmr: Mmr | None
+) -> None:
+    if rerank is not None:
+        fill_rerank(request.rerank, rerank)
+    if boost is not None:
+        fill_boost(request.boost, boost)
+    if mmr is not None:
+        fill_mmr(request.mmr, mmr)
 
 
 def _fill_group(request: search_pb2.QueryRequest, group: str | None, size: int) -> None:
