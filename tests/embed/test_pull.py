@@ -155,6 +155,16 @@ def test_weights_complete_an_entry_of_the_catalogue(folder, into, small_e5, name
         pulled(E5, folder, into)
 
 
+def test_an_entry_without_files_in_the_same_catalogue_is_named(folder, into):
+    into.mkdir()
+    text = f"[models.own]\nkind = 'bert-text'\nsource = 'x/y'\ndim = {checkpoints.HIDDEN}\n"
+    text += "max_tokens = 32\npooling = 'mean'\nnormalize = true\nmetric = 'cosine'\nlicense = 'x'"
+    (into / "catalog.toml").write_text(text)
+    with pytest.raises(FailedPrecondition, match="has an entry own already, without files"):
+        pulled("own", folder, into)
+    assert (into / "catalog.toml").read_text() == text
+
+
 @pytest.mark.parametrize(
     ("name", "error", "said"),
     [

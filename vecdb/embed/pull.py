@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -130,6 +131,11 @@ def _entry(name: str, own: Path) -> ModelSpec | None:
         return None
     (spec,) = found
     if spec.unfetched:
+        if own.exists() and spec.name in tomllib.loads(own.read_text("utf-8")).get("models", {}):
+            raise FailedPrecondition(
+                f"{own} has an entry {spec.name} already, without files",
+                hint="keep that one in a catalogue elsewhere, or pull into another folder",
+            )
         return spec
     if spec.of_kind.remote:
         raise FailedPrecondition(f"{spec.name} is a service, which keeps its weights itself")
