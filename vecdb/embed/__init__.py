@@ -1,13 +1,28 @@
-"""Text to vectors, in a process of its own: a model that hangs never takes the server along.
+"""Content to vectors, in a process of its own: a model that hangs never takes the server along.
 
-catalog.py    which models there are, as data, and which files they are made of
-encoder.py    what every kind of model must be able to do
-onnx_text.py  a kind: an ONNX graph and a tokenizer
-static_words.py  a kind: a vector per word, averaged
-word_files.py  the formats that words and their vectors are kept in
-batcher.py    who goes next, and with whom
-wire.py       what both ends of the socket agree on
-worker.py     the child process: loads models, serves Encode on a Unix socket
-process.py    the parent's side of the child: start, watch, restart
-client.py     what the rest of the server calls
+What there is, as data:
+    kinds.py, catalog.py, catalog.toml   of which kinds models are, which there are, their files
+    hf_folder.py, inspection.py, model_sources.py, pull.py, entry_file.py
+                                         models of folders, wheels and the hub into a catalogue
+
+What a model does, a kind a file, behind the Protocol of encoder.py:
+    onnx_text.py, bert_text.py, torch_text.py, static_words.py     texts to dense vectors
+    onnx_sparse.py, bm25.py                                        texts to sparse ones
+    onnx_rerank.py                                                 a query and a text to a score
+    onnx_image.py, onnx_clip.py                                    images, and texts beside them
+    openai_service.py, gemini_service.py, vertex_service.py, cohere_service.py
+                                         what a service elsewhere does, by service.py, endpoint.py
+    text_tokens.py, pixels.py, pooling.py, bert_graph.py, runtime.py ...   what kinds share
+
+The worker process:
+    batcher.py     who goes next, and with whom
+    residents.py   which models are in memory
+    cache.py       what was encoded lately
+    meter.py       what is counted
+    host.py        puts these together; serving.py its gRPC service; worker.py the process
+
+The server's side:
+    process.py     starts the worker, watches it, starts it again; elsewhere.py watches one it did not
+    channel.py     a connection to a worker; wire.py what both ends agree on
+    client.py      what the rest of the server calls; items.py what it may be given
 """

@@ -26,7 +26,8 @@ class Kind:
     sets of files of which an entry names one. options: what an entry may say beside, and its type;
     those in unbound change no vector, and so are not part of the fingerprint. remote: whether the
     work is done by a service elsewhere: then `source` is what that one calls the model. rules: from
-    options to what else vectors depend on, which is then part of the fingerprint.
+    options to what else vectors depend on, which is then part of the fingerprint. memory_per_byte:
+    about how much memory a loaded model takes for each byte of its files.
     """
 
     loader: tuple[str, str]
@@ -38,6 +39,7 @@ class Kind:
     options: Mapping[str, type] = field(default_factory=dict)
     unbound: frozenset[str] = frozenset()
     remote: bool = False
+    memory_per_byte: float = 1.0
     rules: Callable[[Mapping[str, Any]], str] | None = None
 
     @property
@@ -120,6 +122,7 @@ KINDS: Mapping[str, Kind] = {
         ("torch", "transformers", "tokenizers", "safetensors"),
         dict.fromkeys(("last", "mean"), _files("weights", "config", "tokenizer")),
         {"bidirectional": bool, "begin_id": int, "end_id": int, "prompt_pooled": bool},
+        memory_per_byte=2.0,  # files are in bfloat16, and computed with in float32
     ),
     "static-words": Kind(
         ("static_words", "StaticWords"),

@@ -33,6 +33,9 @@ from vecdb.types import F32, SparseVector
 
 log = logging.getLogger(__name__)
 
+# A model that reads 32,768 tokens would be warm after hours.
+WARM_WORDS = 512
+
 Load = Callable[[ModelSpec, Execution], Encoder]
 
 
@@ -281,7 +284,7 @@ def load_model(spec: ModelSpec, execution: Execution) -> Encoder:
     takes = spec.of_kind.takes
     if spec.of_kind.remote or not takes & {"text", "pair"}:
         return encoder  # whom to ask costs money, and what is the first image is seen then
-    for text in ("warm", "warm " * spec.max_tokens):
+    for text in ("warm", "warm " * min(spec.max_tokens, WARM_WORDS)):
         item = Pair("warm", text) if "pair" in takes else text
         (read,) = encoder.prepare([item], Role.DOCUMENT)
         if not len(read.input):
@@ -324,11 +327,11 @@ def check_output(spec: ModelSpec, output: F32 | SparseVector | VecdbError) -> No
 
 
 def needed_bytes(spec: ModelSpec) -> int:
-    """Return about how much memory a model takes: what its files do."""
-    total = 0
-    if not catalog.missing(spec):
-        total = sum(path.stat().st_size for path in catalog.resolve_files(spec).values())
-    return total
+    """Return about how much memory a model takes, going by its files."""
+    if catalog.missing(spec):
+        return 0
+    files = sum(path.stat().st_size for path in catalog.resolve_files(spec).values())
+    return int(files * spec.of_kind.memory_per_byte)
 
 
 def machine_bytes() -> int:
