@@ -1,28 +1,32 @@
 """Who is encoded next, and with whom. Knows no model and no wire: it is given an encode function.
 
 Callers prepare in their own threads, submit, and wait on a ticket. One thread runs inference: a
-model uses all cores by itself, and a second batch beside it would only slow both. For models that
-wait for a service elsewhere there is a batcher each, of as many threads as that one takes calls.
+model uses all cores by itself, and a second batch beside it would only slow both. But a query need
+not wait for the documents that run when it comes: a second thread runs it beside them. For models
+that wait for a service elsewhere there is a batcher each, of as many threads as that one takes
+calls.
 
 Order: queries before documents, except that documents which waited too long get a share of the
 time. Inside a lane short texts go first with those of about their length, except that a text which
 waited too long goes first whatever its length. Batches are kept to a few dozen milliseconds, since
-that is how long a query waits that arrives just after one began.
+that is how long a query waits that arrives just after one of queries began.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
+import math
 import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 from vecdb.embed.encoder import HERE, Batching, Output, Outputs
+from vecdb.embed.packing import Rate, fitting, pack
 from vecdb.errors import (
     DeadlineExceeded,
     InvalidArgument,
@@ -42,9 +46,6 @@ log = logging.getLogger(__name__)
 # reached its best already (and falls again beyond: activations leave the cache).
 BATCH_TARGET_S = 0.05
 BATCH_TOKENS_MIN = 256
-# A batch may pad by this many tokens, or by this share of itself: less than what a run costs alone.
-PADDING_TOKENS = 32
-PADDING_SHARE = 1 / 8
 # Once documents have waited too long, queries may run this long before a batch of documents does:
 # four fifths of the time.
 QUERY_RUN_S = 4 * BATCH_TARGET_S
@@ -137,6 +138,9 @@ class _Text:
     arrived: float
 
 
+_Taken: TypeAlias = tuple[Lane, list[_Text]]
+
+
 class Batcher:
     """A bounded queue in two lanes, and the threads that run it.
 
@@ -170,13 +174,17 @@ class Batcher:
         self._lanes: dict[Lane, list[_Text]] = {lane: [] for lane in Lane}
         self._closed = False
         self._query_run_s = 0.0  # inference time of queries since the last batch of documents
-        self._rates: dict[str, _Rate] = defaultdict(_Rate)  # by model
+        self._rates: dict[str, Rate] = defaultdict(Rate)  # by model
         self._running: dict[int, float] = {}  # since when, by thread
+        self._documents_run = False
         self._waiting_tokens = 0
+        self._soonest = math.inf  # no deadline of what waits is before, and none of it is over
         self._done = Counters()
+        aside = () if batching.at_once else (self._take_beside,)
+        takers = [self._take] * max(1, batching.at_once) + [*aside]
         self._threads = [
-            threading.Thread(target=self._run, name=f"inference {number}", daemon=True)
-            for number in range(max(1, batching.at_once))
+            threading.Thread(target=self._run, args=(take,), name=f"inference {at}", daemon=True)
+            for at, take in enumerate(takers)
         ]
         for thread in self._threads:
             thread.start()
@@ -217,8 +225,9 @@ class Batcher:
                 _Text(ticket, model, row, one, now) for row, one in enumerate(batch)
             ]
             self._waiting_tokens += tokens
-            self._changed.notify()
-        return ticket
+            self._soonest = min(self._soonest, math.inf if deadline is None else deadline)
+            self._changed.notify(2)  # of the two that compute here, one may have no use for it
+            return ticket
 
     def _is_full(self, lane: Lane, texts: int, tokens: int) -> bool:
         """Return whether a request finds no room; documents leave some of it to queries."""
@@ -238,6 +247,7 @@ class Batcher:
             if not ticket.over():
                 ticket.error = error
                 ticket.done.set()
+                self._soonest = -math.inf
                 self._purge(self.clock())
 
     def counters(self) -> Counters:
@@ -267,24 +277,27 @@ class Batcher:
         for thread in self._threads:
             thread.join()
 
-    def _run(self) -> None:
+    def _run(self, take: Callable[[float], _Taken | None]) -> None:
         while True:
             with self._changed:
                 taken = None
-                while not self._closed and (taken := self._take(self.clock())) is None:
+                while not self._closed and (taken := take(self.clock())) is None:
                     self._changed.wait()
                 if self._closed or taken is None:
                     return
                 lane, batch = taken
                 # A thread looks after what one batch leaves; another may be there for it.
-                self._changed.notify()
+                self._changed.notify(2)
                 self._running[threading.get_ident()] = started = self.clock()
+                if lane is Lane.DOCUMENT:
+                    self._documents_run = True
             outputs = self._infer(batch)
             with self._changed:
                 del self._running[threading.get_ident()]
+                if lane is Lane.DOCUMENT:
+                    self._documents_run = False
                 self._deliver(lane, batch, outputs, started, self.clock())
-            # Or the last batch's arrays would live until the next one is done.
-            del taken, batch, outputs
+            del taken, batch, outputs  # or its arrays would live until the next one is done
 
     def _infer(self, batch: list[_Text]) -> Outputs | VecdbError:
         """Return what became of each text, or why of none."""
@@ -331,6 +344,7 @@ class Batcher:
                 # Its own copy: each waiter raises it, and raising writes a traceback into it.
                 ticket.error = copy.copy(outputs)
                 ticket.done.set()
+                self._soonest = -math.inf
                 continue
             if ticket.queue_s is None:
                 ticket.queue_s = started - text.arrived
@@ -353,7 +367,14 @@ class Batcher:
         )
         self._ran(str(batch[0].model), len(batch), sum(tokens), took)
 
-    def _take(self, now: float) -> tuple[Lane, list[_Text]] | None:
+    def _take_beside(self, now: float) -> _Taken | None:
+        """Remove and return the queries that are to run beside documents, or None."""
+        if not self._documents_run:
+            return None
+        self._purge(now)
+        return self._taken(Lane.QUERY, now) if self._lanes[Lane.QUERY] else None
+
+    def _take(self, now: float) -> _Taken | None:
         """Remove and return the texts of the next batch, all of one model, or None."""
         self._purge(now)
         queries, documents = self._lanes[Lane.QUERY], self._lanes[Lane.DOCUMENT]
@@ -364,9 +385,12 @@ class Batcher:
             lane = Lane.QUERY
         else:
             lane = Lane.DOCUMENT if documents else Lane.QUERY
+        return self._taken(lane, now)
+
+    def _taken(self, lane: Lane, now: float) -> _Taken:
         waiting = self._lanes[lane]
         window = [text for text in waiting[:WINDOW_TEXTS] if text.model == waiting[0].model]
-        batch = self._first(window) if self._batching.at_once else self._alike(window, now)
+        batch = self._oldest(window) if self._batching.at_once else self._alike(window, now)
         taken = set(batch)
         self._lanes[lane] = [text for text in waiting if text not in taken]
         self._waiting_tokens -= sum(len(text.input) for text in batch)
@@ -379,38 +403,34 @@ class Batcher:
         aged = now - oldest.arrived >= self._batch_age_s
         aim = int(self._rates[str(oldest.model)].per_s() * BATCH_TARGET_S)
         budget = min(self._batch_tokens, max(BATCH_TOKENS_MIN, aim))
-        low, high = pack(
-            [len(text.input) for text in window], window.index(oldest) if aged else 0, budget
-        )
+        seed = window.index(oldest) if aged else 0
+        low, high = pack([len(text.input) for text in window], seed, budget)
         return window[low:high]
 
-    def _first(self, window: list[_Text]) -> list[_Text]:
-        """Return the oldest texts, as many as a service takes at once."""
+    def _oldest(self, window: list[_Text]) -> list[_Text]:
         most = self._batching
-        batch: list[_Text] = []
-        tokens = 0
-        for text in window[: most.items or None]:
-            tokens += len(text.input)
-            if batch and most.tokens and tokens > most.tokens:
-                break
-            batch.append(text)
-        return batch
+        return window[: fitting([len(text.input) for text in window], most.items, most.tokens)]
 
     def _purge(self, now: float) -> None:
         """Forget texts that nobody waits for, and end those whose deadline has passed."""
+        if now < self._soonest:
+            return
+        self._soonest = math.inf
         for lane, waiting in self._lanes.items():
+            kept: list[_Text] = []
             for text in waiting:
-                deadline = text.ticket.deadline
-                if deadline is not None and deadline <= now and not text.ticket.over():
-                    text.ticket.error = DeadlineExceeded("the text was not encoded in time")
-                    text.ticket.done.set()
-            kept = [text for text in waiting if not text.ticket.over()]
-            if len(kept) < len(waiting):
-                self._count(dropped_texts=len(waiting) - len(kept))
-                self._lanes[lane] = kept
-                self._waiting_tokens = sum(
-                    len(text.input) for texts in self._lanes.values() for text in texts
-                )
+                ticket = text.ticket
+                end = math.inf if ticket.deadline is None else ticket.deadline
+                if end <= now and not ticket.over():
+                    ticket.error = DeadlineExceeded("the text was not encoded in time")
+                    ticket.done.set()
+                if ticket.over():
+                    self._waiting_tokens -= len(text.input)
+                else:
+                    self._soonest = min(self._soonest, end)
+                    kept.append(text)
+            self._count(dropped_texts=len(waiting) - len(kept))
+            self._lanes[lane] = kept
 
     def _waiting(self) -> int:
         return sum(map(len, self._lanes.values()))
@@ -428,45 +448,3 @@ class Batcher:
     def _count(self, **more: float) -> None:
         added: dict[str, Any] = {name: getattr(self._done, name) + n for name, n in more.items()}
         self._done = replace(self._done, **added)
-
-
-def pack(lengths: Sequence[int], seed: int, budget: int) -> tuple[int, int]:
-    """Return the range around seed of the texts to encode together.
-
-    lengths: tokens of each text, ascending. The batch grows towards the neighbour that is nearer in
-    length, while its padded tokens stay within budget and padding costs less than a second run.
-    """
-    low, high = seed, seed + 1
-    real = lengths[seed]
-    while True:
-        longest = lengths[high - 1]
-        shorter = longest - lengths[low - 1] if low > 0 else None
-        longer = lengths[high] - longest if high < len(lengths) else None
-        if longer is not None and (shorter is None or longer <= shorter):
-            grown = (low, high + 1, lengths[high])
-        elif shorter is not None:
-            grown = (low - 1, high, lengths[low - 1])
-        else:
-            return low, high
-        padded = (grown[1] - grown[0]) * lengths[grown[1] - 1]
-        padding = padded - real - grown[2]
-        if padded > budget or padding > max(PADDING_TOKENS, padded * PADDING_SHARE):
-            return low, high
-        low, high = grown[0], grown[1]
-        real += grown[2]
-
-
-class _Rate:
-    """Padded tokens a second over about the last ten batches, weighed by how long they took."""
-
-    def __init__(self) -> None:
-        self._tokens = 0.0
-        self._seconds = 0.0
-
-    def add(self, tokens: int, seconds: float) -> None:
-        self._tokens = self._tokens * 0.9 + tokens
-        self._seconds = self._seconds * 0.9 + seconds
-
-    def per_s(self) -> float:
-        """Return the rate, 0.0 before anything ran."""
-        return self._tokens / max(self._seconds, 1e-6) if self._tokens else 0.0

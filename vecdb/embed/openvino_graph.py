@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -23,15 +24,23 @@ INSIDE_BYTES = 1 << 16
 
 class _OpenvinoGraph:
     def __init__(self, compiled: Any) -> None:  # noqa: ANN401  # it has no types
-        self._request = compiled.create_infer_request()
+        self._compiled = compiled
+        # A request has its own place for what goes in and out, for one call at a time.
+        self._idle: SimpleQueue[Any] = SimpleQueue()
         self.inputs = frozenset(port.any_name for port in compiled.inputs)
         self.outputs = tuple(port.any_name for port in compiled.outputs)
 
     def run(self, outputs: Sequence[str], feed: Mapping[str, Any]) -> list[Any]:
         """Return the arrays of those outputs."""
-        self._request.infer(dict(feed), share_inputs=True)
+        try:
+            request = self._idle.get_nowait()
+        except Empty:
+            request = self._compiled.create_infer_request()
+        request.infer(dict(feed), share_inputs=True)
         # Copied, since the next call writes where these are.
-        return [np.array(self._request.get_tensor(name).data) for name in outputs]
+        found = [np.array(request.get_tensor(name).data) for name in outputs]
+        self._idle.put(request)
+        return found
 
 
 def open_openvino(

@@ -30,7 +30,7 @@ _NO_CUDA = (
 
 
 class Graph(Protocol):
-    """A graph that is ready to run; any thread may call it, one at a time."""
+    """A graph that is ready to run; any threads may call it."""
 
     inputs: frozenset[str]
     outputs: tuple[str, ...]
