@@ -35,7 +35,9 @@ KINDS = {
     for oneof in message.DESCRIPTOR.oneofs
     if not oneof.name.startswith("_")
     for one in oneof.fields
-} - {"Rerank.cross_encoder"}  # reads texts by a model, which these have none of: see test_rerank_models
+} - {
+    "Rerank.cross_encoder"
+}  # by a model, of which a machine has none: tests/rpc/test_rerank_models
 CONDITIONS = {one.name for one in common_pb2.Filter.DESCRIPTOR.oneofs_by_name["kind"].fields}
 
 EXERCISED: dict[str, list[str]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.embed import tiny
 from tests.live import START_S, LiveServer
+from vecdb.cli import main
 from vecdb_client import (
     Client,
     CrossEncoder,
@@ -245,3 +247,20 @@ def test_without_a_worker_it_is_said_what_to_do(tmp_path) -> None:
         with pytest.raises(FailedPrecondition, match="no configured model gives a score"):
             made.search(keyword="cat", rerank=CrossEncoder(field="body"))
     assert live.stop() == 0
+
+
+def test_the_command_line_takes_it(
+    server: LiveServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*words: str) -> bool:
+        asked = ["search", "the stock market", "--keyword", "-c", "c", "-a", server.address]
+        monkeypatch.setattr("sys.argv", ["vecdb", *asked, *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return not ended.value.code
+
+    assert run("--rerank", "judge", "--field", "body", "--json")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0]["id"] == "stock"
+    assert not run("--field", "body")
+    assert "--rerank" in capsys.readouterr().err

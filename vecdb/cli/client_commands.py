@@ -25,6 +25,7 @@ from vecdb_client import (
     NO_RETRIES,
     Client,
     CollectionStats,
+    CrossEncoder,
     DataLoss,
     DeadlineExceeded,
     F,
@@ -129,6 +130,16 @@ def search(
             "--image", exists=True, dir_okay=False, help="By an image file; the query is its words."
         ),
     ] = None,
+    rerank: Annotated[
+        str | None,
+        typer.Option("--rerank", help="A model that judges the best by text, such as a re-ranker."),
+    ] = None,
+    text_at: Annotated[
+        str | None,
+        typer.Option(
+            "--field", help="With --rerank: the payload path of the text; else as stored."
+        ),
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say how they were found.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     address: Address = DEFAULT_ADDRESS,
@@ -146,6 +157,7 @@ def search(
     else:
         asked |= {"space": space, "hybrid": hybrid, **_nearest_to(query, image, keyword, hybrid)}
     asked["highlights"] = (keyword or hybrid) and not as_json
+    asked |= _second_look(rerank, text_at)
     with connect(address) as client:
         chosen = client.collection(the_collection(client, collection))
         explanation = chosen.explain(asked) if explain else None
@@ -165,6 +177,15 @@ def search(
         )
     for warning in result.warnings:
         err.print(Text(f"warning: {warning}", style="yellow"))
+
+
+def _second_look(model: str | None, text_at: str | None) -> Search:
+    """Return what orders the best of a search anew, if anything does."""
+    if model is not None:
+        return {"rerank": CrossEncoder(model, text_at)}
+    if text_at is not None:
+        raise InvalidArgument("--field says what --rerank reads: give that too")
+    return {}
 
 
 def _nearest_to(query: str | None, image: Path | None, keyword: bool, hybrid: bool) -> Search:
@@ -246,7 +267,7 @@ def info(address: Address = DEFAULT_ADDRESS) -> None:
 
 def _spaces(spaces: dict[str, Any]) -> str:
     return ", ".join(
-        f"{name or '(default)'} sparse{' idf' * space.idf}"
+        " ".join([name or "(default)", "sparse", *["idf"] * space.idf, space.model]).rstrip()
         if isinstance(space, SparseSpace)
         else f"{name or '(default)'} {space.dim} {space.metric}"
         + (" multi" if isinstance(space, MultiDenseSpace) else f" {space.model}".rstrip())

@@ -18,7 +18,10 @@ def update(
     name: Annotated[str, typer.Argument(help="The collection to change, or an alias of it.")],
     add_space: Annotated[
         Strings,
-        typer.Option(metavar="NAME=KIND", help="KIND: 384, 384:dot, sparse, sparse:idf, a model."),
+        typer.Option(
+            metavar="NAME=KIND",
+            help="KIND: 384, 384:dot, a model, sparse, sparse:idf, sparse:idf:MODEL.",
+        ),
     ] = None,
     drop_space: Annotated[Strings, typer.Option(metavar="NAME", help="With all vectors.")] = None,
     add_text: Annotated[
@@ -69,8 +72,10 @@ def _space(text: str) -> tuple[str, Space | SparseSpace]:
     dim, _, metric = kind.partition(":")
     if not found or not kind:
         raise InvalidArgument(f"--add-space {text!r}: expected NAME=KIND, such as cover=384:dot")
-    if dim == "sparse" and metric in ("", "idf"):
-        return name, SparseSpace(idf=metric == "idf")
+    if dim == "sparse":
+        idf, _, model = metric.partition(":")
+        if idf in ("", "idf"):
+            return name, SparseSpace(idf == "idf", model)
     if not dim.isdecimal():
         return name, Space(model=kind)
     if metric not in ("", *METRICS):
