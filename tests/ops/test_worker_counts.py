@@ -57,10 +57,9 @@ def test_a_new_worker_adds_to_the_one_before_it() -> None:
     assert scrape("b", 1, 0) == {"c_total": 6, "waiting": 0}
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_no_counter_goes_back_with_a_killed_worker(make_server: MakeServer, workers: int) -> None:
+def test_no_counter_goes_back_with_a_killed_worker(make_server: MakeServer) -> None:
     pytest.importorskip("onnxruntime", reason="needs the embed extra")
-    server: LiveServer = make_server(embed=True, server__workers=workers)
+    server: LiveServer = make_server(embed=True)
     with server.client() as client:
         client.wait_ready(START_S, service="vecdb.v1.Models")
         texts = ["one text", "another one"]
