@@ -21,6 +21,7 @@ from vecdb.cli import (
     embed_worker,
     export_file,
     import_files,
+    model_bench,
     model_commands,
     model_files,
     reembed,
@@ -52,6 +53,7 @@ collection_commands.collections.command("clone")(schema_commands.clone)
 app.add_typer(collection_commands.collections, name="collections")
 model_commands.models.command("pull")(model_files.pull_model)
 model_commands.models.command("check")(model_files.check_models)
+model_commands.models.command("bench")(model_bench.bench_model)
 model_commands.models.command("reembed")(reembed.reembed)
 app.add_typer(model_commands.models, name="models")
 app.command("check")(check.check)
