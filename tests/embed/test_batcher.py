@@ -315,3 +315,17 @@ def test_counters_add_up(make):
     assert batcher.counters().running_s == pytest.approx(2)
     finish(fake, first, waiting)
     assert batcher.counters().running_s == 0
+
+
+def test_documents_that_wait_for_a_service_leave_a_way_for_queries(make):
+    batcher = make(fake := Fake(), batching=Batching(items=1, at_once=3))
+    fake.gate.clear()
+    documents = batcher.submit("m", [text(5), text(6), text(7)], Lane.DOCUMENT)
+    for _ in range(2):
+        assert fake.began.acquire(timeout=30)
+    query = batcher.submit("m", [text(8)], Lane.QUERY)
+    assert fake.began.acquire(timeout=30)
+    assert [lengths for _, lengths in fake.batches] == [[5], [6], [8]]
+    fake.gate.set()
+    assert len(query.result().outputs) == 1
+    assert len(documents.result().outputs) == 3

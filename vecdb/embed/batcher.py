@@ -4,7 +4,7 @@ Callers prepare in their own threads, submit, and wait on a ticket. One thread r
 model uses all cores by itself, and a second batch beside it would only slow both. But a query need
 not wait for the documents that run when it comes: a second thread runs it beside them. For models
 that wait for a service elsewhere there is a batcher each, of as many threads as that one takes
-calls.
+calls; where these are several, one runs queries alone, as a service may keep all others waiting.
 
 Order: queries before documents, except that documents which waited too long get a share of the
 time. Inside a lane short texts go first with those of about their length, except that a text which
@@ -26,7 +26,7 @@ from enum import IntEnum
 from typing import Any, TypeAlias
 
 from vecdb.embed.encoder import HERE, Batching, Output, Outputs
-from vecdb.embed.packing import Rate, fitting, pack
+from vecdb.embed.packing import BATCH_TARGET_S, Rate, fitting, pack
 from vecdb.errors import (
     DeadlineExceeded,
     InvalidArgument,
@@ -42,10 +42,6 @@ equal models share batches; str() of a model is its name."""
 
 log = logging.getLogger(__name__)
 
-# A batch aims at this long. On two cores it is about 500 tokens of MiniLM, where throughput has
-# reached its best already (and falls again beyond: activations leave the cache).
-BATCH_TARGET_S = 0.05
-BATCH_TOKENS_MIN = 256
 # Once documents have waited too long, queries may run this long before a batch of documents does:
 # four fifths of the time.
 QUERY_RUN_S = 4 * BATCH_TARGET_S
@@ -180,8 +176,9 @@ class Batcher:
         self._waiting_tokens = 0
         self._soonest = math.inf  # no deadline of what waits is before, and none of it is over
         self._done = Counters()
-        aside = () if batching.at_once else (self._take_beside,)
-        takers = [self._take] * max(1, batching.at_once) + [*aside]
+        aside = self._take_queries if batching.at_once else self._take_beside
+        # Of one call at a time none can be kept for queries.
+        takers = [self._take] * max(1, batching.at_once - 1) + [aside] * (batching.at_once != 1)
         self._threads = [
             threading.Thread(target=self._run, args=(take,), name=f"inference {at}", daemon=True)
             for at, take in enumerate(takers)
@@ -369,8 +366,10 @@ class Batcher:
 
     def _take_beside(self, now: float) -> _Taken | None:
         """Remove and return the queries that are to run beside documents, or None."""
-        if not self._documents_run:
-            return None
+        return self._take_queries(now) if self._documents_run else None
+
+    def _take_queries(self, now: float) -> _Taken | None:
+        """Remove and return the next queries, or None."""
         self._purge(now)
         return self._taken(Lane.QUERY, now) if self._lanes[Lane.QUERY] else None
 
@@ -401,8 +400,7 @@ class Batcher:
         oldest = window[0]
         window.sort(key=lambda text: len(text.input))
         aged = now - oldest.arrived >= self._batch_age_s
-        aim = int(self._rates[str(oldest.model)].per_s() * BATCH_TARGET_S)
-        budget = min(self._batch_tokens, max(BATCH_TOKENS_MIN, aim))
+        budget = min(self._batch_tokens, self._rates[str(oldest.model)].batch_tokens())
         seed = window.index(oldest) if aged else 0
         low, high = pack([len(text.input) for text in window], seed, budget)
         return window[low:high]
