@@ -22,7 +22,7 @@ The worker process:
     host.py        puts these together; serving.py its gRPC service; worker.py the process
 
 The server's side:
-    process.py     starts the worker, watches it, starts it again; elsewhere.py watches one it did not
+    process.py     starts the worker, watches it, starts it again; elsewhere.py watches another's
     channel.py     a connection to a worker; wire.py what both ends agree on
     client.py      what the rest of the server calls; items.py what it may be given
 """

@@ -184,6 +184,9 @@ class Encoders:
         _check_dim(spec, dim)
         gathered = _Gathered(spec, items)
         patient = patient and self._patience.acquire(blocking=False)
+        gone = threading.Event()
+        if patient and on_hangup is not None and on_hangup(gone.set) is False:
+            gone.set()
         give_up = began + limit_s - min(SPARE_MAX_S, limit_s * SPARE_SHARE)
         try:
             for start, end in self._calls(sizes):
@@ -196,7 +199,7 @@ class Encoders:
                     gathered.add(start, ask())
                     continue
                 try:
-                    gathered.add(start, _patiently(ask, give_up))
+                    gathered.add(start, _patiently(ask, give_up, gone))
                 except VecdbError as error:
                     gathered.refuse(range(start, end), error)
         finally:
@@ -405,8 +408,11 @@ class _Gathered:
         )
 
 
-def _patiently(ask: Callable[[], T], give_up: float) -> T:
-    """Return what a call returns, tried again while it is overloaded or away, until give_up."""
+def _patiently(ask: Callable[[], T], give_up: float, gone: threading.Event) -> T:
+    """Return what a call returns, tried again while it is overloaded or away, until give_up.
+
+    gone: set when nobody waits for it any more.
+    """
     pause_s = PAUSE_S
     while True:
         try:
@@ -415,7 +421,8 @@ def _patiently(ask: Callable[[], T], give_up: float) -> T:
             wait_s = max(pause_s * random.uniform(0.5, 1.0), min(error.retry_after_s or 0.0, 60.0))
             if time.monotonic() + wait_s >= give_up:
                 raise
-        time.sleep(wait_s)
+        if gone.wait(wait_s):
+            raise DeadlineExceeded("the caller has gone")
         pause_s = min(2 * pause_s, PAUSE_MAX_S)
 
 
