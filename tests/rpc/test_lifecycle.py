@@ -105,6 +105,13 @@ def test_an_address_that_others_reach(
     assert not (tmp_path / "d").exists()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_embeddings_that_others_reach(tmp_path: Path, workers: int) -> None:
+    flags = ("--data", str(tmp_path / "d"), "--set", f"server.workers={workers}")
+    said = refusal(*flags, "--set", "embed.http=0.0.0.0:0")
+    assert "embed.http = 0.0.0.0:0 can be reached by other machines" in said
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1.example.com", "127.example.com", "localhost.example"])
 def test_a_name_that_only_looks_like_loopback(host: str) -> None:
     assert not is_loopback(host)
