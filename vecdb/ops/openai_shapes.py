@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from vecdb.embed.client import Encoded, ModelInfo
+from vecdb.embed.client import ModelInfo
+from vecdb.embed.encoded import Encoded
 from vecdb.embed.encoder import Role
 from vecdb.errors import (
     DeadlineExceeded,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from vecdb.embed.client import Encoded, Encoders, ModelInfo
+from vecdb.embed.client import Encoders, ModelInfo
+from vecdb.embed.encoded import Encoded
 from vecdb.embed.encoder import Role
 from vecdb.errors import (
     DeadlineExceeded,

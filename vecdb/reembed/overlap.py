@@ -11,7 +11,7 @@ import numpy as np
 from vecdb.collection.collection import Collection
 from vecdb.collection.recall import CONFIDENCE_Z
 from vecdb.collection.snapshot import Snapshot
-from vecdb.embed.client import Encoded
+from vecdb.embed.encoded import Encoded
 from vecdb.errors import VecdbError
 from vecdb.reembed.progress import Overlap
 from vecdb.segment.vectors import Effort

@@ -16,7 +16,8 @@ from vecdb.collection.collection import Collection
 from vecdb.collection.search import too_large
 from vecdb.collection.snapshot import Snapshot
 from vecdb.config import LimitsConfig
-from vecdb.embed.client import Encoded, ModelInfo
+from vecdb.embed.client import ModelInfo
+from vecdb.embed.encoded import Encoded
 from vecdb.embed.encoder import Item, Role
 from vecdb.errors import InvalidArgument, LimitExceeded, VecdbError
 from vecdb.outcomes import QueryResult

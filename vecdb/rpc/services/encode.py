@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import grpc
 
-from vecdb.embed.client import Encoded, Encoders, ModelInfo
+from vecdb.embed.client import Encoders, ModelInfo
+from vecdb.embed.encoded import Encoded
 from vecdb.embed.encoder import Item, Role
 from vecdb.errors import DeadlineExceeded, InvalidArgument, ModelMismatch, NoModel, NotFound
 from vecdb.metrics import Metrics
