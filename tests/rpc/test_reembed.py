@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.embed.words import entry, text_of
-from tests.live import START_S, LiveServer, embedding_workers, wait_until
-from tests.rpc.nodes import WORKERS, connections
+from tests.live import START_S, LiveServer
+from tests.rpc.moves import (
+    FEW,
+    MINI,
+    RARE,
+    WORDS,
+    check,
+    fill,
+    nearest,
+    sentence,
+    write_catalog,
+)
 from vecdb.cli import main
-from vecdb.ops.check import check_database
-from vecdb.rpc.pb import search_pb2, search_pb2_grpc
 from vecdb_client import (
-    NO_RETRIES,
     Client,
     Collection,
     F,
@@ -28,24 +31,6 @@ from vecdb_client import (
     VecdbError,
     WriteFailed,
 )
-
-MINI, WORDS, FEW = "all-minilm-l6-v2", "words", "few"
-KNOWN = tuple("the red blue cat dog house tree river stone bread tea cup rain sun road".split())
-RARE = "rare"
-"""A word that WORDS knows, and FEW does not."""
-
-
-def write_catalog(folder: Path) -> Path:
-    """Write the operator's own catalogue: word vectors of 8 and of 4 dimensions."""
-    rng = np.random.default_rng(11)
-    texts = []
-    for name, words, dim in ((WORDS, (*KNOWN, RARE), 8), (FEW, KNOWN, 4)):
-        vectors = rng.normal(size=(len(words), dim)).astype(np.float32)
-        text = entry(folder, {"glove": text_of(words, vectors)}, name=name)
-        texts.append(text.replace("dim = 4", f"dim = {dim}"))
-    own = folder / "own.toml"
-    own.write_text("".join(texts))
-    return own
 
 
 @pytest.fixture(scope="module")
@@ -65,37 +50,6 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 def db(live: LiveServer) -> Iterator[Client]:
     with live.client() as made:
         yield made
-
-
-def sentence(rng: np.random.Generator) -> str:
-    return " ".join(rng.choice(KNOWN, 5))
-
-
-def fill(made: Collection, count: int, seed: int = 1) -> dict[str, str]:
-    """Put points with a text each; return the texts by id."""
-    rng = np.random.default_rng(seed)
-    texts = {f"p{n}": sentence(rng) for n in range(count)}
-    made.upsert([{"id": name, "text": text} for name, text in texts.items()])
-    return texts
-
-
-def check(db: Client, made: Collection, model: str, texts: dict[str, str]) -> None:
-    """Each point has the vector that a model makes of its text, and there is no other point."""
-    assert made.count() == len(texts)
-    found = made.get(list(texts), with_vectors=True, with_texts=True)
-    assert not found.missing
-    expected = db.embed([texts[point.id] for point in found.points], model=model)
-    for point, embedding in zip(found.points, expected, strict=True):
-        assert list(point.vectors) == [""]
-        assert dict(point.texts) == {"": texts[point.id]}
-        np.testing.assert_allclose(point.vector, embedding.vector, atol=2e-5)
-
-
-def nearest(db: Client, model: str, texts: dict[str, str], query: str) -> float:
-    """Return the score of the best point for a query, by the model itself."""
-    vectors = [one.vector for one in db.embed(texts.values(), model=model)]
-    (asked,) = db.embed(query, model=model, role="query")
-    return float((np.array(vectors) @ np.array(asked.vector)).max())
 
 
 # --- the way it goes
@@ -351,103 +305,6 @@ def test_searches_never_see_anything_but_answers(db: Client, live: LiveServer) -
         thread.join()
     assert not failures
     assert answers[0] > 10
-
-
-def test_every_process_switches_at_once(tmp_path: Path) -> None:
-    settings = {
-        "embed.catalog": write_catalog(tmp_path),
-        "embed.model": WORDS,
-        "embed.models": FEW,
-        "server.workers": WORKERS,
-    }
-    server = LiveServer(tmp_path / "data", settings).start()
-    with server.client() as client, connections(server) as channels:
-        client.wait_ready(START_S, service="vecdb.v1.Models")
-        made = client.create_collection("c", model=WORDS)
-        texts = fill(made, 30)
-        made.reembed(FEW, wait=True)
-        best = {model: nearest(client, model, texts, "cat tea") for model in (WORDS, FEW)}
-        stubs = [search_pb2_grpc.SearchStub(channel) for channel in channels.values()]
-        assert len(stubs) == WORKERS
-        for _ in range(3):
-            for step, model in (("switch", FEW), ("roll_back", WORDS)):
-                made.reembed(step=step)  # type: ignore[arg-type]
-                for stub in stubs:
-                    query = search_pb2.QueryRequest(collection="c", k=5)
-                    query.legs.add().near.vector.text = "cat tea"
-                    hits = stub.Query(query, timeout=30).hits
-                    assert hits[0].score == pytest.approx(best[model], abs=1e-5)
-    assert server.stop() == 0
-
-
-# --- whatever ends
-
-
-def test_it_goes_on_after_kill(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime", reason="needs the embed extra")
-    settings = {
-        "embed.catalog": write_catalog(tmp_path),
-        "embed.model": WORDS,
-        "embed.models": MINI,
-    }
-    server = LiveServer(tmp_path / "data", settings).start()
-    rng = np.random.default_rng(3)
-    texts = {f"p{n}": " ".join(rng.choice(KNOWN, 25)) for n in range(80)}
-    with server.client() as db:
-        db.wait_ready(START_S, service="vecdb.v1.Models")
-        made = db.create_collection("c", model=WORDS)
-        made.upsert([{"id": name, "text": text} for name, text in texts.items()])
-        assert made.reembed(MINI, switch=True).state == "filling"
-        filled(made, 1)
-    killed_and_started(server)
-    with server.client() as db:
-        made = db.collection("c")
-        filled(made, 33)
-        for pid in embedding_workers(server):
-            os.kill(pid, signal.SIGKILL)
-        made.upsert([{"id": "p0", "text": "the sun"}, {"id": "new", "text": "the red road"}])
-        texts |= {"p0": "the sun", "new": "the red road"}
-        filled(made, len(texts))  # and about to switch
-    killed_and_started(server)
-    with server.client() as db:
-        made = db.collection("c")
-        assert made.reembed(wait=True).state == "switched"
-        check(db, made, MINI, texts)
-        undo = threading.Thread(target=quietly, args=(server, "roll_back"))
-        undo.start()
-    killed_and_started(server)
-    undo.join()
-    with server.client() as db:
-        made = db.collection("c")
-        db.wait_ready(START_S, service="vecdb.v1.Models")
-        now = made.reembed(wait=True)
-        assert (now.state, now.model) in (("switched", MINI), ("ready", WORDS))
-        assert made.search("the red road", k=1)[0].id == "new"
-        check(db, made, now.model, texts)
-        assert made.reembed(step="switch").state == "switched"
-        assert made.reembed(step="finish").state == "none"
-        check(db, made, MINI, texts)
-    assert server.stop() == 0
-    assert all(not report.findings for report in check_database(server.data, lambda *_: None))
-
-
-def filled(made: Collection, count: int) -> None:
-    """Return once so many points have both vectors, or the move is over."""
-    wait_until(lambda: (now := made.reembed()).done >= count or now.state == "switched", 60)
-
-
-def killed_and_started(server: LiveServer) -> None:
-    server.kill()
-    server.start()
-
-
-def quietly(server: LiveServer, step: str) -> None:
-    """Ask for a step of a server that may end meanwhile."""
-    try:
-        with server.client(retries=NO_RETRIES) as db:
-            db.collection("c").reembed(step=step)  # type: ignore[arg-type]
-    except VecdbError:
-        pass  # that is what it is about
 
 
 # --- the command line

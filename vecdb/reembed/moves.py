@@ -59,15 +59,15 @@ class Moves:
         """
         with self._use(name) as collection:
             there = _space(collection.schema, space)
+            _check_movable(there)
             found, dim = self._models.text_model(model, dim, there)
         binding = ModelBinding(found.name, found.fingerprint)
-        _check_startable(there, binding, dim)
 
         def begun(schema: Schema) -> Schema:
             now = shadow_of(schema, space)
             if now is not None:
                 raise FailedPrecondition(f"{_shown(space)} got a shadow just now; ask again")
-            _check_startable(_space(schema, space), binding, dim)
+            _check_other(_space(schema, space), binding, dim)
             return schema
 
         with self._use(name) as collection:
@@ -196,8 +196,8 @@ class Moves:
             )
 
 
-def _check_startable(space: Space, binding: ModelBinding, dim: int) -> None:
-    """Raise unless a space can be moved to a model."""
+def _check_movable(space: Space) -> None:
+    """Raise FailedPrecondition unless a space can be moved to some model."""
     if space.shadow is not None:
         raise FailedPrecondition(
             f"{_shown(space.name)} is the shadow of {_shown(space.shadow.of)}, and moves with it",
@@ -209,6 +209,10 @@ def _check_startable(space: Space, binding: ModelBinding, dim: int) -> None:
             "no texts that another model could read",
             hint="add a space with the model, and write the texts to it",
         )
+
+
+def _check_other(space: Space, binding: ModelBinding, dim: int) -> None:
+    """Raise FailedPrecondition where a space has a model already."""
     if (space.model, space.dim) == (binding, dim):
         raise FailedPrecondition(
             f"{_shown(space.name)} is of {binding.name} with {dim} dimensions already",
