@@ -15,7 +15,7 @@ def checked_sizes(items: Sequence[Item], text_bytes: int, image_bytes: int) -> l
     that is not Unicode, and kinds that do not go together; LimitExceeded for one that is too large.
     """
     if not items:
-        raise InvalidArgument("nothing to encode", field="items")
+        raise InvalidArgument("nothing to encode", field="texts")
     kinds = {type(item) for item in items}
     if len(kinds) > 1:
         raise InvalidArgument("texts and images do not go in one call", field="items")
