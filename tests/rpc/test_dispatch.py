@@ -11,7 +11,7 @@ import pytest
 
 from vecdb.metrics import Metrics
 from vecdb.rpc import dispatch
-from vecdb.rpc.dispatch import Dispatcher, never_quick, quick_when
+from vecdb.rpc.dispatch import Dispatcher, never_quick, quick_when, waits
 from vecdb.rpc.intercept import CallInterceptor
 
 SECONDS = 10.0
@@ -34,6 +34,10 @@ class Service:
             self.go_on.wait(3 * SECONDS)  # longer than any call waits
         return threading.current_thread().name.encode()
 
+    @waits
+    def elsewhere(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        return self.ours(request, context)
+
     def other(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         return threading.current_thread().name.encode()
 
@@ -55,6 +59,7 @@ def served(
     )
     handlers = {
         "Ours": grpc.unary_unary_rpc_method_handler(service.ours, refuse_bad),
+        "Elsewhere": grpc.unary_unary_rpc_method_handler(service.elsewhere, refuse_bad),
         "Other": grpc.unary_unary_rpc_method_handler(service.other),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
@@ -104,6 +109,22 @@ def test_quick_calls_wait_for_no_turn_that_others_have_taken() -> None:
         assert ask(channel, b"quick").startswith(b"vecdb-quick")
         service.go_on.set()
         assert waiting.result(SECONDS) == b"vecdb-call_0"
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["with those names", "without"])
+def test_calls_that_wait_for_another_process_wait_together(
+    monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    monkeypatch.setattr(dispatch, "KNOWN", known)
+    service = Service()
+    with served(service, threads=1, intercepted=True) as (_, channel):
+        calls = [channel.unary_unary(f"/{SERVICE}/Elsewhere").future(b"wait") for _ in range(3)]
+        assert all(service.begun.acquire(timeout=SECONDS) for _ in calls)
+        assert ask(channel, b"slow").startswith(b"vecdb-")
+        service.go_on.set()
+        threads = {call.result(SECONDS) for call in calls}
+        assert len(threads) == 3
+        assert all(name.startswith(b"vecdb-rpc") for name in threads)
 
 
 def test_calls_whose_message_never_comes_hold_no_thread() -> None:

@@ -42,6 +42,12 @@ def quick_when(is_quick: Callable[[Any], bool]) -> Callable[[Made], Made]:
     return mark
 
 
+def waits(behaviour: Made) -> Made:
+    """Mark a behaviour as one that waits for another process, which bounds how much it takes."""
+    behaviour.waits = True  # type: ignore[attr-defined]
+    return behaviour
+
+
 def never_quick(request: Any) -> bool:  # noqa: ANN401
     """Return that a request may take its time."""
     return False
@@ -73,8 +79,9 @@ class Dispatcher(_Pool):
 
     Behaviours with an `is_quick` are given a thread with their message: quick ones one of a few
     more than there are cores, so that a burst is worked off one by one and not by many threads
-    that take the interpreter from each other; the others one of `threads`. All else has a thread
-    of `calls` from its headers on, as streams need it.
+    that take the interpreter from each other; the others one of `threads`, but for those that
+    `waits` marks, which are as many as there are `calls`. All else has a thread of `calls` from its
+    headers on, as streams need it.
     """
 
     def __init__(self, calls: int, threads: int) -> None:
@@ -92,14 +99,26 @@ class Dispatcher(_Pool):
         """Take a call over from grpcio."""
         if not KNOWN or args[0] is not _unary_response_in_pool:
             return super().submit(run, *args, **named)
-        is_quick = getattr(args[3], "is_quick", None)
-        if is_quick is None:
+        if not hasattr(args[3], "is_quick"):
             return super().submit(run, *args, **named)
-        return self._receive(is_quick, *args)
+        return self._receive(*args)
+
+    def _begin(
+        self,
+        call: Callable[[Any], None],
+        behaviour: Any,  # noqa: ANN401
+        request: Any,  # noqa: ANN401
+    ) -> None:
+        """Give a call a thread, now that its message is there."""
+        if getattr(behaviour, "waits", False):
+            super().submit(call, request)
+        elif behaviour.is_quick(request):
+            self._quick.submit(call, request)
+        else:
+            self._slow.submit(call, request)
 
     def _receive(
         self,
-        is_quick: Callable[[Any], bool],
         work: Callable[..., None],
         rpc_event: Any,  # noqa: ANN401
         state: Any,  # noqa: ANN401
@@ -132,7 +151,7 @@ class Dispatcher(_Pool):
                 refuse(cygrpc.StatusCode.unimplemented, b"expected one request message")
                 return outcome
             try:
-                (self._quick if is_quick(request) else self._slow).submit(call, request)
+                self._begin(call, behaviour, request)
             except RuntimeError:  # shut down meanwhile
                 refuse(cygrpc.StatusCode.unavailable, b"the server is stopping")
             return outcome

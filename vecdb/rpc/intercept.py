@@ -20,7 +20,7 @@ from vecdb.errors import DeadlineExceeded, Overloaded, Unavailable, VecdbError
 from vecdb.metrics import Metrics
 from vecdb.rpc import dispatch, status
 from vecdb.rpc.deadline import remaining_s
-from vecdb.rpc.dispatch import never_quick, quick_when
+from vecdb.rpc.dispatch import never_quick, quick_when, waits
 from vecdb.rpc.forward import READS, STATES, Behaviour, Forwarder, Passed
 from vecdb.rpc.status import REQUEST_ID
 
@@ -160,9 +160,12 @@ class CallInterceptor(grpc.ServerInterceptor):
         if not labels[1].startswith(OURS):
             return self._wrapped(behaviour, labels)
         is_quick = getattr(behaviour, "is_quick", never_quick)
+        waiting = getattr(behaviour, "waits", False)
         # With a turn to take besides the thread, quick calls would wait for all the others.
-        work = _if_wanted(behaviour) if dispatch.KNOWN else self._in_turn(behaviour)
-        return quick_when(is_quick)(self._wrapped(work, labels))
+        by_thread = dispatch.KNOWN or waiting
+        work = _if_wanted(behaviour) if by_thread else self._in_turn(behaviour)
+        found = quick_when(is_quick)(self._wrapped(work, labels))
+        return waits(found) if waiting else found
 
     def _is_forwarded(self, path: str) -> bool:
         return self._forwarder is not None and path.startswith(f"/{OURS}") and path not in READS

@@ -15,6 +15,7 @@ from vecdb.errors import InvalidArgument, LimitExceeded, NoModel, ReadOnly, Vecd
 from vecdb.reembed.moves import Moves
 from vecdb.rpc.convert import metric_message, vector_message
 from vecdb.rpc.deadline import remaining_s
+from vecdb.rpc.dispatch import waits
 from vecdb.rpc.pb import common_pb2, models_pb2_grpc, reembed_pb2
 from vecdb.rpc.pb import models_pb2 as pb
 from vecdb.rpc.services.encode import SpaceEncoder
@@ -52,6 +53,7 @@ class ModelsService(models_pb2_grpc.ModelsServicer):
             ]
         )
 
+    @waits
     def Embed(self, request: pb.EmbedRequest, context: grpc.ServicerContext) -> pb.EmbedResponse:
         """Return the vectors of texts or images."""
         if request.texts and request.images:
@@ -78,6 +80,7 @@ class ModelsService(models_pb2_grpc.ModelsServicer):
             )
         return reply
 
+    @waits
     def Rerank(self, request: pb.RerankRequest, context: grpc.ServicerContext) -> pb.RerankResponse:
         """Return texts in the order in which they go together with a query."""
         self._check_number(request.texts, "texts")
@@ -102,6 +105,7 @@ class ModelsService(models_pb2_grpc.ModelsServicer):
             ],
         )
 
+    @waits
     def Tokenize(
         self, request: pb.TokenizeRequest, context: grpc.ServicerContext
     ) -> pb.TokenizeResponse:
