@@ -19,13 +19,14 @@ from vecdb.cli.import_images import import_images
 from vecdb.cli.resume import keep, load
 from vecdb.cli.row_files import Row, Rows, row_reader
 from vecdb.cli.screen import err, out, progress_bar
-from vecdb.errors import InvalidArgument, NotFound, Unavailable
+from vecdb.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from vecdb_client import Client, Collection, ItemFailure, Sparse
 
 CHUNK_ROWS = 2_000
 # The server waits for a model within each call's time; this is beside that.
 TRIES = 3
 _PASSING = ("UNAVAILABLE", "OVERLOADED", "DEADLINE_EXCEEDED")
+_NO_MODEL = ("NO_MODEL", "MODEL_MISMATCH")  # of all texts that are still to come, too
 SHOWN_FAILURES = 10
 _RESERVED = ("vector", "vectors", "payload")
 
@@ -165,13 +166,20 @@ def _stored(target: Collection, points: list[Row], first: int) -> list[ItemFailu
     """Store points; return those that cannot be, for reasons of their own.
 
     first: row of the first one. Raises Unavailable where texts could not be encoded, though they
-    may be later: what was stored is stored again then, which changes nothing.
+    may be later: what was stored is stored again then, which changes nothing;
+    FailedPrecondition where there is no model for them.
     """
     wanted = list(range(len(points)))
     failures: list[ItemFailure] = []
     for _ in range(TRIES):
         report = target.upsert([points[at] for at in wanted], on_error="collect")
         found = [replace(one, index=wanted[one.index]) for one in report.failures]
+        lost = next((one for one in found if one.reason in _NO_MODEL), None)
+        if lost is not None:
+            raise FailedPrecondition(
+                f"row {first + lost.index + 1}: {lost.message}",
+                hint=f"the same command goes on after row {first:,}",
+            )
         failures += [one for one in found if one.reason not in _PASSING]
         passing = [one for one in found if one.reason in _PASSING]
         if not passing:
