@@ -40,7 +40,7 @@ def english():
     return loaded()
 
 
-def weight(count, words, k1=1.2, b=0.75, average=256.0):
+def weight(count, words, k1=1.2, b=0.75, average=150.0):
     return count * (k1 + 1) / (count + k1 * (1 - b + b * words / average))
 
 

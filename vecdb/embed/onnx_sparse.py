@@ -17,7 +17,7 @@ from vecdb.embed.catalog import ModelSpec
 from vecdb.embed.encoder import HERE, I64, Batching, Execution, Prepared, Role
 from vecdb.embed.graph_files import open_files
 from vecdb.embed.onnx_text import HiddenStates
-from vecdb.embed.pooling import finished, pool
+from vecdb.embed.pooling import finished
 from vecdb.embed.runtime import Graph
 from vecdb.embed.sparse_values import VALUES_MAX, largest
 from vecdb.embed.text_tokens import TextTokens
@@ -56,8 +56,11 @@ class OnnxSparse:
         found: list[SparseVector] = []
         for run in _runs(batch):
             scores, mask = self._scores.of_tokens(run)
-            # The logarithm grows with its argument, so the greatest may be found before it.
-            greatest = finished(pool(scores, mask, "max"), self._spec.name, normalize=False)
+            # The logarithm grows with its argument, so the greatest may be found before it. Text by
+            # text without its padding: a vocabulary per token is too much to be copied.
+            counts = mask.sum(axis=1)
+            most = [one[:count].max(axis=0) for one, count in zip(scores, counts, strict=True)]
+            greatest = finished(np.stack(most), self._spec.name, normalize=False)
             found += map(self._vector, np.log1p(np.maximum(greatest, 0)))
         return found
 
