@@ -2,8 +2,10 @@
 
 What there is, as data:
     kinds.py, catalog.py, catalog.toml   of which kinds models are, which there are, their files
-    hf_folder.py, inspection.py, model_sources.py, pull.py, entry_file.py
+    pull.py, model_sources.py, entry_file.py, inspection.py
                                          models of folders, wheels and the hub into a catalogue
+    hf_folder.py, hf_heads.py, hf_layout.py, hf_settings.py
+                                         what a folder of Hugging Face says of its model
 
 What a model does, a kind a file, behind the Protocol of encoder.py:
     onnx_text.py, bert_text.py, torch_text.py, static_words.py     texts to dense vectors

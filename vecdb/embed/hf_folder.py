@@ -1,24 +1,40 @@
 """What a folder of Hugging Face says of its model, as an entry of the catalogue.
 
-Reads what sentence-transformers and transformers write: config.json, modules.json, the pooling, the
-prompts, the tokenizer's settings. What it cannot run as they would it refuses, by name.
+Reads what sentence-transformers and transformers write: of models that give a vector per text here,
+of others in hf_heads.py. What it cannot run as they would it refuses, by name.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vecdb.embed import hf_heads
 from vecdb.embed.catalog import ModelSpec
+from vecdb.embed.hf_layout import files_of, holds, patterns_of
+from vecdb.embed.hf_settings import (
+    BERT_TYPES,
+    check_lower_case,
+    license_of,
+    max_tokens_of,
+    modules_of,
+    object_of,
+    prompts_of,
+)
+from vecdb.embed.kinds import KINDS
 from vecdb.embed.model_sources import Source
 from vecdb.errors import FailedPrecondition
 
-# Which architectures run from their weights alone: bert_graph.MODEL_TYPES, which needs onnx to ask.
-BERT_TYPES = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "bilingual"})
 DECODER_TYPES = frozenset({"mistral", "qwen2", "mixtral"})
+# What a model is for, and the kinds that are for that: from weights of the families above, which
+# need no graph, of decoders, and from graphs.
+_KINDS: Mapping[str, tuple[str, str, str]] = {
+    "vector": ("bert-text", "torch-text", "onnx-text"),
+    "words": ("bert-sparse", "", "onnx-sparse"),
+    "pairs": ("bert-rerank", "", "onnx-rerank"),
+    "images": ("", "", "onnx-clip"),
+}
 _POOLINGS = {
     "cls_token": "cls",
     "mean_tokens": "mean",
@@ -28,23 +44,7 @@ _POOLINGS = {
     "mean": "mean",
     "max": "max",
 }
-_METRICS = {"cosine": "cosine", "dot": "dot", "euclidean": "euclid", "manhattan": "manhattan"}
-_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-# transformers' word for no bound is 10**30.
-_TOKENS_MAX = 1 << 20
-# XLM-R's tokenizer has 17 MB.
-SETTINGS_BYTES_MAX = 64 << 20
-_INDEX = "model.safetensors.index.json"
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-# Where files of each role are looked for.
-_PLACES: Mapping[str, tuple[str, ...]] = {
-    "weights": ("model.safetensors",),
-    "config": ("config.json",),
-    "tokenizer": ("tokenizer.json",),
-    "model": ("onnx/model.onnx", "model.onnx"),
-    "text_model": ("onnx/text_model.onnx", "text_model.onnx"),
-    "vision_model": ("onnx/vision_model.onnx", "vision_model.onnx"),
-}
+_MODULES = ("Transformer", "Pooling", "Normalize")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,31 +62,15 @@ class FolderModel:
 
 def read_folder(source: Source) -> FolderModel:
     """Return the model of a folder. Raises FailedPrecondition that names what cannot be run."""
-    config = _object(source, "config.json")
-    modules = _modules(source)
+    config = object_of(source, "config.json")
+    task = _task(source, config)
     remarks: list[str] = []
-    kind, files = _kind(source, config)
-    pooling = _pooling(source, modules["Pooling"])
-    prompts, metric = _prompts(source, remarks)
-    if not pooling.pop("include_prompt") and any(prompts.values()):
-        raise FailedPrecondition(
-            f"{source.name} leaves the prompt out of the mean, which a model of kind {kind} does "
-            "not do"
-        )
-    _check_lower_case(source)
-    entry = {
-        "kind": kind,
-        "dim": _dim(source, config),
-        "metric": metric,
-        "max_tokens": _max_tokens(source, config, modules["Transformer"]),
-        **pooling,
-        "normalize": "Normalize" in modules,
-        **prompts,
-        "license": _license(source),
-    }
+    kind = _kind(source, config, task)
+    files = files_of(source, _roles(kind))
+    entry = {"kind": kind, **_ENTRIES[task](source, config, remarks)}
     if kind == "torch-text":
         entry["options"] = _decoder_options(source, config, entry)
-    return FolderModel(entry, files, remarks)
+    return FolderModel({**entry, "license": license_of(source)}, files, remarks)
 
 
 def complete(source: Source, spec: ModelSpec) -> dict[str, str]:
@@ -94,24 +78,23 @@ def complete(source: Source, spec: ModelSpec) -> dict[str, str]:
 
     What the folder says of dimension and pooling must be what the entry says.
     """
-    roles = spec.of_kind.poolings[spec.pooling][0]
-    files: dict[str, str] = {}
-    for role in sorted(roles):
-        files |= _of_role(source, role)
-    if "config" in roles:
-        found = _dim(source, _object(source, "config.json"))
-        if found != spec.dim:
+    files = files_of(source, _roles(spec.kind, spec.pooling))
+    task = next((task for task, kinds in _KINDS.items() if spec.kind in kinds), "")
+    found = _DIMS[task](object_of(source, "config.json")) if task else None
+    if found not in (None, spec.dim):
+        raise FailedPrecondition(
+            f"{source.name} is of {found} dimensions, {spec.name} has {spec.dim}",
+            hint=f"it comes from {spec.source}",
+        )
+    if task == "vector" and "modules.json" in source.sizes:
+        pooling = _pooling(source, _modules(source)["Pooling"])["pooling"]
+        if pooling != spec.pooling:
             raise FailedPrecondition(
-                f"{source.name} is of {found} dimensions, {spec.name} has {spec.dim}",
+                f"{source.name} pools by {pooling}, {spec.name} by {spec.pooling}",
                 hint=f"it comes from {spec.source}",
             )
-        if "modules.json" in source.sizes:
-            pooling = _pooling(source, _modules(source)["Pooling"])["pooling"]
-            if pooling != spec.pooling:
-                raise FailedPrecondition(
-                    f"{source.name} pools by {pooling}, {spec.name} by {spec.pooling}",
-                    hint=f"it comes from {spec.source}",
-                )
+    if task == "words":
+        hf_heads.check_splade(source)
     return files
 
 
@@ -121,83 +104,82 @@ def weight_patterns(source: Source, spec: ModelSpec | None) -> tuple[str, ...]:
     spec: the entry that it completes, if there is one.
     """
     if spec is not None:
-        roles = set(spec.of_kind.poolings[spec.pooling][0])
-    else:
-        known = _object(source, "config.json").get("model_type") in BERT_TYPES | DECODER_TYPES
-        roles = {"weights" if known else "model"}
-    found = {place for role in roles for place in _PLACES.get(role, ())}
-    if "weights" in roles:
-        found.add("model-*.safetensors")
-    if "model" in roles:
-        found |= {f"{place}_data" for place in _PLACES["model"]}
-    return tuple(sorted(found))
+        return patterns_of(source, _roles(spec.kind, spec.pooling))
+    config = object_of(source, "config.json")
+    return patterns_of(source, _roles(_kinds(config, _task(source, config))[0]))
 
 
-# --- which kind, and which files
+# --- which kind
 
 
-def _kind(source: Source, config: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+def _task(source: Source, config: Mapping[str, Any]) -> str:
+    """Return what a model is for. What sentence-transformers puts behind it comes first.
+
+    For config.json may still name what its weights began as: a masked language model.
+    """
+    modules = list(modules_of(source))
+    named = config.get("architectures")
+    architecture = str(named[0]) if isinstance(named, list) and named else ""
+    if config.get("model_type") == "clip":
+        return "images"
+    if "SpladePooling" in modules or (not modules and architecture.endswith("ForMaskedLM")):
+        return "words"
+    if len(modules) < 2 and architecture.endswith("ForSequenceClassification"):
+        return "pairs"
+    return "vector"
+
+
+def _kinds(config: Mapping[str, Any], task: str) -> list[str]:
+    """Return the kinds that may run a model, those that need no graph first."""
+    of_bert, of_decoders, of_graphs = _KINDS[task]
     model_type = config.get("model_type")
-    weights = "model.safetensors" in source.sizes or _INDEX in source.sizes
-    graph = any(place in source.sizes for place in _PLACES["model"])
-    for kind, fits, roles in (
-        ("bert-text", weights and model_type in BERT_TYPES, ("weights", "config", "tokenizer")),
-        ("torch-text", weights and model_type in DECODER_TYPES, ("weights", "config", "tokenizer")),
-        ("onnx-text", graph, ("model", "tokenizer")),
-    ):
-        if fits:
-            return kind, {
-                part: path for role in roles for part, path in _of_role(source, role).items()
-            }
-    if weights:
+    found = [of_bert] * (model_type in BERT_TYPES) + [of_decoders] * (model_type in DECODER_TYPES)
+    return [kind for kind in (*found, of_graphs) if kind]
+
+
+def _kind(source: Source, config: Mapping[str, Any], task: str) -> str:
+    for kind in _kinds(config, task):
+        if holds(source, _roles(kind)):
+            return kind
+    if task != "images" and holds(source, {"weights"}):
+        known = BERT_TYPES | (DECODER_TYPES if task == "vector" else frozenset())
         raise FailedPrecondition(
-            f"{source.name} is of model_type {model_type!r}; known are "
-            f"{', '.join(sorted(BERT_TYPES | DECODER_TYPES))}",
+            f"{source.name} is of model_type {config.get('model_type')!r}; known are "
+            f"{', '.join(sorted(known))}",
             hint="export it to onnx/model.onnx: then any architecture runs",
         )
-    _of_role(source, "weights")
+    files_of(source, _roles("onnx-clip") if task == "images" else {"weights"})
     raise AssertionError("there are no weights, and that was not said")
 
 
-def _of_role(source: Source, role: str) -> dict[str, str]:
-    """Return the path of a role's file, or those of its parts."""
-    if role == "weights" and "model.safetensors" not in source.sizes and _INDEX in source.sizes:
-        return _parts(source)
-    for place in _PLACES.get(role, ()):
-        if place in source.sizes:
-            beside = f"{place}_data"
-            return {role: place} | (
-                {"model_data": beside} if role == "model" and beside in source.sizes else {}
-            )
-    pickles = [path for path in source.sizes if path.endswith(_PICKLES)]
-    if role in ("weights", "model") and pickles:
+def _roles(kind: str, pooling: str = "") -> frozenset[str]:
+    poolings = KINDS[kind].poolings
+    return (poolings[pooling] if pooling else next(iter(poolings.values())))[0]
+
+
+# --- models that give a vector per text
+
+
+def _vector(source: Source, config: Mapping[str, Any], remarks: list[str]) -> dict[str, Any]:
+    modules = _modules(source)
+    pooling = _pooling(source, modules["Pooling"])
+    prompts, metric = prompts_of(source, remarks)
+    if not pooling.pop("include_prompt") and any(prompts.values()):
         raise FailedPrecondition(
-            f"{source.name} has its weights as a pickle ({pickles[0]}), which can run anything "
-            "when it is read; nothing was loaded",
-            hint="convert it to safetensors where you trust it: "
-            "model.save_pretrained(folder, safe_serialization=True)",
+            f"{source.name} leaves the prompt out of the mean, which its kind of model does not do"
         )
-    hint = "save its fast tokenizer: tokenizer.save_pretrained(folder)" * (role == "tokenizer")
-    raise FailedPrecondition(
-        f"{source.name} has no {' or '.join(_PLACES.get(role, (role,)))}", hint=hint
-    )
-
-
-def _parts(source: Source) -> dict[str, str]:
-    index = _object(source, _INDEX).get("weight_map")
-    names = sorted(set(index.values())) if isinstance(index, dict) else []
-    absent = [name for name in names if name not in source.sizes]
-    if not names or absent:
-        raise FailedPrecondition(
-            f"{source.name}: {_INDEX} names {', '.join(map(str, absent)) or 'no file'}, "
-            "which is not there"
-        )
-    if len(names) == 1:
-        return {"weights": names[0]}
-    return {f"weights-{number:05}": name for number, name in enumerate(names, 1)}
-
-
-# --- what sentence-transformers says
+    check_lower_case(source)
+    dim = _hidden(config)
+    if dim is None:
+        raise FailedPrecondition(f"{source.name}: config.json has no hidden_size")
+    return {
+        "dim": dim,
+        "metric": metric,
+        "max_tokens": max_tokens_of(source, config, modules["Transformer"]),
+        **pooling,
+        "normalize": "Normalize" in modules,
+        **prompts,
+    }
 
 
 def _modules(source: Source) -> dict[str, str]:
@@ -207,21 +189,14 @@ def _modules(source: Source) -> dict[str, str]:
             f"{source.name} has no modules.json, so nothing says how its tokens become one vector",
             hint="save it by sentence-transformers, or write its entry into the catalogue yourself",
         )
-    listed = _json(source, "modules.json")
-    if not isinstance(listed, list):
-        raise FailedPrecondition(f"{source.name}: modules.json is no list")
-    try:
-        found = {one["type"].rpartition(".")[2]: one["path"] for one in listed}
-        foreign = [one["type"] for one in listed if one["type"].split(".")[0] != _PACKAGE]
-    except (TypeError, KeyError, AttributeError):
-        raise FailedPrecondition(f"{source.name}: modules.json is no list of modules") from None
-    unknown = foreign + [name for name in found if name not in _MODULES]
+    found = modules_of(source)
+    unknown = [name for name in found if name not in _MODULES]
     if unknown:
         raise FailedPrecondition(
             f"{source.name} has the module {unknown[0]}, known are {', '.join(_MODULES)}",
             hint="export the whole model to ONNX, if what it adds is only computed",
         )
-    if list(found)[:2] != ["Transformer", "Pooling"] or len(found) != len(listed):
+    if list(found)[:2] != ["Transformer", "Pooling"]:
         raise FailedPrecondition(
             f"{source.name} has the modules {', '.join(found) or 'none'}, expected "
             f"{', '.join(_MODULES)} in this order, the last if its vectors have unit length"
@@ -229,13 +204,9 @@ def _modules(source: Source) -> dict[str, str]:
     return found
 
 
-_PACKAGE = "sentence_transformers"
-_MODULES = ("Transformer", "Pooling", "Normalize")
-
-
 def _pooling(source: Source, folder: str) -> dict[str, Any]:
     path = f"{folder}/config.json"
-    said = _object(source, path)
+    said = object_of(source, path)
     modes = said.get("pooling_mode")
     if modes is None:
         start = "pooling_mode_"
@@ -251,77 +222,6 @@ def _pooling(source: Source, folder: str) -> dict[str, Any]:
         "pooling": _POOLINGS[modes[0]],
         "include_prompt": said.get("include_prompt", True) is not False,
     }
-
-
-def _prompts(source: Source, remarks: list[str]) -> tuple[dict[str, str], str]:
-    """Return the prompts of both roles, and the metric."""
-    said = _optional(source, "config_sentence_transformers.json")
-    prompts = said.get("prompts") or {}
-    default = said.get("default_prompt_name")
-    if not isinstance(prompts, dict) or not all(isinstance(one, str) for one in prompts.values()):
-        raise FailedPrecondition(f"{source.name}: prompts are not names and texts")
-    if default is not None and default not in prompts:
-        raise FailedPrecondition(f"{source.name}: default_prompt_name {default!r} is no prompt")
-    document = next((name for name in _DOCUMENT_PROMPTS if name in prompts), default)
-    query = "query" if "query" in prompts else default
-    left = [name for name in prompts if name not in (query, document)]
-    if left:
-        remarks.append(
-            f"prompts that were left out: {', '.join(left)}; set query_prompt and document_prompt "
-            "in the entry if you need another"
-        )
-    metric = said.get("similarity_fn_name") or "cosine"
-    if metric not in _METRICS:
-        raise FailedPrecondition(f"{source.name}: similarity_fn_name is {metric!r}")
-    found = {
-        "query_prompt": prompts.get(query, ""),
-        "document_prompt": prompts.get(document, ""),
-    }
-    return found, _METRICS[metric]
-
-
-def _max_tokens(source: Source, config: Mapping[str, Any], folder: str) -> int:
-    """Return the least of what settings, tokenizer and positions say."""
-    prefix = f"{folder}/" if folder else ""
-    names = [
-        name
-        for name in source.sizes
-        if re.fullmatch(re.escape(prefix) + r"sentence_[\w-]+_config\.json", name)
-    ]
-    said = [_object(source, name).get("max_seq_length") for name in sorted(names)[:1]]
-    tokenizer = _optional(source, "tokenizer_config.json")
-    if said in ([], [None]):
-        said = [tokenizer.get("model_max_length")]
-    positions = config.get("max_position_embeddings")
-    if config.get("model_type") in BERT_TYPES - {"bert"} and isinstance(positions, int):
-        positions -= int(config.get("pad_token_id", 1)) + 1
-    bounds = [int(one) for one in (*said, positions) if isinstance(one, (int, float)) and one > 0]
-    most = min(bounds, default=_TOKENS_MAX + 1)
-    if most > _TOKENS_MAX:
-        raise FailedPrecondition(
-            f"{source.name} does not say how many tokens it reads",
-            hint="set max_seq_length in its sentence_bert_config.json",
-        )
-    return most
-
-
-def _check_lower_case(source: Source) -> None:
-    """Raise FailedPrecondition where case is not what tokenizer.json alone makes of it."""
-    try:
-        normalizer = json.dumps(_object(source, "tokenizer.json").get("normalizer")).lower()
-    except RecursionError:
-        normalizer = ""
-    lowers = '"lowercase": true' in normalizer or '"type": "lowercase"' in normalizer
-    for name in ("sentence_bert_config.json", "tokenizer_config.json"):
-        said = _optional(source, name)
-        bert = str(said.get("tokenizer_class", "")).startswith("Bert")
-        wanted = said.get("do_lower_case")
-        if (wanted is True and not lowers) or (wanted is False and lowers and bert):
-            raise FailedPrecondition(
-                f"{source.name}: {name} says do_lower_case {str(wanted).lower()}, tokenizer.json "
-                "does the other",
-                hint="save the tokenizer again, so that both say the same",
-            )
 
 
 def _decoder_options(
@@ -344,43 +244,19 @@ def _decoder_options(
     return options
 
 
-def _dim(source: Source, config: Mapping[str, Any]) -> int:
-    dim = config.get("hidden_size", config.get("dim"))  # as DistilBERT calls it
-    if type(dim) is not int or dim < 1:
-        raise FailedPrecondition(f"{source.name}: config.json has no hidden_size")
-    return dim
+def _hidden(config: Mapping[str, Any]) -> int | None:
+    return hf_heads.number_of(config, "hidden_size", "dim")  # as DistilBERT calls it
 
 
-def _license(source: Source) -> str:
-    """Return what the README's head says, which is where the hub has it from."""
-    if "README.md" in source.sizes:
-        with source.open("README.md") as file:
-            head = file.read(1 << 16).decode(errors="replace")
-        found = re.match(r"---\n(?:(?!---\n).*\n)*?license(?:_name)?:[ ]*([\w.+-]+)", head)
-        if found:
-            return found.group(1)
-    return "unknown"
-
-
-def _optional(source: Source, path: str) -> dict[str, Any]:
-    return _object(source, path) if path in source.sizes else {}
-
-
-def _object(source: Source, path: str) -> dict[str, Any]:
-    found = _json(source, path)
-    if not isinstance(found, dict):
-        raise FailedPrecondition(f"{source.name}: {path} is no JSON object")
-    return found
-
-
-def _json(source: Source, path: str) -> object:
-    if path not in source.sizes:
-        raise FailedPrecondition(f"{source.name} has no {path}")
-    if source.sizes[path] > SETTINGS_BYTES_MAX:
-        raise FailedPrecondition(f"{source.name}: {path} is longer than {SETTINGS_BYTES_MAX} bytes")
-    try:
-        with source.open(path) as file:
-            found: object = json.loads(file.read())
-    except (ValueError, RecursionError) as error:
-        raise FailedPrecondition(f"{source.name}: {path} is not JSON: {error}") from None
-    return found
+_DIMS: Mapping[str, Callable[[Mapping[str, Any]], int | None]] = {
+    "vector": _hidden,
+    "words": hf_heads.words_of,
+    "pairs": hf_heads.labels_of,
+    "images": hf_heads.projected_of,
+}
+_ENTRIES: Mapping[str, Callable[[Source, Mapping[str, Any], list[str]], dict[str, Any]]] = {
+    "vector": _vector,
+    "words": hf_heads.splade,
+    "pairs": hf_heads.cross_encoder,
+    "images": hf_heads.clip,
+}

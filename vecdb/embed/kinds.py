@@ -119,7 +119,7 @@ KINDS: Mapping[str, Kind] = {
         _TEXT,
         "dense",
         "torch",
-        ("torch", "transformers", "tokenizers", "safetensors"),
+        ("torch", "transformers", "tokenizers"),
         dict.fromkeys(("last", "mean"), _files("weights", "config", "tokenizer")),
         {"bidirectional": bool, "begin_id": int, "end_id": int, "prompt_pooled": bool},
         memory_per_byte=2.0,  # files are in bfloat16, and computed with in float32

@@ -25,6 +25,7 @@ SETTINGS = (
     "sentence_*_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    "preprocessor_config.json",
     "*.safetensors.index.json",
     "README.md",
 )
