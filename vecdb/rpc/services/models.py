@@ -11,7 +11,7 @@ from vecdb.config import LimitsConfig
 from vecdb.embed.channel import ResidentModel
 from vecdb.embed.client import Encoders, ModelInfo
 from vecdb.embed.encoder import Item, Pair, Role
-from vecdb.errors import InvalidArgument, LimitExceeded, NoModel, ReadOnly, VecdbError
+from vecdb.errors import InvalidArgument, LimitExceeded, ReadOnly, VecdbError
 from vecdb.reembed.moves import Moves
 from vecdb.rpc.convert import metric_message, vector_message
 from vecdb.rpc.deadline import remaining_s
@@ -86,7 +86,7 @@ class ModelsService(models_pb2_grpc.ModelsServicer):
         self._check_number(request.texts, "texts")
         if not request.query:
             raise InvalidArgument("query is empty", field="query")
-        model = self._judge(request.model)
+        model = self._encoder.re_ranker(request.model)
         pairs = [Pair(request.query, text) for text in request.texts]
         encoded = self._encoder.encode_with(model.name, pairs, Role.QUERY, context)
         scores = encoded.vectors[:, 0]
@@ -136,23 +136,6 @@ class ModelsService(models_pb2_grpc.ModelsServicer):
         """Give a model's memory back."""
         unloaded = self._encoders.unload(request.model, remaining_s(context))
         return pb.UnloadModelResponse(unloaded=unloaded)
-
-    def _judge(self, name: str) -> ModelInfo:
-        """Return the model of that name that gives a score, "" for the first."""
-        if not name:
-            for model in self._encoders.models():
-                if model.gives == "score":
-                    return model
-            raise NoModel(
-                "no configured model gives a score",
-                hint="add a re-ranker to embed.models; vecdb models list shows what there is",
-            )
-        model = self._encoders.resolve(name)
-        if model.gives != "score":
-            raise InvalidArgument(
-                f"model {model.name} gives {model.gives} vectors, no score", field="model"
-            )
-        return model
 
     def _check_number(self, items: Sequence[object], what: str) -> None:
         if len(items) > self._limits.embed_texts:
