@@ -227,30 +227,35 @@ def test_a_disk_that_is_too_small_is_said_at_once(folder, into, monkeypatch):
 # --- the hub, of which the one function that is called is stood in for
 
 
-@pytest.fixture
-def hub(monkeypatch, folder):
-    """Make a hub with one model: somebody/tiny. Returns what was asked of it."""
+def stand_in_for_hub(monkeypatch, folder, name):
+    """Make a hub with one model of that name. Returns what is asked of it."""
     asked = []
-    (folder / "pytorch_model.bin").write_bytes(b"pickle")
-    (folder / "modeling.py").write_text("raise SystemExit")
 
     def snapshot_download(repo_id, *, local_dir, allow_patterns, ignore_patterns):
         asked.append(allow_patterns)
-        if repo_id != "somebody/tiny":
+        if repo_id != name:
             raise OSError("401 Client Error. Repository Not Found")
         for path in folder.rglob("*"):
-            name = path.relative_to(folder).as_posix()
-            wanted = any(fnmatch.fnmatch(name, one) for one in allow_patterns)
+            file = path.relative_to(folder).as_posix()
+            wanted = any(fnmatch.fnmatch(file, one) for one in allow_patterns)
             if path.is_file() and wanted:
-                assert not any(fnmatch.fnmatch(name, one) for one in ignore_patterns)
-                (local_dir / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, local_dir / name)
+                assert not any(fnmatch.fnmatch(file, one) for one in ignore_patterns)
+                (local_dir / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, local_dir / file)
 
     module = types.ModuleType("huggingface_hub")
     module.__spec__ = types.SimpleNamespace(name="huggingface_hub")
     module.snapshot_download = snapshot_download
     monkeypatch.setitem(sys.modules, "huggingface_hub", module)
     return asked
+
+
+@pytest.fixture
+def hub(monkeypatch, folder):
+    """Make a hub with one model: somebody/tiny. Returns what was asked of it."""
+    (folder / "pytorch_model.bin").write_bytes(b"pickle")
+    (folder / "modeling.py").write_text("raise SystemExit")
+    return stand_in_for_hub(monkeypatch, folder, "somebody/tiny")
 
 
 def test_a_model_of_the_hub_is_fetched_file_by_file(hub, into):

@@ -43,6 +43,9 @@ class FileRef:
 class Known:
     """A text, or the path of an image, whose vector begins with these numbers, within 1e-3.
 
+    Of a sparse model they are its greatest weights, greatest first; of a model that takes pairs,
+    the score of the text as its own query.
+
     What `vecdb models check` holds a model against: it was recorded when the model was known to be
     right.
     """

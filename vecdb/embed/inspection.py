@@ -137,6 +137,8 @@ def _answers(spec: ModelSpec, encoder: Encoder) -> Iterator[_Answer]:
     alone = [_dense(encoder.encode([one])[0]) for one in read]
     if gives == "sparse":
         yield "encodes", State.OK, f"{', '.join(str(len(one)) for one in alone)} weights"
+        if spec.files:  # of rules alone there is nothing to know again
+            yield _known(spec, encoder)
         return
     shape = together[0].shape
     yield "dim", _state(shape == (spec.dim,)), f"{shape[0]}, the entry says {spec.dim}"
@@ -146,8 +148,7 @@ def _answers(spec: ModelSpec, encoder: Encoder) -> Iterator[_Answer]:
         lengths = [float(np.linalg.norm(one)) for one in alone]
         off = max(abs(length - 1) for length in lengths)
         yield "unit length", _state(off <= LENGTH_TOLERANCE), f"{off:.1e} off at most"
-    if gives == "dense":
-        yield _known(spec, encoder)
+    yield _known(spec, encoder)
 
 
 def _dense(output: F32 | SparseVector | VecdbError) -> F32:
@@ -170,13 +171,28 @@ def _ids(read: Any) -> Any:  # noqa: ANN401 - what a kind prepares is its own
 
 
 def _known(spec: ModelSpec, encoder: Encoder) -> _Answer:
-    check, known = "known vector", spec.known
-    if known is None or "text" not in spec.of_kind.takes:
+    what = {"dense": "vector", "sparse": "weights", "score": "score"}[spec.of_kind.gives]
+    check, known = f"known {what}", spec.known
+    if known is None or not spec.of_kind.takes & {"text", "pair"}:
         return check, State.SKIPPED, "the entry has none"
-    (read,) = encoder.prepare([known.item], Role[known.role.upper()])
-    vector = _dense(encoder.encode([read.input])[0])
-    apart = float(np.abs(vector[: len(known.start)] - np.array(known.start)).max())
+    numbers = numbers_of(spec, encoder, known.item, Role[known.role.upper()], len(known.start))
+    apart = float(np.abs(numbers - np.array(known.start)).max())
     return check, _state(apart <= KNOWN_TOLERANCE), f"{apart:.1e} apart at most"
+
+
+def numbers_of(spec: ModelSpec, encoder: Encoder, text: str, role: Role, most: int) -> F32:
+    """Return the numbers of a text by which a model is known again, at most so many.
+
+    The first of a vector; the greatest of sparse weights, greatest first, then zeros; the score of
+    the text as its own query.
+    """
+    item = Pair(text, text) if "pair" in spec.of_kind.takes else text
+    (read,) = encoder.prepare([item], role)
+    numbers = _dense(encoder.encode([read.input])[0])
+    if spec.of_kind.gives == "sparse":
+        greatest = np.sort(numbers)[::-1][:most]
+        return np.pad(greatest, (0, most - len(greatest)))
+    return numbers[:most]
 
 
 def _state(sound: bool) -> State:

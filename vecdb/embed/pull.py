@@ -20,13 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vecdb.embed import catalog
 from vecdb.embed.catalog import Known, ModelSpec
 from vecdb.embed.encoder import Execution, Role
 from vecdb.embed.entry_file import added, entry_text, replace, sync_folder
 from vecdb.embed.hf_folder import FolderModel, complete, read_folder, weight_patterns
+from vecdb.embed.inspection import numbers_of
 from vecdb.embed.model_sources import SETTINGS, Source, fetch, open_source
 from vecdb.embed.residents import load_model
 from vecdb.errors import (
@@ -242,11 +241,9 @@ def known_of(spec: ModelSpec) -> Known | None:
     """
     encoder = load_model(spec, Execution(os.cpu_count() or 1))
     try:
-        if "text" not in spec.of_kind.takes or spec.of_kind.gives != "dense":
+        if not spec.of_kind.takes & {"text", "pair"}:
             return None
-        (read,) = encoder.prepare([SENTENCE], Role.DOCUMENT)
-        (vector,) = encoder.encode([read.input])
+        start = numbers_of(spec, encoder, SENTENCE, Role.DOCUMENT, KNOWN_NUMBERS)
     finally:
         encoder.close()
-    start = np.asarray(vector, dtype=np.float64)[:KNOWN_NUMBERS]
-    return Known(SENTENCE, tuple(round(number, 6) for number in start.tolist()))
+    return Known(SENTENCE, tuple(round(number, 6) for number in map(float, start)))
