@@ -5,7 +5,10 @@ tested where the processor has it, and by a model that rounds elsewhere.
 """
 
 import dataclasses
+import importlib.util
 import json
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -14,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.embed import checkpoints_bert as checkpoints
-from vecdb.embed import catalog, exactness, residents
+from vecdb.embed import catalog, exactness, openvino_graph, residents
 from vecdb.embed.encoder import Execution, Role
 from vecdb.errors import Corrupt, FailedPrecondition, NotFinite
 from vecdb.types import SparseVector
@@ -42,7 +45,9 @@ def vectors(model, texts):
 
 @pytest.fixture(scope="module")
 def openvino():
-    return pytest.importorskip("openvino", reason="needs the openvino extra")
+    if importlib.util.find_spec("openvino") is None:
+        pytest.skip("needs the openvino extra")
+    return openvino_graph.import_openvino()  # its own import would report itself
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +142,28 @@ def test_outputs_outlast_the_next_call(on_openvino):
     np.testing.assert_array_equal(first, kept)
 
 
+QUIETLY = """
+import os, sys, threading
+from vecdb.embed.openvino_graph import import_openvino
+import_openvino().Core()
+assert "openvino_telemetry.main" not in sys.modules
+assert threading.active_count() == 1, threading.enumerate()
+assert os.listdir(os.environ["HOME"]) == []
+"""
+
+
+def test_openvino_reports_nothing_to_anybody(openvino, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", QUIETLY],
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_is_no_graph_is_refused(openvino, tmp_path):
     from vecdb.embed.runtime import open_graph
 
@@ -146,7 +173,6 @@ def test_what_is_no_graph_is_refused(openvino, tmp_path):
 
 @pytest.mark.parametrize("inside_bytes", [0, 1 << 30], ids=["all beside", "all inside"])
 def test_weights_beside_a_graph_are_put_in(openvino, tmp_path, monkeypatch, inside_bytes):
-    from vecdb.embed import openvino_graph
     from vecdb.embed.bert_graph import bert_graph, bert_shape
     from vecdb.embed.runtime import open_graph
     from vecdb.embed.safetensors_file import Tensors

@@ -5,6 +5,7 @@ The only file that knows OpenVINO. How far bfloat16 is from float32, exactness.p
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -17,6 +18,7 @@ from vecdb.embed.encoder import Execution
 from vecdb.errors import Corrupt, FailedPrecondition
 
 _PRECISIONS: Mapping[str, str] = {"float32": "f32", "bfloat16": "bf16"}
+TELEMETRY = "openvino_telemetry"
 # Weights up to here go into the graph itself, where some nodes ask for a constant; a graph as one
 # message has at most 2 GiB.
 INSIDE_BYTES = 1 << 16
@@ -43,6 +45,21 @@ class _OpenvinoGraph:
         return found
 
 
+def import_openvino() -> Any:  # noqa: ANN401
+    """Return the module, which tells nobody. Raises FailedPrecondition where there is none."""
+    # By itself it reports each import to a service of Google's, and keeps a number for that in the
+    # home directory; unless this package, which comes with it, is not there.
+    sys.modules.setdefault(TELEMETRY, None)  # type: ignore[arg-type]
+    try:
+        import openvino
+    except ImportError as error:
+        raise FailedPrecondition(
+            f"embed.device is openvino, which does not import: {error}",
+            hint="pip install 'vecdb[openvino]', or set embed.device to cpu",
+        ) from None
+    return openvino
+
+
 def open_openvino(
     graph: bytes, path: Path, execution: Execution, weights: Mapping[str, NDArray[Any]]
 ) -> _OpenvinoGraph:
@@ -51,13 +68,7 @@ def open_openvino(
     Raises Corrupt for what is no graph, FailedPrecondition where OpenVINO or the precision is not
     there.
     """
-    try:
-        import openvino
-    except ImportError as error:
-        raise FailedPrecondition(
-            f"embed.device is openvino, which does not import: {error}",
-            hint="pip install 'vecdb[openvino]', or set embed.device to cpu",
-        ) from None
+    openvino = import_openvino()
     asked = _PRECISIONS[execution.precision]
     settings = {
         # Said, because it takes bfloat16 by itself where the processor has that.
