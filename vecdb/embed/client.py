@@ -201,11 +201,13 @@ class Encoders:
 
     def load(self, model: str, timeout_s: float | None = None) -> float:
         """Have a model loaded; return the seconds that took, 0.0 when it was. Raises NoModel."""
-        return self._reached().load(self._spec(model).name, timeout_s or LOAD_S)
+        name = self._spec(model).name
+        return self._reached().load(name, timeout_s or LOAD_S)
 
     def unload(self, model: str, timeout_s: float | None = None) -> bool:
         """Have a model unloaded, once nobody uses it; return whether it was loaded."""
-        return self._reached().unload(self._spec(model).name, timeout_s or self._timeout_s)
+        name = self._spec(model).name
+        return self._reached().unload(name, timeout_s or self._timeout_s)
 
     def describe(self, timeout_s: float = 1.0, *, metrics: bool = False) -> Description:
         """Return what the present worker says of itself. Raises Unavailable, DeadlineExceeded."""
