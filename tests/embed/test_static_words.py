@@ -157,6 +157,7 @@ def test_a_megabyte_is_read_like_any_text(tiny):
 
 LOAD = """
 from vecdb.embed import catalog
+from vecdb.embed.encoder import Execution
 from vecdb.embed.static_words import StaticWords
 spec = catalog.load_catalog()["glove-6b-50d"]
 StaticWords(spec, catalog.resolve_files(spec), Execution(1))
