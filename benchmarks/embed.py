@@ -116,7 +116,7 @@ def _setting(
     root: Path,
 ) -> Setting:
     # Here and not above: these need not be installed.
-    from embed_peers import LEVELS, Bare, peers
+    from embed_peers import WAYS, Bare, peers
     from embed_texts import cut, prose
 
     files = catalog.resolve_files(spec)
@@ -134,24 +134,24 @@ def _setting(
         report.fact(f"{name}_absent", why)
         report.say(f"{name} is absent: {why}")
     report.say("which way is plain onnxruntime fastest?")
-    levels = {name: Bare(files["model"], files["tokenizer"], threads, name) for name in LEVELS}
+    ways = {name: Bare(files["model"], files["tokenizer"], threads, name) for name in WAYS}
     speeds = {
         (name, tokens, batch): _speed(lambda some: bare.encode(some, batch), tried)  # noqa: B023
         for tokens in LENGTHS
         for tried in [texts[tokens][: min(sizes[tokens], 128)]]
         for batch in batches
-        for name, bare in levels.items()
+        for name, bare in ways.items()
     }
     best: dict[int, tuple[str, int]] = {}
     for tokens in LENGTHS:
         tried_ways = {way: speed for way, speed in speeds.items() if way[1] == tokens}
         name, _, batch = max(tried_ways, key=tried_ways.__getitem__)
         best[tokens] = name, batch
-        report.fact(f"bare_{tokens}", f"batches of {batch}, optimisation level {name}")
+        report.fact(f"bare_{tokens}", f"batches of {batch}, {name}")
 
     def bare(some: list[str], tokens: int) -> object:
         name, batch = best[tokens]
-        return levels[name].encode(some, min(batch, len(some)))
+        return ways[name].encode(some, min(batch, len(some)))
 
     return Setting(report, clients, bare, there, texts, sizes, singles, options.rounds)
 

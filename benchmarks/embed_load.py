@@ -138,10 +138,11 @@ def _ingest(client: Client, texts: list[str], stop: threading.Event) -> dict[str
     started = time.perf_counter()
     stored = 0
     while not stop.is_set():
-        at = stored % max(1, len(texts) - INGEST_BATCH)
-        # The second time round, a text has a number, or its vector would be kept still.
-        again = f" {stored // len(texts)}" if stored >= len(texts) else ""
-        batch = [text + again for text in texts[at : at + INGEST_BATCH]]
+        # A text that comes again has a number, or its vector would still be known.
+        batch = [
+            texts[at % len(texts)] + (f" {at // len(texts)}" if at >= len(texts) else "")
+            for at in range(stored, stored + INGEST_BATCH)
+        ]
         try:
             collection.upsert(ids=[f"{stored + row}" for row in range(len(batch))], texts=batch)
         except Overloaded:

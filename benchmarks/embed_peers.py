@@ -1,7 +1,6 @@
 """What the embedding worker is held against: the same model without a server.
 
-`Bare` is the floor: onnxruntime and tokenizers in a loop, with the better of its optimisation
-levels. The others are libraries that people use; what is not installed is said. No library is let
+`Bare` is the floor: onnxruntime and tokenizers in a loop, in the best of some ways to set it. The others are libraries that people use; what is not installed is said. No library is let
 onto the network: all are given files.
 """
 
@@ -29,9 +28,10 @@ SETTINGS = (
     *("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
     *("modules.json", "sentence_bert_config.json", "1_Pooling/config.json"),
 )
-LEVELS = {
-    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
-    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+WAYS = {
+    "optimisation level basic": (ort.GraphOptimizationLevel.ORT_ENABLE_BASIC, "1"),
+    "optimisation level all": (ort.GraphOptimizationLevel.ORT_ENABLE_ALL, "1"),
+    "optimisation level basic, no spinning": (ort.GraphOptimizationLevel.ORT_ENABLE_BASIC, "0"),
 }
 BATCH = 64
 """Of the libraries that are told how many texts to take at once."""
@@ -40,10 +40,11 @@ BATCH = 64
 class Bare:
     """Plain onnxruntime over the model's own file."""
 
-    def __init__(self, model: Path, tokenizer: Path, threads: int, level: str) -> None:
+    def __init__(self, model: Path, tokenizer: Path, threads: int, way: str) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
-        options.graph_optimization_level = LEVELS[level]
+        options.graph_optimization_level, spinning = WAYS[way]
+        options.add_session_config_entry("session.intra_op.allow_spinning", spinning)
         self._session = ort.InferenceSession(str(model), options, ["CPUExecutionProvider"])
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.no_truncation()
