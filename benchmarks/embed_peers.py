@@ -1,7 +1,8 @@
 """What the embedding worker is held against: the same model without a server.
 
-`Bare` is the floor: onnxruntime and tokenizers in a loop, in the best of some ways to set it. The others are libraries that people use; what is not installed is said. No library is let
-onto the network: all are given files.
+`Bare` is the floor: onnxruntime and tokenizers in a loop, in the best of some ways to set it. The
+others are libraries that people use; what is not installed is said. No library is let onto the
+network: all are given files.
 """
 
 from __future__ import annotations
