@@ -8,7 +8,7 @@ KERNEL := CMakeLists.txt $(wildcard vecdb/kernel/src/*)
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types layers generate generated sanitize bench clean
+.PHONY: help demo test test-torch check lint types layers generate generated sanitize bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -39,6 +39,12 @@ demo: $(VENV)/.server ## Start a server, index Python's own documentation, ask i
 
 test: $(VENV)/.dev ## Run all tests
 	@$(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+test-torch: $(VENV)/.dev ## Run the tests that hold models against their reference implementations
+	@echo "installing torch and the reference implementations (a gigabyte)"
+	@$(PY) -m pip install -q --disable-pip-version-check -e '.[embed,dev,torch]' 'sentence-transformers>=5'
+	@$(PY) -m pip install -q --disable-pip-version-check --no-deps gritlm
+	@$(PY) -m pytest $(shell grep -lE 'torch|sentence_transformers' tests/embed/test_*.py) $(ARGS)
 
 check: lint types layers ## Style, types and layers
 
