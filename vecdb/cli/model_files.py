@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
@@ -119,14 +120,15 @@ def check_models(
         if took > 10:
             err.print(Text(f"{spec.name} took {took:.0f} s", style="dim"))
     if not as_json:
-        table = Table()
-        table.add_column("model", no_wrap=True)
-        table.add_column("check", no_wrap=True)
-        table.add_column("state", no_wrap=True)
-        table.add_column("detail", overflow="fold")
-        for one in findings:
-            state = Text(one.state, _COLOURS[one.state])
-            table.add_row(Text(one.model), Text(one.check), state, Text(one.detail))
-        out.print(table)
+        # A table a model: names are long, and beside them there would be no room for details.
+        for model, found in groupby(findings, key=lambda one: one.model):
+            table = Table(title=Text(model, style="bold"), title_justify="left", expand=True)
+            table.add_column("check", no_wrap=True)
+            table.add_column("state", no_wrap=True)
+            table.add_column("detail", ratio=1)
+            for one in found:
+                state = Text(one.state, _COLOURS[one.state])
+                table.add_row(Text(one.check), state, Text(one.detail))
+            out.print(table)
     if any(one.state is State.FAILED for one in findings):
         raise typer.Exit(1)
