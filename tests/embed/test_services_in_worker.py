@@ -1,6 +1,7 @@
 """A service's model inside of the worker, through queue, socket and client."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -68,7 +69,11 @@ def test_as_many_requests_as_the_entry_says_are_under_way(encoders, provider):
         together.wait(30)
 
     provider.faults += [meet] * 3
-    encoders.encode("remote", [f"text {n}" for n in range(48)], Role.DOCUMENT, 60.0)
+    with ThreadPoolExecutor(1) as pool:  # of the three that it may have, one is for queries
+        documents = [f"text {n}" for n in range(32)]
+        asked = pool.submit(encoders.encode, "remote", documents, Role.DOCUMENT, 60.0)
+        encoders.encode("remote", ["a query"], Role.QUERY, 60.0)
+        asked.result(60)
     assert len(provider.seen) == 3
 
 

@@ -300,8 +300,11 @@ def test_text_where_embedding_is_disabled(channel: grpc.Channel, collections) ->
     assert len(made.spaces[""].dense.model_fingerprint) == 64
     models = models_pb2_grpc.ModelsStub(channel)
     embed = models_pb2.EmbedRequest(texts=["hello"], role=models_pb2.EMBED_ROLE_QUERY)
+    # Of a write only what has no vector is refused.
+    (result,) = points_pb2_grpc.PointsStub(channel).Write(text_write(), timeout=30).results
+    assert result.reason == "NO_MODEL"
+    assert "embed.enabled" in result.message
     for call, asked in (
-        (points_pb2_grpc.PointsStub(channel).Write, text_write()),
         (search_pb2_grpc.SearchStub(channel).Query, text_query()),
         (models.Embed, embed),
     ):

@@ -17,8 +17,8 @@ import pytest
 
 from tests.conftest import MakeServer
 from tests.live import START_S, LiveServer
-from vecdb.sockets import is_loopback
 from vecdb.rpc.pb import points_pb2, points_pb2_grpc, search_pb2, search_pb2_grpc
+from vecdb.sockets import is_loopback
 from vecdb_client import Client
 
 SERVE = (sys.executable, "-m", "vecdb", "serve")

@@ -56,7 +56,10 @@ LIMITS: dict[str, int] = {
     "groups": 10,
     "mask_paths": 3,
 }
-ELSEWHERE = {"queued_writes": "tests/storage/test_writer.py"}
+ELSEWHERE = {
+    "queued_writes": "tests/storage/test_writer.py",
+    "image_bytes": "tests/rpc/test_images.py",  # where a model takes images
+}
 
 _names = (f"made-{n}" for n in itertools.count())
 

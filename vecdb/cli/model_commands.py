@@ -32,17 +32,15 @@ def list_models(as_json: AsJson = False, address: Address = DEFAULT_ADDRESS) -> 
         return
     table = Table()
     table.add_column("model", no_wrap=True)
-    for title in ("kind", "takes", "gives", "dim", "metric", "max tokens", "memory", "state"):
-        table.add_column(title)
+    for title in ("kind", "gives", "dim", "memory"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("state")
     for model in found:
         table.add_row(
             Text(model.name),
             model.kind,
-            ", ".join(model.takes),
             model.gives,
             str(model.dim) if model.gives == "dense" else "",
-            str(model.metric) if model.gives == "dense" else "",
-            f"{model.max_tokens:,}",
             bytes_text(model.memory_bytes) if model.loaded else "",
             _state(model),
         )
