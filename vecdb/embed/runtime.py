@@ -91,8 +91,8 @@ def _session(
     options.intra_op_num_threads = execution.threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # The cores are the node's too: threads that spin while they wait for one another, each with half
-    # of the work, gave 24 short texts a second on two busy cores, and these two settings 55.
+    # The cores are the node's too: threads that spin while they wait for one another, each with
+    # half of the work, gave 24 short texts a second on two busy cores, and these two settings 55.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.dynamic_block_base", "4")
     # Patterns are kept per shape, and hardly two batches share one.
