@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from echo import echo_server, request_of
 from embed_load import Crew, crew
 from live import serve
 from options import parser as options_parser
@@ -200,6 +201,27 @@ def _measure(setting: Setting, tokens: int) -> None:
         "ms",
         "one over the other, median of the rounds",
         at_most=OVER_BARE_MS if tokens == min(LENGTHS) else None,
+    )
+    if tokens == min(LENGTHS):
+        _idle_hops(setting, median(alone))
+
+
+def _idle_hops(setting: Setting, pause_s: float) -> None:
+    """Call a bare grpcio server that had nothing to do for as long as an inference takes."""
+    request = request_of(80, 1_600)
+    with echo_server(16) as echo:
+
+        def call(_: int) -> float:
+            time.sleep(pause_s)
+            (took,) = timed(lambda _: echo(request), 1)
+            return took
+
+        calls = [call(at) for at in range(setting.singles)]
+    setting.report.figure(
+        "two_idle_hops_ms",
+        2 * median(calls) * 1e3,
+        "ms",
+        "two calls of a bare grpcio server, each after as long a pause: there are two on the way",
     )
 
 

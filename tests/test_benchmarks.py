@@ -172,6 +172,7 @@ def test_embed(tmp_path: Path) -> None:
         positive(figures, *(f"clients_64_by_16_{tokens}_vs_bare", f"clients_64_{tokens}_vs_bare"))
         positive(figures, *(f"query_p99_{tokens}_vs_quiet", f"ingest_{tokens}_texts_per_s"))
     positive(figures, "cached_16_texts_per_s", "single_16_p50_ms", "bare_single_16_p50_ms")
+    positive(figures, "two_idle_hops_ms")
     assert "single_16_over_bare_ms" in figures
 
 
