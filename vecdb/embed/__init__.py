@@ -25,6 +25,7 @@ The worker process:
 
 The server's side:
     process.py     starts the worker, watches it, starts it again; elsewhere.py watches another's
+    watched.py     what both keep of its state
     channel.py     a connection to a worker; wire.py what both ends agree on
     client.py      what the rest of the server calls; items.py what it may be given
 """

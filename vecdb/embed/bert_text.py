@@ -7,45 +7,25 @@ safetensors_file.py, the graph to bert_graph.py and runtime.py, pooling to onnx_
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from vecdb.embed.bert_graph import BertGraph, BertShape, bert_graph, bert_shape
 from vecdb.embed.catalog import ModelSpec, map_verified, read_verified
-from vecdb.embed.encoder import HERE, I64, Batching, Execution, Prepared, Role
-from vecdb.embed.onnx_text import HiddenStates
+from vecdb.embed.encoder import Execution
+from vecdb.embed.onnx_text import OnnxText
 from vecdb.embed.runtime import Graph, open_graph
 from vecdb.embed.safetensors_file import Tensors
 from vecdb.embed.text_tokens import TextTokens
 from vecdb.errors import Corrupt, FailedPrecondition
-from vecdb.types import F32
 
 
-class BertText:
+class BertText(OnnxText):
     """An Encoder over weights of which the graph is made when it is loaded."""
 
-    def __init__(self, spec: ModelSpec, paths: Mapping[str, Path], execution: Execution) -> None:
-        self._tokens = TextTokens(spec, paths["tokenizer"])
-        graph = open_weights(spec, paths, execution, self._tokens, bert_graph)
-        self.states = HiddenStates(spec, graph)
-
-    @property
-    def batching(self) -> Batching:
-        """It computes here."""
-        return HERE
-
-    def prepare(self, items: Sequence[str], role: Role) -> list[Prepared]:
-        """Return the tokens of each text, the role's prompt in front, cut to max_tokens."""
-        return self._tokens.prepare(items, role)
-
-    def encode(self, batch: Sequence[I64], deadline: float | None = None) -> F32:
-        """Return the vectors of texts that prepare() made, (n, dim) float32. Raises NotFinite."""
-        return self.states.vectors(batch)
-
-    def close(self) -> None:
-        """Let go of the graph."""
-        del self.states
+    def _opened(self, spec: ModelSpec, paths: Mapping[str, Path], execution: Execution) -> Graph:
+        return open_weights(spec, paths, execution, self.tokens, bert_graph)
 
 
 Make: TypeAlias = Callable[[BertShape, Tensors], BertGraph]

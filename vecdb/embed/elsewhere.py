@@ -10,12 +10,11 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable
-from dataclasses import replace
 
 from vecdb.config import EmbedConfig
 from vecdb.embed import catalog
 from vecdb.embed.channel import Description, WorkerChannel, WorkerState
+from vecdb.embed.watched import OnChange, Watched
 from vecdb.errors import DeadlineExceeded, Unavailable, VecdbError
 from vecdb.sockets import split_address
 
@@ -28,7 +27,7 @@ BACKOFF_S = 0.2
 BACKOFF_MAX_S = 5.0
 
 
-class WorkerElsewhere:
+class WorkerElsewhere(Watched):
     """The worker at ``embed.worker``, looked after between start() and stop().
 
     on_change: called with every new state, from the watching thread; must not block. A generation
@@ -40,35 +39,28 @@ class WorkerElsewhere:
         config: EmbedConfig,
         *,
         text_bytes: int,
-        on_change: Callable[[WorkerState], object] = lambda state: None,
+        on_change: OnChange = lambda state: None,
         probe_interval_s: float = PROBE_INTERVAL_S,
         probe_timeout_s: float = PROBE_TIMEOUT_S,
     ) -> None:
         """Name the worker, without asking it. Raises InvalidArgument for what is no address."""
         if not config.worker.startswith("unix:"):
             split_address(config.worker)
+        super().__init__(on_change)
         self.address = config.worker
         self.pid = None
         self._enabled = config.enabled
         self._text_bytes = text_bytes
-        self._on_change = on_change
         self._probe_interval_s = probe_interval_s
         self._probe_timeout_s = probe_timeout_s
         specs = catalog.select(catalog.load_catalog(config.catalog), config.models, config.model)
         self._expected = {spec.name: catalog.fingerprint(spec) for spec in specs}
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
-        self._changed = threading.Condition()  # guards the four below
-        self._state = WorkerState()
+        # Guarded by _changed, too:
         self._instance = ""
         self._instances = 0
         self._generation = 0
-
-    @property
-    def state(self) -> WorkerState:
-        """Return whether the worker answers now."""
-        with self._changed:
-            return self._state
 
     @property
     def restarts(self) -> int:
@@ -85,11 +77,6 @@ class WorkerElsewhere:
         self._become(WorkerState(reason=reason, retry_after_s=1.0))
         self._thread = threading.Thread(target=self._look_after, name="embed-worker", daemon=True)
         self._thread.start()
-
-    def wait_ready(self, timeout_s: float) -> bool:
-        """Return whether the worker answers, waiting for it up to timeout_s."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._state.ready, timeout_s)
 
     def stop(self) -> None:
         """Ask no more; the worker goes on."""
@@ -184,16 +171,3 @@ class WorkerElsewhere:
         if self.state.reason != reason:
             log.warning("%s; it is asked again", reason)
         self._become(WorkerState(reason=reason, retry_after_s=again_s + 1.0))
-
-    def _become(self, state: WorkerState) -> None:
-        with self._changed:
-            if state.generation == 0:
-                state = replace(state, generation=self._state.generation)
-            if state == self._state:
-                return
-            self._state = state
-            self._changed.notify_all()
-        try:
-            self._on_change(state)
-        except Exception:
-            log.exception("what listens to the embedding worker's state failed")

@@ -27,9 +27,11 @@ class OnnxText:
     """An Encoder over an ONNX graph that yields a vector per token."""
 
     def __init__(self, spec: ModelSpec, paths: Mapping[str, Path], execution: Execution) -> None:
-        self._spec = spec
-        self._tokens = TextTokens(spec, paths["tokenizer"])
-        self.states = HiddenStates(spec, open_files(spec, paths, execution))
+        self.tokens = TextTokens(spec, paths["tokenizer"])
+        self.states = HiddenStates(spec, self._opened(spec, paths, execution))
+
+    def _opened(self, spec: ModelSpec, paths: Mapping[str, Path], execution: Execution) -> Graph:
+        return open_files(spec, paths, execution)
 
     @property
     def batching(self) -> Batching:
@@ -38,7 +40,7 @@ class OnnxText:
 
     def prepare(self, items: Sequence[str], role: Role) -> list[Prepared]:
         """Return the tokens of each text, the role's prompt in front, cut to max_tokens."""
-        return self._tokens.prepare(items, role)
+        return self.tokens.prepare(items, role)
 
     def encode(self, batch: Sequence[I64], deadline: float | None = None) -> F32:
         """Return the vectors of texts that prepare() made, (n, dim) float32. Raises NotFinite."""

@@ -17,13 +17,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from vecdb.config import EmbedConfig
 from vecdb.embed import catalog
 from vecdb.embed.channel import RESTART_S, RESTARTING, WorkerChannel, WorkerState
+from vecdb.embed.watched import OnChange, Watched
 from vecdb.embed.wire import READY, message_bytes
 from vecdb.errors import VecdbError
 from vecdb.sockets import private_folder
@@ -40,7 +40,7 @@ PROBE_FAILURES = 3
 STOP_S = 10.0
 
 
-class WorkerProcess:
+class WorkerProcess(Watched):
     """An embedding worker that is kept running between start() and stop().
 
     on_change: called with every new state, from the watching thread; must not block.
@@ -52,14 +52,14 @@ class WorkerProcess:
         config: EmbedConfig,
         *,
         text_bytes: int,
-        on_change: Callable[[WorkerState], object] = lambda state: None,
+        on_change: OnChange = lambda state: None,
         log_level: str = "info",
         probe_interval_s: float = PROBE_INTERVAL_S,
         probe_timeout_s: float = PROBE_TIMEOUT_S,
     ) -> None:
+        super().__init__(on_change)
         self._config = config
         self._text_bytes = text_bytes
-        self._on_change = on_change
         self._log_level = log_level
         self._probe_interval_s = probe_interval_s
         self._probe_timeout_s = probe_timeout_s
@@ -68,8 +68,7 @@ class WorkerProcess:
         self._folder: Path | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
-        self._changed = threading.Condition()  # guards the three below
-        self._state = WorkerState()
+        # Guarded by _changed, too:
         self._child: subprocess.Popen[bytes] | None = None
         self._starts = 0
 
@@ -79,12 +78,6 @@ class WorkerProcess:
         if self._folder is None:
             raise VecdbError("the embedding worker has not been started")
         return f"unix:{self._folder / 'encoder.sock'}"
-
-    @property
-    def state(self) -> WorkerState:
-        """Return whether the worker answers now."""
-        with self._changed:
-            return self._state
 
     @property
     def pid(self) -> int | None:
@@ -115,11 +108,6 @@ class WorkerProcess:
         self._become(WorkerState(reason="the embedding worker is starting", retry_after_s=2.0))
         self._thread = threading.Thread(target=self._keep_running, name="embed-worker", daemon=True)
         self._thread.start()
-
-    def wait_ready(self, timeout_s: float) -> bool:
-        """Return whether the worker answers, waiting for it up to timeout_s."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._state.ready, timeout_s)
 
     def stop(self) -> None:
         """Stop the worker, letting calls under way finish for a few seconds."""
@@ -270,19 +258,6 @@ class WorkerProcess:
         with self._changed:
             if self._child is not None:
                 self._child.kill()
-
-    def _become(self, state: WorkerState) -> None:
-        with self._changed:
-            if state.generation == 0:
-                state = replace(state, generation=self._state.generation)
-            if state == self._state:
-                return
-            self._state = state
-            self._changed.notify_all()
-        try:
-            self._on_change(state)
-        except Exception:
-            log.exception("what listens to the embedding worker's state failed")
 
 
 def _readable(child: subprocess.Popen[bytes], timeout_s: float) -> bool:
