@@ -4,7 +4,7 @@ Callers prepare in their own threads, submit, and wait on a ticket. One thread r
 model uses all cores by itself, and a second batch beside it would only slow both. But a query need
 not wait for the documents that run when it comes: a second thread runs it beside them. For models
 that wait for a service elsewhere there is a batcher each, of as many threads as that one takes
-calls; where these are several, one runs queries alone, as a service may keep all others waiting.
+calls; where these are several, documents have all but one, as a service may keep those waiting.
 
 Order: queries before documents, except that documents which waited too long get a share of the
 time. Inside a lane short texts go first with those of about their length, except that a text which
@@ -172,13 +172,13 @@ class Batcher:
         self._query_run_s = 0.0  # inference time of queries since the last batch of documents
         self._rates: dict[str, Rate] = defaultdict(Rate)  # by model
         self._running: dict[int, float] = {}  # since when, by thread
-        self._documents_run = False
+        self._documents_run = 0  # batches of them that run
+        # Of one call at a time none can be kept for queries.
+        self._documents_most = max(1, batching.at_once - 1)
         self._waiting_tokens = 0
         self._soonest = math.inf  # no deadline of what waits is before, and none of it is over
         self._done = Counters()
-        aside = self._take_queries if batching.at_once else self._take_beside
-        # Of one call at a time none can be kept for queries.
-        takers = [self._take] * max(1, batching.at_once - 1) + [aside] * (batching.at_once != 1)
+        takers = [self._take] * batching.at_once or [self._take, self._take_beside]
         self._threads = [
             threading.Thread(target=self._run, args=(take,), name=f"inference {at}", daemon=True)
             for at, take in enumerate(takers)
@@ -286,13 +286,11 @@ class Batcher:
                 # A thread looks after what one batch leaves; another may be there for it.
                 self._changed.notify(2)
                 self._running[threading.get_ident()] = started = self.clock()
-                if lane is Lane.DOCUMENT:
-                    self._documents_run = True
+                self._documents_run += lane is Lane.DOCUMENT
             outputs = self._infer(batch)
             with self._changed:
                 del self._running[threading.get_ident()]
-                if lane is Lane.DOCUMENT:
-                    self._documents_run = False
+                self._documents_run -= lane is Lane.DOCUMENT
                 self._deliver(lane, batch, outputs, started, self.clock())
             del taken, batch, outputs  # or its arrays would live until the next one is done
 
@@ -366,10 +364,8 @@ class Batcher:
 
     def _take_beside(self, now: float) -> _Taken | None:
         """Remove and return the queries that are to run beside documents, or None."""
-        return self._take_queries(now) if self._documents_run else None
-
-    def _take_queries(self, now: float) -> _Taken | None:
-        """Remove and return the next queries, or None."""
+        if not self._documents_run:
+            return None
         self._purge(now)
         return self._taken(Lane.QUERY, now) if self._lanes[Lane.QUERY] else None
 
@@ -377,6 +373,8 @@ class Batcher:
         """Remove and return the texts of the next batch, all of one model, or None."""
         self._purge(now)
         queries, documents = self._lanes[Lane.QUERY], self._lanes[Lane.DOCUMENT]
+        if self._documents_run >= self._documents_most:
+            documents = []
         if not queries and not documents:
             return None
         overdue = bool(documents) and now - documents[0].arrived >= self._batch_age_s
