@@ -25,13 +25,13 @@ $(PY):
 $(VENV)/.server: $(PY) pyproject.toml clients/python/pyproject.toml $(KERNEL)
 	@echo "installing vecdb and what it needs; the kernel is compiled (about a minute)"
 	@HNSWLIB_NO_NATIVE=1 $(PY) -m pip install -q --disable-pip-version-check \
-	  -e ./clients/python -e '.[embed]'
+	  -e ./clients/python -e '.[embed,documents]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.server
 	@echo "installing what the tests need"
 	@HNSWLIB_NO_NATIVE=1 $(PY) -m pip install -q --disable-pip-version-check \
-	  -e ./clients/python -e '.[embed,dev]'
+	  -e ./clients/python -e '.[embed,documents,dev]'
 	@touch $@
 
 demo: $(VENV)/.server ## Start a server, index Python's own documentation, ask it questions

@@ -181,6 +181,62 @@ class EmbedConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentsConfig:
+    """How documents are read, cut and found."""
+
+    document_bytes: int = setting(16 * MIB, "bytes of a document", 1 * KIB, 1 * GIB)
+    put_documents: int = setting(1_000, "documents of a Put", 1, 100_000)
+    document_chunks: int = setting(20_000, "chunks of a document", 1, 1_000_000)
+    chunk_tokens: int = setting(
+        200, "most tokens of a chunk, where its model reads as many", 16, 8_192
+    )
+    overlap_tokens: int = setting(25, "tokens that a chunk repeats of the one before it", 0, 4_096)
+    readers: int = setting(
+        2, "processes that read documents (HTML, PDF, Markdown) at the same time", 1, 64
+    )
+    reader_memory_bytes: int = setting(
+        1 * GIB, "memory of one of them; a document that needs more is refused", 128 * MIB, 1 << 40
+    )
+    reader_s: float = setting(
+        30.0, "seconds that reading a document may take; one that needs more is refused", 0.1, 3600
+    )
+    question_bytes: int = setting(8 * KIB, "bytes of a question, and of a turn", 16, 1 * MIB)
+    context_tokens: int = setting(
+        2_000, "most tokens of a context, where a call names none", 16, 1_000_000
+    )
+    min_relevance: float = setting(
+        0.5, "relevance that a passage must have, 0 to 1; 0 keeps all", 0, 1
+    )
+    query_log: str = setting(
+        "",
+        "collection that keeps questions, with what was found, for Feedback and Replay; made when "
+        "missing; '' keeps none",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerConfig:
+    """The language model that answers: any server with OpenAI's chat completions."""
+
+    endpoint: str = setting(
+        "", "its address up to /v1, such as http://127.0.0.1:8000/v1; '' for none"
+    )
+    model: str = setting("", "what the server calls the model; '' for its first")
+    key_env: str = setting("", "environment variable that holds its key; '' for none")
+    key_file: str = setting("", "file that holds its key; '' for none")
+    ca_file: str = setting("", "certificates to trust instead of the system's; '' for those")
+    max_tokens: int = setting(512, "most tokens of an answer", 1, 1_000_000)
+    temperature: float = setting(0.1, "how freely it chooses words", 0, 2)
+    timeout_s: float = setting(
+        60.0, "seconds in which it must begin to answer, and then go on", 0.1, 3600
+    )
+    at_once: int = setting(8, "answers written at the same time; more wait for their turn", 1, 1024)
+    templates: str = setting(
+        "", "folder with prompts of your own: answer.en.txt and so on; '' for vecdb's"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings, by section."""
 
@@ -188,6 +244,8 @@ class Config:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
     embed: EmbedConfig = field(default_factory=EmbedConfig)
+    documents: DocumentsConfig = field(default_factory=DocumentsConfig)
+    answer: AnswerConfig = field(default_factory=AnswerConfig)
 
     def to_toml(self) -> str:
         """Return the settings as a TOML file, each with its meaning: what --print-config prints."""
@@ -222,6 +280,8 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
         limits=LimitsConfig(**given["limits"]),  # type: ignore[arg-type]
         storage=StorageConfig(**given["storage"]),  # type: ignore[arg-type]
         embed=EmbedConfig(**given["embed"]),  # type: ignore[arg-type]
+        documents=DocumentsConfig(**given["documents"]),  # type: ignore[arg-type]
+        answer=AnswerConfig(**given["answer"]),  # type: ignore[arg-type]
     )
 
 

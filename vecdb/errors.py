@@ -7,6 +7,7 @@ VecdbError
 │   ├── ZeroVector           no direction, where the metric is cosine
 │   ├── BadFilter            a condition that means nothing
 │   ├── BadPayload           not a JSON object
+│   ├── BadDocument          bytes that cannot be read as what they are said to be
 │   └── LimitExceeded        a documented limit; says which, and its key
 ├── NotFound                 collection, space, point or model
 │   └── PointNotFound        a patch of what is not there
@@ -15,6 +16,8 @@ VecdbError
 │   ├── NoModel              text for a space that no model is bound to
 │   ├── ModelMismatch        the space was filled by another model
 │   ├── SchemaMismatch       the collection exists with another schema
+│   ├── NoLanguageModel      an answer where no language model is configured
+│   ├── NotLogged            judgements where questions are not kept
 │   ├── PathClash            a payload path that leads into a value of another kind
 │   └── ReadOnly             this process opened the data directory to read
 ├── Conflict                 a compare-and-set lost
@@ -107,6 +110,12 @@ class BadPayload(InvalidArgument):
     reason = "BAD_PAYLOAD"
 
 
+class BadDocument(InvalidArgument):
+    """Bytes that cannot be read as what they are said to be, or that cost too much to read."""
+
+    reason = "BAD_DOCUMENT"
+
+
 class LimitExceeded(InvalidArgument):
     """More than a documented limit allows."""
 
@@ -153,6 +162,18 @@ class SchemaMismatch(FailedPrecondition):
     """The collection exists with another schema."""
 
     reason = "SCHEMA_MISMATCH"
+
+
+class NoLanguageModel(FailedPrecondition):
+    """An answer was asked for where no language model is configured."""
+
+    reason = "NO_LANGUAGE_MODEL"
+
+
+class NotLogged(FailedPrecondition):
+    """Judgements or a replay, where questions are not kept."""
+
+    reason = "NOT_LOGGED"
 
 
 class PathClash(FailedPrecondition):
