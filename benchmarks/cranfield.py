@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from machine import REPOSITORY
+from vecdb.rag.judging import Grades
 
 FOLDER = REPOSITORY.parent / "shared" / "data" / "cranfield"
-K = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +23,10 @@ class Abstract:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One query and the ids of the abstracts that fit it: those judged 1 to 4."""
+    """One query and the abstracts that fit it: those judged 1 to 4, each counts the same."""
 
     text: str
-    fits: frozenset[str]
+    grades: Grades
 
 
 def abstracts() -> list[Abstract]:
@@ -39,25 +37,13 @@ def abstracts() -> list[Abstract]:
 
 def questions() -> list[Question]:
     """Return all 225, numbered by the judgements from 1 in the order of the file."""
-    fits: dict[int, set[str]] = {}
+    grades: dict[int, dict[str, float]] = {}
     for line in _lines(FOLDER / "cranqrel"):
         number, abstract, grade = line.split()
         if int(grade) > 0:
-            fits.setdefault(int(number), set()).add(abstract)
+            grades.setdefault(int(number), {})[abstract] = 1
     texts = [one[".W"] for one in _records(FOLDER / "cran.qry")]
-    return [Question(text, frozenset(fits[at])) for at, text in enumerate(texts, 1)]
-
-
-def ndcg(found: Sequence[str], question: Question) -> float:
-    """Return the nDCG@10 of ids, best first; every abstract that fits counts the same."""
-    gains = [1 / math.log2(at + 2) for at in range(K)]
-    best = sum(gains[: len(question.fits)])
-    return sum(g for g, id in zip(gains, found, strict=False) if id in question.fits) / best
-
-
-def recall(found: Sequence[str], question: Question) -> float:
-    """Return the share of the abstracts that fit which is among the first ten ids."""
-    return len(question.fits.intersection(found[:K])) / len(question.fits)
+    return [Question(text, grades[at]) for at, text in enumerate(texts, 1)]
 
 
 def _lines(path: Path) -> list[str]:

@@ -16,16 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cranfield
-from cranfield import Abstract, Question, ndcg, recall
+from cranfield import Abstract, Question
 from live import serve, settle
 from options import parser as options_parser
 from report import Report, measured
 from timing import timed
 from vecdb.config import EmbedConfig, StorageConfig
 from vecdb.embed import catalog
+from vecdb.rag import judging
+from vecdb.rag.judging import ndcg, recall
 from vecdb_client import Client, Collection, Fusion, Keyword, Near, Rrf, TextField, Weighted
 
-K = cranfield.K
+K = judging.K
 WEIGHTS = [round(0.1 * tenths, 1) for tenths in range(1, 10)]
 NORMALIZATIONS: tuple[Literal["min_max", "z_score"], ...] = ("min_max", "z_score")
 FIELDS = [TextField("title", "english"), TextField("text", "english")]
@@ -142,7 +144,7 @@ def _fused(
 
 
 def _mean(measure, lists: Lists, asked: Sequence[Question]) -> float:  # noqa: ANN001
-    return float(np.mean([measure(*pair) for pair in zip(lists, asked, strict=True)]))
+    return float(np.mean([measure(ids, one.grades) for ids, one in zip(lists, asked, strict=True)]))
 
 
 def _speed(

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 import cranfield
 import points
-from cranfield import ndcg
 from live import Live, serve, settle
 from options import parser as options_parser
 from report import Report, measured
@@ -26,6 +25,7 @@ from vecdb.config import EmbedConfig, StorageConfig
 from vecdb.embed import catalog
 from vecdb.embed.encoder import Execution, Role
 from vecdb.embed.onnx_text import OnnxText
+from vecdb.rag.judging import ndcg
 from vecdb_client import Client, Collection, MaxSim, MultiDenseSpace, TextField
 
 K, DIM, TOKENS_MAX = 10, 128, 180
@@ -174,7 +174,7 @@ def _ids(hits) -> list[str]:  # noqa: ANN001 - a search's result
 
 
 def _mean_ndcg(lists: Sequence[list[str]], asked) -> float:  # noqa: ANN001 - questions
-    return float(np.mean([ndcg(*pair) for pair in zip(lists, asked, strict=True)]))
+    return float(np.mean([ndcg(ids, one.grades) for ids, one in zip(lists, asked, strict=True)]))
 
 
 if __name__ == "__main__":
