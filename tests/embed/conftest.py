@@ -68,9 +68,9 @@ def provider(monkeypatch):
     endpoint = pytest.importorskip("vecdb.embed.endpoint", reason="needs the remote extra")
     monkeypatch.setenv(services.VARIABLE, f" {providers.KEY}\n")
     monkeypatch.setattr(endpoint, "BACKOFF_S", 0.001)
-    read = endpoint._certificates
+    read = endpoint.certificates
     monkeypatch.setattr(
-        endpoint, "_certificates", lambda path: read(path) if path else services.certificates()
+        endpoint, "certificates", lambda path: read(path) if path else services.certificates()
     )
     with providers.serving() as running:
         yield running

@@ -151,7 +151,7 @@ def test_the_key_is_in_no_message_and_no_log(make_service, provider, api, caplog
         logging.getLogger(name).setLevel(logging.DEBUG)
     encoder = make_service(api)
     encode(encoder, TEXTS)
-    said = [repr(encoder), repr(encoder._endpoint), repr(encoder._endpoint._key)]
+    said = [repr(encoder), repr(encoder._endpoint), repr(encoder._endpoint._address.key)]
     said += [repr(vars(encoder)), repr(encoder._endpoint._client)]
     for fault in FAULTS:
         provider.faults.clear()

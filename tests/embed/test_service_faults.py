@@ -99,7 +99,7 @@ def test_retry_after_is_a_date_from_now():
 
 
 def asked_to_wait_s(said):
-    return endpoint._retry_after_s(endpoint._Answer(429, {"retry-after": said}, b""))
+    return endpoint.retry_after_s({"retry-after": said})
 
 
 @pytest.mark.parametrize(

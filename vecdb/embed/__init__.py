@@ -13,7 +13,8 @@ What a model does, a kind a file, behind the Protocol of encoder.py:
     onnx_rerank.py                                                 a query and a text to a score
     onnx_image.py, onnx_clip.py                                    images, and texts beside them
     openai_service.py, gemini_service.py, vertex_service.py, cohere_service.py
-                                         what a service elsewhere does, by service.py, endpoint.py
+                                         what a service elsewhere does, by service.py, endpoint.py,
+                                         address.py
     text_tokens.py, pixels.py, pooling.py, bert_graph.py, runtime.py ...   what kinds share
 
 The worker process:

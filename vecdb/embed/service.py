@@ -21,9 +21,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vecdb.embed.address import Refused
 from vecdb.embed.catalog import ModelSpec
 from vecdb.embed.encoder import Batching, Execution, Output, Prepared, Role
-from vecdb.embed.endpoint import Endpoint, Hours, Refused
+from vecdb.embed.endpoint import Endpoint, Hours
 from vecdb.embed.pooling import finished
 from vecdb.errors import FailedPrecondition, InvalidArgument, NotFinite
 from vecdb.types import F32
