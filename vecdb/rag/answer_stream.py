@@ -57,8 +57,8 @@ class AnswerStream:
             yield from self._texts([whole.decode("utf-8", "replace"), DONE])
             return
         left = [*self._stream.feed(whole), *self._stream.end()]
-        if left and not left[-1].rstrip().endswith(("}", DONE)):
-            del left[-1]  # half of an object
+        if left and not _is_whole(left[-1]):
+            del left[-1]
         yield from self._texts(left)
         if not self.events and self._whole is not None:
             raise Malformed(f"what is no chat completion ({self._content_type or 'of no type'})")
@@ -111,6 +111,15 @@ class AnswerStream:
         if not isinstance(text, str | None):
             raise Malformed("a text that is no string")
         return text or ""
+
+
+def _is_whole(data: str) -> bool:
+    """Return whether the last event came to its end; what is cut off is no JSON."""
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
+        return data.strip() == DONE
+    return True
 
 
 def _count(said: object) -> int:

@@ -172,8 +172,8 @@ def _alternating(chat: list[dict[str, str]]) -> list[dict[str, str]]:
     """Return a chat that user and assistant take turns in, the user first: some models ask it."""
     made: list[dict[str, str]] = []
     for message in chat:
-        before = made[-1]["role"] if made else "system"
-        if before == "system" and message["role"] == "assistant":
+        before = made[-1]["role"] if made else ""
+        if before in ("", "system") and message["role"] == "assistant":
             continue
         if before == message["role"]:
             made[-1] = {"role": before, "content": f"{made[-1]['content']}\n\n{message['content']}"}
