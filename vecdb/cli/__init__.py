@@ -19,6 +19,7 @@ from vecdb.cli import (
     delete_points,
     demo,
     embed_worker,
+    evaluate,
     export_file,
     import_files,
     model_bench,
@@ -46,6 +47,7 @@ app.command("import")(import_files.import_file)
 app.command("export")(export_file.export_file)
 app.command("search")(client_commands.search)
 app.command("get")(client_commands.get)
+app.command("eval")(evaluate.evaluate)
 app.command("delete")(delete_points.delete_points)
 app.command("info")(client_commands.info)
 collection_commands.collections.command("update")(schema_commands.update)
