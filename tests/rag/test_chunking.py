@@ -78,7 +78,7 @@ BLOCKS = st.lists(
 ).map("\n".join)  # fmt: skip
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(BLOCKS)
 @example("===\n===")
 @example("``` no ` fence\n===")

@@ -58,7 +58,7 @@ def main() -> None:
                 kind, size = ASKED.unpack(head)
                 _serve(line, readers[kind], _exactly(line, size), bounds)
         except MemoryError:
-            sys.exit(OUT_OF_MEMORY)
+            os._exit(OUT_OF_MEMORY)  # to tidy up may need memory, and takes time
         except OSError:
             pass  # the server is gone
 

@@ -30,11 +30,10 @@ _LINE = re.compile(
 _CLOSING_HASHES = re.compile(r"(?:^|[ \t]+)#+[ \t]*$")
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?:[^\n]*\n)*?(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
 _FRONT_TITLE = re.compile(r"^title:[ \t]*(['\"]?)(.+?)\1[ \t]*$", re.MULTILINE)
-# What cannot be the text above a setext underline: it is, or belongs to, something else.
-_NO_PARAGRAPH = re.compile(
-    r" {0,3}(?:>|[-*+](?:[ \t]|$)|\d{1,9}[.)](?:[ \t]|$)|<|\||"
-    r"(?:\*[ \t]*){3,}$|(?:-[ \t]*){3,}$|(?:_[ \t]*){3,}$)|(?: {4}|\t)"
-)
+# What a line above an underline may be beside text that it underlines.
+_RULE = re.compile(r" {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$")
+_OTHER = re.compile(r" {0,3}(?:>|[-*+](?:[ \t]|$)|\d{1,9}[.)](?:[ \t]|$)|<|\|)")
+_INDENTED = re.compile(r" {4}| {0,3}\t")
 _LINK = re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])")
 _MARKS = re.compile(r"[*`]+|\\(?=[!-/:-@\[-`{-~])")
 
@@ -140,12 +139,13 @@ def _paragraph_start(text: str, end: int, floor: int) -> int | None:
         above = text.rfind("\n", floor, end - 1) + 1
         above = max(above, floor)
         line = text[above : end - 1]
-        if not line.strip():
+        if not line.strip() or _RULE.match(line):
             break
-        if _NO_PARAGRAPH.match(line):
-            # Code needs no blank line after it, and none before a paragraph goes on.
-            return None
-        start = end = above
+        if _OTHER.match(line):
+            return None  # it is an item, a quotation or a table that goes on
+        if not _INDENTED.match(line):  # code, or what belongs to the line above it
+            start = above
+        end = above
     return start
 
 
