@@ -163,14 +163,7 @@ def _manual(
         for one, rank in zip(sought, ranks, strict=True):
             if way == "hybrid" and rank > FIRST:
                 report.say(f"not found: {one.question} ({one.document}, {one.section})")
-    documents = client.documents(collection.name)
-    held = [documents.context(one.question, min_relevance=0.0) for one in sought]
-    share = np.mean(
-        [
-            any(_is_from(passage.document, passage.section, one) for passage in context.passages)
-            for one, context in zip(sought, held, strict=True)
-        ]
-    )
+    share = np.mean([_in_context(client, collection, one) for one in sought])
     what = "share of questions whose section is in the context, as Context has it by itself"
     report.figure(f"{name}_context_hit", float(share), "", what)
     return chunks
@@ -307,6 +300,16 @@ def _rank(hits: SearchResult, sought: Sought) -> int:
         if _is_from(hit.payload["document"], hit.payload.get("section", ""), sought):
             return rank
     return K + 1
+
+
+def _in_context(client: Client, collection: Collection, sought: Sought) -> bool:
+    """Return whether any chunk that a context was made of is of the section that is sought."""
+    found = client.documents(collection.name).context(sought.question, min_relevance=0.0)
+    ids = [id for passage in found.passages for id in passage.points]
+    return any(
+        _is_from(point.payload["document"], point.payload["section"], sought)
+        for point in collection.get(ids).points
+    )
 
 
 def _is_from(document: str, section: str, sought: Sought) -> bool:

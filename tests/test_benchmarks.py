@@ -185,6 +185,26 @@ def test_hybrid(tmp_path: Path, shared_data: Path) -> None:
     positive(figures, *(f"{name}_p50_ms" for name in ("bm25", "dense", "rrf")))
 
 
+@pytest.mark.parametrize("part", ["debian", "cranfield"])
+def test_documents(tmp_path: Path, part: str, request: pytest.FixtureRequest) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the embed extra")
+    pytest.importorskip("semantic_text_splitter", reason="needs the documents extra")
+    if part == "cranfield":
+        request.getfixturevalue("shared_data")
+    elif not Path("/usr/share/debian-reference").is_dir():
+        pytest.skip("needs the packages debian-reference-en and debian-reference-zh-cn")
+    figures = run("documents", tmp_path, "--part", part)
+    check_facts(figures, "documents")
+    if part == "debian":
+        positive(figures, "debian_en_chunks", "debian_zh_chunks", "debian_en_tokens_per_s")
+        # Few files, but a search that finds the section of no question is none.
+        positive(figures, "en_hybrid_hit_at_5", "zh_hybrid_hit_at_5", "en_context_hit")
+        return
+    for name in ("whole", "chunks_200"):
+        for way in ("bm25", "dense", "hybrid"):
+            positive(figures, f"{name}_{way}_ndcg_at_10", f"{name}_{way}_recall_at_10")
+
+
 def test_images(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="needs the embed extra")
     if reason := catalog.missing(catalog.load_catalog()["opennsfw-resnet50"]):
