@@ -29,7 +29,11 @@ PACKAGE = "vecdb_client"
 SOURCES = Path(__file__).resolve().parent.parent / "clients/python/src" / PACKAGE
 TARGET = "aio"
 WIRE, ASYNC_WIRE = "wire", "async_wire"
-RENAMED = {"Client": "AsyncClient", "Collection": "AsyncCollection"}
+RENAMED = {
+    "Client": "AsyncClient",
+    "Collection": "AsyncCollection",
+    "Documents": "AsyncDocuments",
+}
 PROTOCOL = {"__enter__": "__aenter__", "__exit__": "__aexit__"}
 WORDS = {
     "Threads may share it": "Tasks of one event loop may share it",

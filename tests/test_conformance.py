@@ -21,6 +21,7 @@ from tests.live import REPOSITORY, LiveServer
 from vecdb.rpc.pb import (
     admin_pb2,
     collections_pb2,
+    documents_pb2,
     errors_pb2,
     models_pb2,
     points_pb2,
@@ -28,7 +29,7 @@ from vecdb.rpc.pb import (
 )
 
 SCENARIOS = sorted((REPOSITORY / "clients" / "conformance" / "scenarios").glob("*.json"))
-FILES = (admin_pb2, collections_pb2, models_pb2, points_pb2, search_pb2)
+FILES = (admin_pb2, collections_pb2, documents_pb2, models_pb2, points_pb2, search_pb2)
 METHODS: dict[str, MethodDescriptor] = {
     f"{service.name}/{method.name}": method
     for file in FILES

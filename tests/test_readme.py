@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.live import REPOSITORY, LiveServer
-from vecdb_client import Client, Collection
+from vecdb_client import Client, Collection, Documents
 
 
 def examples(readme: str) -> list[str]:
@@ -42,7 +42,7 @@ def test_the_client(text_server: LiveServer, capsys: pytest.CaptureFixture[str],
     "call",
     [
         f"{kind.__name__}.{name}"
-        for kind in (Client, Collection)
+        for kind in (Client, Collection, Documents)
         for name in dir(kind)
         if not name.startswith("_")
     ],

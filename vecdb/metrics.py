@@ -93,6 +93,48 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.document_puts = Counter(
+            "vecdb_document_puts",
+            "Documents put, by what became of them: stored, kept as they were, refused.",
+            ("result",),
+            registry=self.registry,
+        )
+        self.document_chunks = Counter(
+            "vecdb_document_chunks",
+            "Chunks of documents put: added (and encoded), kept, removed.",
+            ("what",),
+            registry=self.registry,
+        )
+        self.contexts = Counter(
+            "vecdb_contexts",
+            "Contexts made, by whether anything relevant was found: some, nothing.",
+            ("found",),
+            registry=self.registry,
+        )
+        self.answers = Counter(
+            "vecdb_answers",
+            "Answers, by how they ended: stop, length, nothing_relevant, other, failed, cancelled.",
+            ("ended",),
+            registry=self.registry,
+        )
+        self.answer_first = Histogram(
+            "vecdb_answer_first_text_seconds",
+            "Time from a language model's request to its first text.",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.answer_tokens = Counter(
+            "vecdb_answer_tokens",
+            "Tokens that the language model says it read and wrote: prompt, answer.",
+            ("kind",),
+            registry=self.registry,
+        )
+        self.citations_removed = Counter(
+            "vecdb_answer_citations_removed",
+            "Citations of passages that do not exist, taken out of answers.",
+            registry=self.registry,
+        )
+
     def count_query(self, timings_us: dict[str, int], hits: int, *, complete: bool) -> None:
         """Count a query that was answered. timings_us: of each stage in QUERY_STAGES."""
         self.queries.count(timings_us, hits)

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from vecdb import __version__, errors
 from vecdb.cli import (
+    ask,
     check,
     client_commands,
     collection_commands,
@@ -22,6 +23,7 @@ from vecdb.cli import (
     evaluate,
     export_file,
     import_files,
+    ingest,
     model_bench,
     model_commands,
     model_files,
@@ -46,6 +48,8 @@ app.command("demo")(demo.demo)
 app.command("import")(import_files.import_file)
 app.command("export")(export_file.export_file)
 app.command("search")(client_commands.search)
+app.command("ingest")(ingest.ingest)
+app.command("ask")(ask.ask)
 app.command("get")(client_commands.get)
 app.command("eval")(evaluate.evaluate)
 app.command("delete")(delete_points.delete_points)

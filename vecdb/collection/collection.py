@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import random
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
@@ -11,10 +12,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from vecdb.clock import Clock, wall_clock
 from vecdb.collection.build import Builders, BuildProgress, builds_under_way, bytes_in
 from vecdb.collection.clone import Copied, copied, copied_elsewhere
 from vecdb.collection.ended import EndedRows
+from vecdb.collection.erasure import Erased, erase
 from vecdb.collection.expiry import Expiry
 from vecdb.collection.matches import Matches
 from vecdb.collection.plan import lacks_texts
@@ -26,6 +30,7 @@ from vecdb.collection.watch import Watcher
 from vecdb.config import StorageConfig
 from vecdb.errors import ReadOnly, Unavailable
 from vecdb.outcomes import WriteOutcome
+from vecdb.storage.codec import RecordView
 from vecdb.storage.command import Deletes, WriteCommand
 from vecdb.storage.environment import disk_full, free_bytes
 from vecdb.storage.numbered import NumberedSchema
@@ -229,6 +234,28 @@ class Collection:
         """Return the points of some slots, ascending."""
         return Matches(self._store, slots, UNKNOWN_SEQ)
 
+    def points(self) -> int:
+        """Return how many points there are, those included that have just expired."""
+        with self._store.read() as txn:
+            return txn.state.points
+
+    def sample(self, count: int, bytes_max: int) -> list[RecordView]:
+        """Return records of about `count` points, drawn evenly; the same ones while none changes.
+
+        Fewer where most of what was ever written is gone, or once they have bytes_max bytes.
+        """
+        with self._store.read() as txn:
+            slots = txn.state.next_slot
+        drawn = random.Random(slots).sample(range(slots), min(4 * count, slots))
+        found: list[RecordView] = []
+        for at in range(0, len(drawn), count):
+            part = np.sort(np.array(drawn[at : at + count], np.uint64))
+            left = bytes_max - sum(len(record.value) for record in found)
+            found += [record for _, record in self.among(part).take_records(count, left)]
+            if len(found) >= count or left <= 0:
+                break
+        return found[:count]
+
     def watch(self, after: int | None) -> Watcher:
         """Return what follows the writes behind one, or those from now on; see Watcher."""
         return Watcher(self._store, self._truncated_seq, after, self.clock)
@@ -292,6 +319,13 @@ class Collection:
     def compact(self) -> None:
         """Ask that all there is now be merged into as few segments as can be; see stats()."""
         self._need_upkeep().compact()
+
+    def erase(self, deadline: float) -> Erased:
+        """Return what was erased, once no file holds what was deleted before; see erasure.erase.
+
+        maintain() does a part of it, in another thread. Raises Unavailable, Corrupt.
+        """
+        return erase(self._store, self._need_writer(), self._need_upkeep(), deadline)
 
     def let_go(self) -> None:
         """Let go of segments that were replaced since somebody last read; for readers alone."""

@@ -97,6 +97,22 @@ def compacting_builds(
     return builds
 
 
+def erasing_builds(
+    entries: Sequence[SegmentEntry], ended: dict[int, int], config: StorageConfig
+) -> list[Build]:
+    """Return the builds that make every segment with an ended row anew, without it."""
+    return [
+        Build(
+            entry.first,
+            entry.end,
+            "erase",
+            entry.graph and _live(entry, ended) >= config.graph_points,
+        )
+        for entry in entries
+        if entry.rows > _live(entry, ended)
+    ]
+
+
 def lacks_texts(entry: SegmentEntry, texts: frozenset[int]) -> bool:
     """Return whether a segment was made before a text field was added. texts: of the schema."""
     return entry.rows > 0 and not texts.issubset(entry.texts)

@@ -27,14 +27,15 @@ from vecdb.collection.build import (
     bytes_in,
 )
 from vecdb.collection.ended import EndedRows
-from vecdb.collection.plan import Build, compacting_builds, next_build
+from vecdb.collection.plan import Build, compacting_builds, erasing_builds, next_build
+from vecdb.collection.publish import swap_in
 from vecdb.collection.reader import Reader
 from vecdb.config import StorageConfig
 from vecdb.errors import Corrupt, Overloaded, StorageFull
 from vecdb.segment.encoding import indexed_spaces
 from vecdb.segment.segment import Segment
 from vecdb.storage.environment import disk_full, free_bytes
-from vecdb.storage.store import UNKNOWN_SEQ, Store, WriteTxn
+from vecdb.storage.store import Store
 from vecdb.storage.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -105,6 +106,8 @@ class Upkeep:
         self._number = 0  # the last that a build got
         self._compact_asked = False
         self._compaction: deque[Build] | None = None  # what is left of the one under way
+        self._erasures_asked: deque[Future[None]] = deque()
+        self._erasures: list[Future[None]] = []  # that the one under way is for, too
         self._ailment = ""
         self._sweep()
 
@@ -122,8 +125,9 @@ class Upkeep:
 
     @property
     def compacting(self) -> bool:
-        """Whether what compact() asked for is still to be done."""
-        return self._compact_asked or self._compaction is not None
+        """Whether what compact() or erase() asked for is still to be done."""
+        asked = self._compact_asked or bool(self._erasures_asked)
+        return asked or self._compaction is not None
 
     @property
     def ailment(self) -> str:
@@ -133,6 +137,30 @@ class Upkeep:
     def compact(self) -> None:
         """Ask that all there is now be merged into as few segments as can be."""
         self._compact_asked = True
+
+    def erase(self) -> Future[None]:
+        """Return what is done once no segment holds a row that has ended by now.
+
+        The files of those before them stay until remove_replaced().
+        """
+        erased: Future[None] = Future()
+        self._erasures_asked.append(erased)
+        return erased
+
+    def remove_replaced(self) -> int:
+        """Remove all files of segments that were replaced, also of damaged ones; return how many.
+
+        For one who knows that nobody reads as of before them any more.
+        """
+        with self._lock:
+            shelf = self._folder / "quarantine"
+            kept = list(shelf.iterdir()) if shelf.exists() else []
+            removed = len(self._retired) + len(kept)
+            self._remove_retired(math.inf)
+            for folder in kept:
+                shutil.rmtree(folder)
+            self._sweep_temporary()
+            return removed
 
     def maintain(self, builders: Builders | None) -> bool:
         """Do one piece of what is due (verify, build, remove); return whether more may be.
@@ -205,18 +233,24 @@ class Upkeep:
     def _compact(self, builders: Builders | None) -> None:
         """Do the next step of a compaction; no graph is being built."""
         if self._compaction is None:
-            self._flush_tail(builders)
+            while self._erasures_asked:
+                self._erasures.append(self._erasures_asked.popleft())
+            if self._compact_asked:
+                self._flush_tail(builders)
             with self._store.read() as txn:
                 entries = txn.segments()
                 ended = self._ended.count(txn)
+            planned = compacting_builds if self._compact_asked else erasing_builds
             self._compact_asked = False
-            self._compaction = deque(compacting_builds(entries, ended, self._config))
+            self._compaction = deque(planned(entries, ended, self._config))
         elif self._compaction:
             self._start(self._compaction[0], builders)
             self._compaction.popleft()
         else:
             self._compaction = None
             self._maintained = None
+            while self._erasures:
+                self._erasures.pop().set_result(None)
 
     def _flush_tail(self, builders: Builders | None) -> None:
         """Put what is in the tail now into flat segments."""
@@ -281,14 +315,14 @@ class Upkeep:
         except BaseException:
             self._under_way = None
             self._discard(done.job)
-            if done.job.build.why == "compact" and self._compaction is not None:
+            if done.job.build.why in ("compact", "erase") and self._compaction is not None:
                 self._compaction.appendleft(done.job.build)
             raise
         self._under_way = None
 
     def _publish(self, job: BuildJob, built: Built, started: float) -> None:
         broken = set(self._reader.broken)
-        replaced = self._writer.submit(self._store, partial(_swap_in, built)).result()
+        replaced = self._writer.submit(self._store, partial(swap_in, built)).result()
         took_s = time.perf_counter() - started
         self._totals.segments += 1
         self._totals.rows += built.entry.rows
@@ -405,22 +439,3 @@ class Upkeep:
             if path.name.isdecimal() and path.name not in listed:
                 log.info("%s: removing %s, which is not published", self._uuid, path.name)
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def _swap_in(built: Built, txn: WriteTxn) -> list[int]:
-    """Put a segment in the place of those inside its range; return the numbers it replaces."""
-    entry = built.entry
-    entries = txn.segments()
-    inside = [e for e in entries if entry.first <= e.first and e.end <= entry.end]
-    before = [e for e in entries if e.end <= entry.first]
-    after = [e for e in entries if e.first >= entry.end]
-    if len(inside) + len(before) + len(after) != len(entries):
-        raise Corrupt(f"segment {entry.number} would cut another in two")
-    txn.put_segments([*before, entry, *after])
-    # Slots that had ended when the segment was made are in no segment any more, or dead in it.
-    ended = txn.tombstones(entry.first, entry.end)
-    txn.forget_tombstones(slot for slot, seq in ended if seq <= built.as_of)
-    # A damaged one would be kept, and counted, for ever.
-    txn.renew_tombstones(slot for slot, seq in ended if seq == UNKNOWN_SEQ)
-    txn.state.next_segment = max(txn.state.next_segment, entry.number + 1)
-    return [e.number for e in inside]

@@ -91,6 +91,11 @@ class Watcher:
                 hint="list the points anew and watch from that reply's commit_seq; "
                 "storage.changes_retained says how many writes are kept",
             )
+        if b"" in change.removed:
+            raise HorizonPassed(
+                f"which points write {seq} deleted was erased",
+                hint="list the points anew and watch from that reply's commit_seq",
+            )
         return change
 
     def _add(self, txn: ReadTxn, change: Change, found: Changed, wanted: Wanted, left: int) -> int:

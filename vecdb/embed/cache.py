@@ -75,6 +75,15 @@ class VectorCache:
                 _, gone = there.popitem(last=False)
                 self._bytes[role] -= _bytes_of(gone)
 
+    def forget(self) -> int:
+        """Keep nothing of what was put before; return how many outputs there were."""
+        with self._lock:
+            there = sum(len(kept) for kept in self._kept.values())
+            for role, kept in self._kept.items():
+                kept.clear()
+                self._bytes[role] = 0
+            return there
+
     @property
     def bytes(self) -> int:
         """How much is kept now."""

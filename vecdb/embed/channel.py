@@ -122,6 +122,7 @@ class WorkerChannel:
         self._tokenize = method("Tokenize", pb.TokenizeRequest, pb.TokenizeResponse)
         self._load = method("Load", pb.LoadRequest, pb.LoadResponse)
         self._unload = method("Unload", pb.UnloadRequest, pb.UnloadResponse)
+        self._forget = method("Forget", pb.ForgetRequest, pb.ForgetResponse)
 
     def describe(self, timeout_s: float, *, metrics: bool = False) -> Description:
         """Return the worker's models and counters."""
@@ -175,6 +176,12 @@ class WorkerChannel:
                 pb.UnloadRequest(model=model), timeout=timeout_s
             )
         return reply.unloaded
+
+    def forget(self, timeout_s: float) -> int:
+        """Have the worker keep nothing of what it encoded; return how many items it knew."""
+        with _errors():
+            reply: pb.ForgetResponse = self._forget(pb.ForgetRequest(), timeout=timeout_s)
+        return reply.items
 
     def close(self) -> None:
         """Disconnect; calls under way fail with Unavailable."""

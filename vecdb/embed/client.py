@@ -209,6 +209,17 @@ class Encoders:
         name = self._spec(model).name
         return self._reached().unload(name, timeout_s or self._timeout_s)
 
+    def forget(self, timeout_s: float | None = None) -> int:
+        """Have the worker keep nothing of what it encoded lately; return how many items it knew.
+
+        0 where there is no worker, nor will be. Raises Unavailable, DeadlineExceeded: a worker that
+        cannot be reached may keep it still.
+        """
+        try:
+            return self._reached().forget(self._timeout_s if timeout_s is None else timeout_s)
+        except NoModel:
+            return 0
+
     def describe(self, timeout_s: float = 1.0, *, metrics: bool = False) -> Description:
         """Return what the present worker says of itself. Raises Unavailable, DeadlineExceeded."""
         return self._reached().describe(timeout_s, metrics=metrics)

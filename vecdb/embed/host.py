@@ -120,6 +120,10 @@ class Host:
         with self.residents.use(spec.name, deadline) as encoder:
             return encoder.prepare(texts, role)
 
+    def forget(self) -> int:
+        """Keep nothing of what was encoded before; return of how many items there was something."""
+        return self._cache.forget()
+
     def states(self) -> list[ModelState]:
         """Return how each model is."""
         return self.residents.states()

@@ -63,6 +63,7 @@ class EncoderService:
             "Tokenize": (self.tokenize, pb.TokenizeRequest),
             "Load": (self.load, pb.LoadRequest),
             "Unload": (self.unload, pb.UnloadRequest),
+            "Forget": (self.forget, pb.ForgetRequest),
         }
         return grpc.method_handlers_generic_handler(
             pb.DESCRIPTOR.services_by_name["Encoder"].full_name,
@@ -136,6 +137,10 @@ class EncoderService:
     def unload(self, request: pb.UnloadRequest, context: grpc.ServicerContext) -> pb.UnloadResponse:
         """Let go of a model."""
         return pb.UnloadResponse(unloaded=self._host.residents.unload(request.model))
+
+    def forget(self, request: pb.ForgetRequest, context: grpc.ServicerContext) -> pb.ForgetResponse:
+        """Keep nothing of what was encoded before."""
+        return pb.ForgetResponse(items=self._host.forget())
 
     @contextmanager
     def _admitted(self, lane: Lane) -> Iterator[None]:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 class Text(NamedTuple):
     """A document as text.
 
-    text: all that is searched, in Markdown where `markdown`; offsets of chunks are characters of it.
-    title: what the document says of itself, or "". warnings: what a person should know.
+    text: all that is searched, in Markdown where `markdown`; chunks count its characters. title:
+    what the document says of itself, or "". warnings: what a person should know.
     """
 
     text: str

@@ -33,9 +33,16 @@ READS = frozenset(
         "/vecdb.v1.Points/Watch",
         "/vecdb.v1.Collections/ListAliases",
         "/vecdb.v1.Points/Aggregate",
+        "/vecdb.v1.Documents/Get",
+        "/vecdb.v1.Documents/List",
+        "/vecdb.v1.Documents/Context",
+        "/vecdb.v1.Documents/Answer",
     )
 )
 """What a query worker answers from its own maps."""
+
+LOGGED = frozenset(("/vecdb.v1.Documents/Context", "/vecdb.v1.Documents/Answer"))
+"""Those that write where questions are logged."""
 
 STATES = frozenset(
     (

@@ -21,7 +21,7 @@ from vecdb.metrics import Metrics
 from vecdb.rpc import dispatch, status
 from vecdb.rpc.deadline import remaining_s
 from vecdb.rpc.dispatch import never_quick, quick_when, waits
-from vecdb.rpc.forward import READS, STATES, Behaviour, Forwarder, Passed
+from vecdb.rpc.forward import READS, STATES, Behaviour, Forwarder, Passed, StreamBehaviour
 from vecdb.rpc.status import REQUEST_ID
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,8 @@ class CallInterceptor(grpc.ServerInterceptor):
     where it has nothing to say yet, so that it can be ended.
     working: calls of ours that are worked on at once where the dispatcher does not see to it;
     others wait, and health never does.
-    forwarder: where calls go that are no reads; None answers all here. counted: whether calls are
+    reads: methods that are answered here where there is a forwarder.
+    forwarder: where other calls go; None answers all here. counted: whether calls are
     counted here; a call that was forwarded is counted where it came in.
     """
 
@@ -46,9 +47,11 @@ class CallInterceptor(grpc.ServerInterceptor):
         working: int,
         streams: int,
         *,
+        reads: frozenset[str] = READS,
         forwarder: Forwarder | None = None,
         counted: bool = True,
     ) -> None:
+        self._reads = reads
         # What is not exported is counted all the same: that is cheaper than asking.
         self._metrics = metrics if counted else Metrics()
         self._forwarder = forwarder
@@ -109,12 +112,14 @@ class CallInterceptor(grpc.ServerInterceptor):
         if handler.request_streaming:
             labels = ("bidi_stream", service, method)
             behaviour, made = handler.stream_stream, grpc.stream_stream_rpc_method_handler
-            if self._forwarder is not None and self._is_forwarded(path):
-                behaviour = self._forwarder.stream(path)
-                read = write = None
         else:
             labels = ("server_stream", service, method)
             behaviour, made = handler.unary_stream, grpc.unary_stream_rpc_method_handler
+        if self._forwarder is not None and self._is_forwarded(path):
+            behaviour = self._forwarder.stream(path)
+            if not handler.request_streaming:
+                behaviour = _of_one(behaviour)
+            read = write = None
         assert behaviour is not None  # no call of ours has one reply to a stream
 
         def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: ANN401
@@ -168,7 +173,9 @@ class CallInterceptor(grpc.ServerInterceptor):
         return waits(found) if waiting else found
 
     def _is_forwarded(self, path: str) -> bool:
-        return self._forwarder is not None and path.startswith(f"/{OURS}") and path not in READS
+        return (
+            self._forwarder is not None and path.startswith(f"/{OURS}") and path not in self._reads
+        )
 
     def _forwarding(self, path: str, handler: Any) -> Behaviour:  # noqa: ANN401
         """Return what forwards a call. It takes no turn: the work is done, in turn, elsewhere."""
@@ -240,6 +247,11 @@ def _if_wanted(behaviour: Behaviour) -> Behaviour:
         return behaviour(request, context)
 
     return work
+
+
+def _of_one(stream: StreamBehaviour) -> Callable[[Any, grpc.ServicerContext], Iterator[Any]]:
+    """Return what answers one request with a stream that takes many."""
+    return lambda body, context: stream(iter((body,)), context)
 
 
 def _unless_serialized(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes] | None:

@@ -15,7 +15,7 @@ from vecdb.errors import Unavailable
 from vecdb.metrics import Metrics
 from vecdb.reembed.moves import Moves
 from vecdb.rpc.dispatch import Dispatcher
-from vecdb.rpc.forward import Forwarder
+from vecdb.rpc.forward import LOGGED, READS, Forwarder
 from vecdb.rpc.health import Health
 from vecdb.rpc.intercept import CallInterceptor
 from vecdb.rpc.pb import (
@@ -23,6 +23,8 @@ from vecdb.rpc.pb import (
     admin_pb2_grpc,
     collections_pb2,
     collections_pb2_grpc,
+    documents_pb2,
+    documents_pb2_grpc,
     models_pb2,
     models_pb2_grpc,
     points_pb2,
@@ -32,6 +34,7 @@ from vecdb.rpc.pb import (
 )
 from vecdb.rpc.services.admin import AdminService
 from vecdb.rpc.services.collections import CollectionsService
+from vecdb.rpc.services.documents import DocumentsService
 from vecdb.rpc.services.encode import SpaceEncoder
 from vecdb.rpc.services.models import ModelsService
 from vecdb.rpc.services.points import PointsService
@@ -43,7 +46,10 @@ _SERVICES = {
         points_pb2.DESCRIPTOR.services_by_name["Points"].full_name,
         admin_pb2.DESCRIPTOR.services_by_name["Admin"].full_name,
     ),
-    "search": (search_pb2.DESCRIPTOR.services_by_name["Search"].full_name,),
+    "search": (
+        search_pb2.DESCRIPTOR.services_by_name["Search"].full_name,
+        documents_pb2.DESCRIPTOR.services_by_name["Documents"].full_name,
+    ),
     "models": (models_pb2.DESCRIPTOR.services_by_name["Models"].full_name,),
 }
 STREAM_BYTES = 4 << 20
@@ -69,7 +75,12 @@ class RpcServer:
         """
         limits = config.limits
         self._calls = CallInterceptor(
-            metrics, config.server.threads, limits.streams, forwarder=forwarder, counted=counted
+            metrics,
+            config.server.threads,
+            limits.streams,
+            reads=READS - LOGGED if config.documents.query_log else READS,
+            forwarder=forwarder,
+            counted=counted,
         )
         self._server = grpc.server(
             Dispatcher(config.server.calls, config.server.threads),
@@ -84,9 +95,10 @@ class RpcServer:
         points_pb2_grpc.add_PointsServicer_to_server(
             PointsService(database, encoder, limits, metrics), self._server
         )
-        search_pb2_grpc.add_SearchServicer_to_server(
-            SearchService(database, encoder, limits, metrics), self._server
-        )
+        search = SearchService(database, encoder, limits, metrics)
+        search_pb2_grpc.add_SearchServicer_to_server(search, self._server)
+        self._documents = DocumentsService(config, database, encoders, encoder, search, metrics)
+        documents_pb2_grpc.add_DocumentsServicer_to_server(self._documents, self._server)
         admin_pb2_grpc.add_AdminServicer_to_server(AdminService(database, limits), self._server)
         self._moves = None if forwarder else Moves(database, encoders, limits)
         models_pb2_grpc.add_ModelsServicer_to_server(
@@ -136,6 +148,7 @@ class RpcServer:
         self._calls.drain()
         threading.Event().wait(min(NOTICE_S, grace_s))
         self._server.stop(grace_s).wait()
+        self._documents.close()
         if self._moves is not None:
             self._moves.close()
 

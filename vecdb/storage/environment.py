@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import lmdb
 
 from vecdb.errors import Corrupt, NotFound, ReadOnly, StorageFull
+from vecdb.storage.scrub import Scrubbed, is_whole, scrub, separators
 
 _GROW_AT = 0.8
 _MAP_MAX = 1 << 46
@@ -24,6 +26,8 @@ _FULL_BYTES = 1 << 20
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 MAX_READERS = 4096
 """Read transactions at once, over all processes: some tens each, with those kept for reuse."""
+
+READERS_POLL_S = 0.002
 
 
 class MapFull(Exception):
@@ -46,6 +50,15 @@ class Gate:
                 self._changed.wait()
             self._inside += 1
 
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Share the gate for a block, in which no transaction is begun or open."""
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave()
+
     def leave(self) -> None:
         """Stop sharing."""
         with self._lock:
@@ -54,14 +67,16 @@ class Gate:
                 self._changed.notify_all()
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the gate with nobody inside."""
+    def alone(self, timeout_s: float | None = None) -> Iterator[None]:
+        """Hold the gate with nobody inside. Raises TimeoutError; None waits for ever."""
         with self._changed:
             while self._closed:
                 self._changed.wait()
             self._closed = True
-            while self._inside:
-                self._changed.wait()
+            if not self._changed.wait_for(lambda: not self._inside, timeout_s):
+                self._closed = False
+                self._changed.notify_all()
+                raise TimeoutError
         try:
             yield
         finally:
@@ -96,6 +111,11 @@ class Environment:
         size = data.stat().st_size if data.exists() else 0
         while map_bytes * _GROW_AT < size:
             map_bytes *= 2
+        self._open(databases, map_bytes, create=create)
+
+    def _open(self, databases: Sequence[bytes], map_bytes: int, *, create: bool) -> None:
+        """Open the environment; nobody uses it yet. Raises Corrupt, StorageFull."""
+        path = self.path
         try:
             self.env = lmdb.open(
                 str(path),
@@ -103,12 +123,13 @@ class Environment:
                 max_dbs=len(databases),
                 max_readers=MAX_READERS,
                 max_spare_txns=64,
-                readonly=read_only,
+                readonly=self.read_only,
                 readahead=False,
                 create=create,
                 mode=0o600,
             )
-            self._check_length(data)  # before any page but the first two is read
+            # Before any page but the first two is read.
+            self._check_length(path / "data.mdb")
             self.databases = {name: self.env.open_db(name, create=create) for name in databases}
         except lmdb.NotFoundError:
             raise Corrupt(f"{path} lacks a database of its format", hint="see FORMAT.md") from None
@@ -119,12 +140,12 @@ class Environment:
         except (lmdb.DiskError, OSError) as error:
             unusable = Corrupt(f"{path} cannot be opened: {error}")
             raise _full_or(error, unusable, path.parent) from None
-        self.forget_dead_readers()
+        self.env.reader_check()
 
     def _check_length(self, data: Path) -> None:
         """Raise Corrupt when pages are missing: reading one would end the process with SIGBUS."""
-        needed, there = self.used_bytes(), data.stat().st_size
-        if there < needed:
+        needed, there = self._used_bytes(), data.stat().st_size
+        if there < needed and not is_whole(data, self.env.info()["last_txnid"]):
             self.env.close()
             raise Corrupt(
                 f"{data} was cut: it has {there} bytes, and pages up to {needed}",
@@ -133,7 +154,8 @@ class Environment:
 
     def forget_dead_readers(self) -> None:
         """Free the reader slots of processes that were killed."""
-        self.env.reader_check()
+        with self.gate.inside():
+            self.env.reader_check()
 
     def close(self) -> None:
         """Close the environment; no transaction may be open."""
@@ -199,13 +221,82 @@ class Environment:
         with data.open("rb") as file:
             os.fsync(file.fileno())
 
+    def scrub(self, patience_s: float) -> Scrubbed | None:
+        """Return what was overwritten, once the file holds nothing but what is in the store.
+
+        Before it, two transactions must have committed since the last delete that is to leave no
+        trace. None where somebody, in this process or another, went on reading an older tree for
+        patience_s, in which nobody can write. Raises Corrupt where the file is not as it should be.
+
+        No other thread may commit before this returns.
+        """
+        if self.read_only:
+            raise ReadOnly(f"{self.path} was opened to read")
+        with self.begin(write=True):  # nobody commits meanwhile
+            last = self.env.info()["last_txnid"]
+            if not self._has_readers_since(last - 1, patience_s):
+                return None
+            try:
+                done = scrub(self.path / "data.mdb", last)
+            except OSError as error:
+                raise _full_or(error, error, self.path) from None
+        # LMDB keeps the memory that it made pages in, to make others in it, and fills those no
+        # more than needed: what was deleted would come back in their gaps.
+        try:
+            with self.gate.alone(patience_s):
+                map_bytes, databases = self._map_bytes(), list(self.databases)
+                self.env.close()
+                self._open(databases, map_bytes, create=False)
+        except TimeoutError:
+            return None
+        return done
+
+    def renew(self, txn: lmdb.Transaction, database: bytes) -> bool:
+        """Write a database anew where deleted keys still lead to others in it; return whether.
+
+        txn: to write in. Nothing of it is committed yet, and so not looked at.
+        """
+        db = self.databases[database]
+        leading = separators(self.path / "data.mdb", self.env.info()["last_txnid"], database)
+        if all(txn.get(key, db=db) is not None for key in leading):
+            return False
+        with told_when_full(self.path):
+            found = [(bytes(key), bytes(value)) for key, value in txn.cursor(db=db)]
+            txn.drop(db, delete=False)
+            with txn.cursor(db=db) as cursor:
+                cursor.putmulti(found, append=True)
+        return True
+
+    def _has_readers_since(self, txn: int, patience_s: float) -> bool:
+        """Return whether nobody reads an older transaction, at the latest after patience_s."""
+        deadline, pause = time.monotonic() + patience_s, threading.Event()
+        self.env.reader_check()
+        while any(seen < txn for seen in self._read_txns()):
+            if time.monotonic() >= deadline:
+                return False
+            pause.wait(READERS_POLL_S)
+        return True
+
+    def _read_txns(self) -> list[int]:
+        """Return which transaction each reader of any process sees."""
+        table = [line.split() for line in self.env.readers().splitlines()]
+        return [int(line[2]) for line in table if len(line) == 3 and line[2].isdecimal()]
+
     def used_bytes(self) -> int:
-        """Return the bytes of the file that hold pages."""
+        """Return the bytes of the file that hold pages. Of no thread with a transaction open."""
+        with self.gate.inside():
+            return self._used_bytes()
+
+    def _used_bytes(self) -> int:
         used: int = (self.env.info()["last_pgno"] + 1) * self.env.stat()["psize"]
         return used
 
     def map_bytes(self) -> int:
-        """Return the bytes of address space mapped."""
+        """Return the bytes of address space mapped. Of no thread with a transaction open."""
+        with self.gate.inside():
+            return self._map_bytes()
+
+    def _map_bytes(self) -> int:
         size: int = self.env.info()["map_size"]
         return size
 

@@ -165,6 +165,11 @@ class ReadTxn:
         sealed = self._txn.get(slot_key(seq), db=self._db[b"changes"])
         return None if sealed is None else self._change(seq, sealed)
 
+    def kept_changes(self) -> list[Change]:
+        """Return all changes that are kept, but for those that are bad."""
+        found = (self._change(seq, sealed) for seq, sealed in self._slots(b"changes", 0, 1 << 63))
+        return [change for change in found if change is not None]
+
     def _change(self, seq: int, sealed: bytes | memoryview) -> Change | None:
         try:
             return Change.decode(seq, codec.unseal(b"changes", slot_key(seq), sealed))
@@ -268,6 +273,12 @@ class WriteTxn(ReadTxn):
         with self._told():
             for name in ids:
                 self._txn.delete(name, db=self._db[b"ids"])
+
+    def renew_keys(self) -> None:
+        """Have no id, and no idempotency key, in the store that is not one's any more."""
+        for database in (b"ids", b"requests"):
+            with self._told():
+                self._store.environment.renew(self._txn, database)
 
     def put_change(self, change: Change) -> None:
         """Store what a write did."""

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from vecdb.errors import Overloaded, Unavailable, VecdbError
 from vecdb.storage.environment import MapFull
@@ -29,11 +29,13 @@ QUEUE_BYTES_MAX = 256 << 20
 
 @dataclass(slots=True)
 class _Job(Generic[T]):
-    store: Store
-    run: Callable[[WriteTxn], T]
+    """run: in a transaction of the store; or, without a store, between two of them."""
+
+    store: Store | None
+    run: Callable[[WriteTxn], T] | Callable[[], T]
     done: Future[T]
-    size: int
-    is_wanted: Callable[[], bool] | None
+    size: int = 0
+    is_wanted: Callable[[], bool] | None = None
 
 
 class Writer:
@@ -63,7 +65,17 @@ class Writer:
         size: bytes that the job keeps in memory. is_wanted: asked just before it runs; a job that
         nobody waits for any more is dropped. Raises Overloaded when too much waits already.
         """
-        done: Future[T] = Future()
+        return self._queued(_Job(store, run, Future(), size, is_wanted))
+
+    def between(self, work: Callable[[], T]) -> Future[T]:
+        """Return the future of work that is done while nothing is written to any store.
+
+        Raises as submit does.
+        """
+        return self._queued(_Job(None, work, Future()))
+
+    def _queued(self, job: _Job[T]) -> Future[T]:
+        size = job.size
         with self._lock:
             if self._closed:
                 raise Unavailable("the server is stopping", retry_after_s=1.0)
@@ -76,8 +88,8 @@ class Writer:
                 )
             self._jobs += 1
             self._bytes += size
-            self._queue.put(_Job(store, run, done, size, is_wanted))  # type: ignore[arg-type]
-        return done
+            self._queue.put(job)  # type: ignore[arg-type]
+        return job.done
 
     @property
     def waiting(self) -> int:
@@ -124,12 +136,22 @@ class Writer:
             for store in {id(job.store): job.store for job in group}.values():
                 jobs = [job for job in group if job.store is store]
                 try:
-                    self._run(store, jobs)
+                    if store is None:
+                        self._run_between(jobs)
+                    else:
+                        self._run(store, jobs)
                 except BaseException as error:
                     # Nothing may end this thread: what it could not do is told to those who wait.
                     log.exception("the writer could not run a group of %d", len(jobs))
                     for failed in jobs:
                         self._finish(failed, error=error)
+
+    def _run_between(self, jobs: list[_Job[object]]) -> None:
+        for job in jobs:
+            try:
+                self._finish(job, cast("Callable[[], object]", job.run)())
+            except Exception as error:
+                self._finish(job, error=error)
 
     def _run(self, store: Store, jobs: list[_Job[object]]) -> None:
         wanted: list[_Job[object]] = []
@@ -173,7 +195,7 @@ class Writer:
             for job in jobs:
                 txn.changed = False
                 try:
-                    outcomes.append(job.run(txn))
+                    outcomes.append(cast("Callable[[WriteTxn], object]", job.run)(txn))
                 except VecdbError as error:
                     if txn.changed:  # half done: nothing of this transaction may stand
                         raise

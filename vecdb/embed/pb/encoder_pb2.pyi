@@ -178,6 +178,16 @@ class UnloadRequest(_message.Message):
     model: str
     def __init__(self, model: _Optional[str] = ...) -> None: ...
 
+class ForgetRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ForgetResponse(_message.Message):
+    __slots__ = ("items",)
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    items: int
+    def __init__(self, items: _Optional[int] = ...) -> None: ...
+
 class UnloadResponse(_message.Message):
     __slots__ = ("unloaded",)
     UNLOADED_FIELD_NUMBER: _ClassVar[int]

@@ -59,6 +59,11 @@ class EncoderStub(object):
                 request_serializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.UnloadRequest.SerializeToString,
                 response_deserializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.UnloadResponse.FromString,
                 _registered_method=True)
+        self.Forget = channel.unary_unary(
+                '/vecdb.worker.v1.Encoder/Forget',
+                request_serializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.ForgetRequest.SerializeToString,
+                response_deserializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.ForgetResponse.FromString,
+                _registered_method=True)
 
 
 class EncoderServicer(object):
@@ -102,6 +107,13 @@ class EncoderServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Forget(self, request, context):
+        """Empties the memory of what was encoded lately.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EncoderServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -129,6 +141,11 @@ def add_EncoderServicer_to_server(servicer, server):
                     servicer.Unload,
                     request_deserializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.UnloadRequest.FromString,
                     response_serializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.UnloadResponse.SerializeToString,
+            ),
+            'Forget': grpc.unary_unary_rpc_method_handler(
+                    servicer.Forget,
+                    request_deserializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.ForgetRequest.FromString,
+                    response_serializer=vecdb_dot_worker_dot_v1_dot_encoder__pb2.ForgetResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +283,33 @@ class Encoder(object):
             '/vecdb.worker.v1.Encoder/Unload',
             vecdb_dot_worker_dot_v1_dot_encoder__pb2.UnloadRequest.SerializeToString,
             vecdb_dot_worker_dot_v1_dot_encoder__pb2.UnloadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Forget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.worker.v1.Encoder/Forget',
+            vecdb_dot_worker_dot_v1_dot_encoder__pb2.ForgetRequest.SerializeToString,
+            vecdb_dot_worker_dot_v1_dot_encoder__pb2.ForgetResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -26,15 +26,15 @@ from . import common_pb2 as vecdb_dot_v1_dot_common__pb2
 from . import retrieval_pb2 as vecdb_dot_v1_dot_retrieval__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18vecdb/v1/documents.proto\x12\x08vecdb.v1\x1a\x15vecdb/v1/common.proto\x1a\x18vecdb/v1/retrieval.proto\"\xc6\x01\n\x08\x44ocument\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\x0c\x12\'\n\nmedia_type\x18\x04 \x01(\x0e\x32\x13.vecdb.v1.MediaType\x12\x10\n\x08metadata\x18\x05 \x01(\x0c\x12\x0e\n\x06sha256\x18\x06 \x01(\t\x12\x12\n\ncharacters\x18\x07 \x01(\x04\x12\x0e\n\x06\x63hunks\x18\x08 \x01(\r\x12\x0e\n\x06put_at\x18\t \x01(\t\x12\x0f\n\x07version\x18\n \x01(\x04\"<\n\x08\x43hunking\x12\x0e\n\x06tokens\x18\x01 \x01(\r\x12\x14\n\x07overlap\x18\x02 \x01(\rH\x00\x88\x01\x01\x42\n\n\x08_overlap\"\x86\x01\n\x13PutDocumentsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12%\n\tdocuments\x18\x02 \x03(\x0b\x32\x12.vecdb.v1.Document\x12$\n\x08\x63hunking\x18\x03 \x01(\x0b\x32\x12.vecdb.v1.Chunking\x12\x0e\n\x06ttl_ms\x18\x04 \x01(\x03\"X\n\x14PutDocumentsResponse\x12\x12\n\ncommit_seq\x18\x01 \x01(\x04\x12,\n\x07results\x18\x02 \x03(\x0b\x32\x1b.vecdb.v1.PutDocumentResult\"\xa7\x01\n\x11PutDocumentResult\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x02 \x01(\r\x12\x0c\n\x04kept\x18\x03 \x01(\r\x12\x0f\n\x07removed\x18\x04 \x01(\r\x12\x0e\n\x06tokens\x18\x05 \x01(\x04\x12\x12\n\ncharacters\x18\x06 \x01(\x04\x12\x10\n\x08warnings\x18\x07 \x03(\t\x12\"\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x13.vecdb.v1.ItemError\",\n\tItemError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"L\n\x13GetDocumentsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\x14\n\x0cwith_content\x18\x03 \x01(\x08\"N\n\x14GetDocumentsResponse\x12%\n\tdocuments\x18\x01 \x03(\x0b\x32\x12.vecdb.v1.Document\x12\x0f\n\x07missing\x18\x02 \x03(\t\"s\n\x14ListDocumentsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12 \n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x10.vecdb.v1.Filter\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"W\n\x15ListDocumentsResponse\x12%\n\tdocuments\x18\x01 \x03(\x0b\x32\x12.vecdb.v1.Document\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"H\n\x16\x44\x65leteDocumentsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\r\n\x05\x65rase\x18\x03 \x01(\x08\"\x8c\x01\n\x17\x44\x65leteDocumentsResponse\x12\x0f\n\x07missing\x18\x01 \x03(\t\x12\x11\n\tdocuments\x18\x02 \x01(\r\x12\x0e\n\x06\x63hunks\x18\x03 \x01(\r\x12\x12\n\ncommit_seq\x18\x04 \x01(\x04\x12)\n\x07receipt\x18\x05 \x01(\x0b\x32\x18.vecdb.v1.ErasureReceipt\"\x9a\x01\n\x0e\x45rasureReceipt\x12\x17\n\x0f\x64ocument_sha256\x18\x01 \x03(\t\x12\x11\n\terased_at\x18\x02 \x01(\t\x12\x0e\n\x06points\x18\x03 \x01(\x04\x12\r\n\x05pages\x18\x04 \x01(\x04\x12\x10\n\x08segments\x18\x05 \x01(\r\x12\x17\n\x0f\x63ollection_uuid\x18\x06 \x01(\t\x12\x12\n\ncommit_seq\x18\x07 \x01(\x04*~\n\tMediaType\x12\x1a\n\x16MEDIA_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0fMEDIA_TYPE_TEXT\x10\x01\x12\x17\n\x13MEDIA_TYPE_MARKDOWN\x10\x02\x12\x13\n\x0fMEDIA_TYPE_HTML\x10\x03\x12\x12\n\x0eMEDIA_TYPE_PDF\x10\x04\x32\xb0\x04\n\tDocuments\x12\x44\n\x03Put\x12\x1d.vecdb.v1.PutDocumentsRequest\x1a\x1e.vecdb.v1.PutDocumentsResponse\x12\x44\n\x03Get\x12\x1d.vecdb.v1.GetDocumentsRequest\x1a\x1e.vecdb.v1.GetDocumentsResponse\x12G\n\x04List\x12\x1e.vecdb.v1.ListDocumentsRequest\x1a\x1f.vecdb.v1.ListDocumentsResponse\x12M\n\x06\x44\x65lete\x12 .vecdb.v1.DeleteDocumentsRequest\x1a!.vecdb.v1.DeleteDocumentsResponse\x12>\n\x07\x43ontext\x12\x18.vecdb.v1.ContextRequest\x1a\x19.vecdb.v1.ContextResponse\x12=\n\x06\x41nswer\x12\x17.vecdb.v1.AnswerRequest\x1a\x18.vecdb.v1.AnswerResponse0\x01\x12\x41\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x19.vecdb.v1.FeedbackRequest\x1a\x1a.vecdb.v1.FeedbackResponse\x12=\n\x06Replay\x12\x17.vecdb.v1.ReplayRequest\x1a\x18.vecdb.v1.ReplayResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18vecdb/v1/documents.proto\x12\x08vecdb.v1\x1a\x15vecdb/v1/common.proto\x1a\x18vecdb/v1/retrieval.proto\"\xc6\x01\n\x08\x44ocument\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\x0c\x12\'\n\nmedia_type\x18\x04 \x01(\x0e\x32\x13.vecdb.v1.MediaType\x12\x10\n\x08metadata\x18\x05 \x01(\x0c\x12\x0e\n\x06sha256\x18\x06 \x01(\t\x12\x12\n\ncharacters\x18\x07 \x01(\x04\x12\x0e\n\x06\x63hunks\x18\x08 \x01(\r\x12\x0e\n\x06put_at\x18\t \x01(\t\x12\x0f\n\x07version\x18\n \x01(\x04\"<\n\x08\x43hunking\x12\x0e\n\x06tokens\x18\x01 \x01(\r\x12\x14\n\x07overlap\x18\x02 \x01(\rH\x00\x88\x01\x01\x42\n\n\x08_overlap\"\x86\x01\n\x13PutDocumentsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12%\n\tdocuments\x18\x02 \x03(\x0b\x32\x12.vecdb.v1.Document\x12$\n\x08\x63hunking\x18\x03 \x01(\x0b\x32\x12.vecdb.v1.Chunking\x12\x0e\n\x06ttl_ms\x18\x04 \x01(\x03\"X\n\x14PutDocumentsResponse\x12\x12\n\ncommit_seq\x18\x01 \x01(\x04\x12,\n\x07results\x18\x02 \x03(\x0b\x32\x1b.vecdb.v1.PutDocumentResult\"\xbb\x01\n\x11PutDocumentResult\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x02 \x01(\r\x12\x0c\n\x04kept\x18\x03 \x01(\r\x12\x0f\n\x07removed\x18\x04 \x01(\r\x12\x0e\n\x06tokens\x18\x05 \x01(\x04\x12\x12\n\ncharacters\x18\x06 \x01(\x04\x12\x10\n\x08warnings\x18\x07 \x03(\t\x12\"\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x13.vecdb.v1.ItemError\x12\x12\n\ncommit_seq\x18\t \x01(\x04\",\n\tItemError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"L\n\x13GetDocumentsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\x14\n\x0cwith_content\x18\x03 \x01(\x08\"N\n\x14GetDocumentsResponse\x12%\n\tdocuments\x18\x01 \x03(\x0b\x32\x12.vecdb.v1.Document\x12\x0f\n\x07missing\x18\x02 \x03(\t\"s\n\x14ListDocumentsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12 \n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x10.vecdb.v1.Filter\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"W\n\x15ListDocumentsResponse\x12%\n\tdocuments\x18\x01 \x03(\x0b\x32\x12.vecdb.v1.Document\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"H\n\x16\x44\x65leteDocumentsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\r\n\x05\x65rase\x18\x03 \x01(\x08\"\x8c\x01\n\x17\x44\x65leteDocumentsResponse\x12\x0f\n\x07missing\x18\x01 \x03(\t\x12\x11\n\tdocuments\x18\x02 \x01(\r\x12\x0e\n\x06\x63hunks\x18\x03 \x01(\r\x12\x12\n\ncommit_seq\x18\x04 \x01(\x04\x12)\n\x07receipt\x18\x05 \x01(\x0b\x32\x18.vecdb.v1.ErasureReceipt\"\x9a\x01\n\x0e\x45rasureReceipt\x12\x17\n\x0f\x64ocument_sha256\x18\x01 \x03(\t\x12\x11\n\terased_at\x18\x02 \x01(\t\x12\x0e\n\x06points\x18\x03 \x01(\x04\x12\r\n\x05pages\x18\x04 \x01(\x04\x12\x10\n\x08segments\x18\x05 \x01(\r\x12\x17\n\x0f\x63ollection_uuid\x18\x06 \x01(\t\x12\x12\n\ncommit_seq\x18\x07 \x01(\x04*~\n\tMediaType\x12\x1a\n\x16MEDIA_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0fMEDIA_TYPE_TEXT\x10\x01\x12\x17\n\x13MEDIA_TYPE_MARKDOWN\x10\x02\x12\x13\n\x0fMEDIA_TYPE_HTML\x10\x03\x12\x12\n\x0eMEDIA_TYPE_PDF\x10\x04\x32\xb0\x04\n\tDocuments\x12\x44\n\x03Put\x12\x1d.vecdb.v1.PutDocumentsRequest\x1a\x1e.vecdb.v1.PutDocumentsResponse\x12\x44\n\x03Get\x12\x1d.vecdb.v1.GetDocumentsRequest\x1a\x1e.vecdb.v1.GetDocumentsResponse\x12G\n\x04List\x12\x1e.vecdb.v1.ListDocumentsRequest\x1a\x1f.vecdb.v1.ListDocumentsResponse\x12M\n\x06\x44\x65lete\x12 .vecdb.v1.DeleteDocumentsRequest\x1a!.vecdb.v1.DeleteDocumentsResponse\x12>\n\x07\x43ontext\x12\x18.vecdb.v1.ContextRequest\x1a\x19.vecdb.v1.ContextResponse\x12=\n\x06\x41nswer\x12\x17.vecdb.v1.AnswerRequest\x1a\x18.vecdb.v1.AnswerResponse0\x01\x12\x41\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x19.vecdb.v1.FeedbackRequest\x1a\x1a.vecdb.v1.FeedbackResponse\x12=\n\x06Replay\x12\x17.vecdb.v1.ReplayRequest\x1a\x18.vecdb.v1.ReplayResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vecdb.v1.documents_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MEDIATYPE']._serialized_start=1531
-  _globals['_MEDIATYPE']._serialized_end=1657
+  _globals['_MEDIATYPE']._serialized_start=1551
+  _globals['_MEDIATYPE']._serialized_end=1677
   _globals['_DOCUMENT']._serialized_start=88
   _globals['_DOCUMENT']._serialized_end=286
   _globals['_CHUNKING']._serialized_start=288
@@ -44,23 +44,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTDOCUMENTSRESPONSE']._serialized_start=487
   _globals['_PUTDOCUMENTSRESPONSE']._serialized_end=575
   _globals['_PUTDOCUMENTRESULT']._serialized_start=578
-  _globals['_PUTDOCUMENTRESULT']._serialized_end=745
-  _globals['_ITEMERROR']._serialized_start=747
-  _globals['_ITEMERROR']._serialized_end=791
-  _globals['_GETDOCUMENTSREQUEST']._serialized_start=793
-  _globals['_GETDOCUMENTSREQUEST']._serialized_end=869
-  _globals['_GETDOCUMENTSRESPONSE']._serialized_start=871
-  _globals['_GETDOCUMENTSRESPONSE']._serialized_end=949
-  _globals['_LISTDOCUMENTSREQUEST']._serialized_start=951
-  _globals['_LISTDOCUMENTSREQUEST']._serialized_end=1066
-  _globals['_LISTDOCUMENTSRESPONSE']._serialized_start=1068
-  _globals['_LISTDOCUMENTSRESPONSE']._serialized_end=1155
-  _globals['_DELETEDOCUMENTSREQUEST']._serialized_start=1157
-  _globals['_DELETEDOCUMENTSREQUEST']._serialized_end=1229
-  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_start=1232
-  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_end=1372
-  _globals['_ERASURERECEIPT']._serialized_start=1375
-  _globals['_ERASURERECEIPT']._serialized_end=1529
-  _globals['_DOCUMENTS']._serialized_start=1660
-  _globals['_DOCUMENTS']._serialized_end=2220
+  _globals['_PUTDOCUMENTRESULT']._serialized_end=765
+  _globals['_ITEMERROR']._serialized_start=767
+  _globals['_ITEMERROR']._serialized_end=811
+  _globals['_GETDOCUMENTSREQUEST']._serialized_start=813
+  _globals['_GETDOCUMENTSREQUEST']._serialized_end=889
+  _globals['_GETDOCUMENTSRESPONSE']._serialized_start=891
+  _globals['_GETDOCUMENTSRESPONSE']._serialized_end=969
+  _globals['_LISTDOCUMENTSREQUEST']._serialized_start=971
+  _globals['_LISTDOCUMENTSREQUEST']._serialized_end=1086
+  _globals['_LISTDOCUMENTSRESPONSE']._serialized_start=1088
+  _globals['_LISTDOCUMENTSRESPONSE']._serialized_end=1175
+  _globals['_DELETEDOCUMENTSREQUEST']._serialized_start=1177
+  _globals['_DELETEDOCUMENTSREQUEST']._serialized_end=1249
+  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_start=1252
+  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_end=1392
+  _globals['_ERASURERECEIPT']._serialized_start=1395
+  _globals['_ERASURERECEIPT']._serialized_end=1549
+  _globals['_DOCUMENTS']._serialized_start=1680
+  _globals['_DOCUMENTS']._serialized_end=2240
 # @@protoc_insertion_point(module_scope)

@@ -75,7 +75,7 @@ class PutDocumentsResponse(_message.Message):
     def __init__(self, commit_seq: _Optional[int] = ..., results: _Optional[_Iterable[_Union[PutDocumentResult, _Mapping]]] = ...) -> None: ...
 
 class PutDocumentResult(_message.Message):
-    __slots__ = ("id", "added", "kept", "removed", "tokens", "characters", "warnings", "error")
+    __slots__ = ("id", "added", "kept", "removed", "tokens", "characters", "warnings", "error", "commit_seq")
     ID_FIELD_NUMBER: _ClassVar[int]
     ADDED_FIELD_NUMBER: _ClassVar[int]
     KEPT_FIELD_NUMBER: _ClassVar[int]
@@ -84,6 +84,7 @@ class PutDocumentResult(_message.Message):
     CHARACTERS_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_SEQ_FIELD_NUMBER: _ClassVar[int]
     id: str
     added: int
     kept: int
@@ -92,7 +93,8 @@ class PutDocumentResult(_message.Message):
     characters: int
     warnings: _containers.RepeatedScalarFieldContainer[str]
     error: ItemError
-    def __init__(self, id: _Optional[str] = ..., added: _Optional[int] = ..., kept: _Optional[int] = ..., removed: _Optional[int] = ..., tokens: _Optional[int] = ..., characters: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., error: _Optional[_Union[ItemError, _Mapping]] = ...) -> None: ...
+    commit_seq: int
+    def __init__(self, id: _Optional[str] = ..., added: _Optional[int] = ..., kept: _Optional[int] = ..., removed: _Optional[int] = ..., tokens: _Optional[int] = ..., characters: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., error: _Optional[_Union[ItemError, _Mapping]] = ..., commit_seq: _Optional[int] = ...) -> None: ...
 
 class ItemError(_message.Message):
     __slots__ = ("reason", "message")

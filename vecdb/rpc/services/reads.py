@@ -9,7 +9,7 @@ from vecdb.query.filter_check import check_filter
 from vecdb.query.order import OrderBy
 from vecdb.rpc.convert_aggregate import checked_path
 from vecdb.rpc.convert_filter import filter_of
-from vecdb.rpc.pb import points_pb2, search_pb2
+from vecdb.rpc.pb import documents_pb2, points_pb2, search_pb2
 from vecdb.types import Filter, Wanted
 from vecdb.write.mask import PayloadMask, paths_of
 
@@ -26,6 +26,7 @@ def checked_filter(
         | points_pb2.PatchWhereRequest
         | search_pb2.QueryRequest
         | search_pb2.Leg
+        | documents_pb2.ListDocumentsRequest
     ),
     limits: LimitsConfig,
 ) -> Filter | None:

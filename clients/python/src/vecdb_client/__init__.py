@@ -7,6 +7,7 @@ what can go wrong.
 from vecdb_client.aggregates import Aggregates, FacetCount, Facets, NumberStats, TimeStats
 from vecdb_client.aio.client import AsyncClient
 from vecdb_client.aio.collection import AsyncCollection
+from vecdb_client.aio.documents import AsyncDocuments
 from vecdb_client.client import Client
 from vecdb_client.collection import Collection
 from vecdb_client.descriptions import (
@@ -23,6 +24,21 @@ from vecdb_client.descriptions import (
     Tokenized,
     Truncated,
 )
+from vecdb_client.document_types import (
+    Answer,
+    Context,
+    DeletedDocuments,
+    Document,
+    ErasureReceipt,
+    Measured,
+    Passage,
+    PutDocument,
+    Replayed,
+    ReplayReport,
+    Retrieval,
+    Turn,
+)
+from vecdb_client.documents import Documents
 from vecdb_client.errors import (
     AlreadyExists,
     Cancelled,
@@ -87,8 +103,10 @@ __all__ = [
     "RETRIES",
     "Aggregates",
     "AlreadyExists",
+    "Answer",
     "AsyncClient",
     "AsyncCollection",
+    "AsyncDocuments",
     "Boost",
     "BuildStats",
     "Cancelled",
@@ -99,13 +117,18 @@ __all__ = [
     "CollectionStats",
     "Condition",
     "Conflict",
+    "Context",
     "CrossEncoder",
     "DataLoss",
     "DeadlineExceeded",
     "Decay",
     "Delete",
+    "DeletedDocuments",
+    "Document",
+    "Documents",
     "Embedding",
     "Embeddings",
+    "ErasureReceipt",
     "ExplainedLeg",
     "ExplainedPart",
     "Explanation",
@@ -130,6 +153,7 @@ __all__ = [
     "LegHit",
     "Mask",
     "MaxSim",
+    "Measured",
     "Mmr",
     "ModelInfo",
     "ModelOverlap",
@@ -141,11 +165,13 @@ __all__ = [
     "OutOfRange",
     "Overloaded",
     "Page",
+    "Passage",
     "Patch",
     "PermissionDenied",
     "Point",
     "PointId",
     "Prefer",
+    "PutDocument",
     "RankedText",
     "RecallEstimate",
     "RecallReport",
@@ -153,8 +179,11 @@ __all__ = [
     "ReembedState",
     "ReembedStep",
     "Reembedding",
+    "ReplayReport",
+    "Replayed",
     "ResourceExhausted",
     "Retries",
+    "Retrieval",
     "Rrf",
     "Search",
     "SearchResult",
@@ -170,6 +199,7 @@ __all__ = [
     "Tokenized",
     "Truncated",
     "TruncatedText",
+    "Turn",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",

@@ -10,6 +10,7 @@ from typing import Final, Self
 from vecdb_client import health, replies, requests
 from vecdb_client.collection import Collection
 from vecdb_client.descriptions import CollectionInfo, Truncated
+from vecdb_client.documents import Documents
 from vecdb_client.errors import (
     DeadlineExceeded,
     InvalidArgument,
@@ -114,6 +115,10 @@ class Client(Models):
         raise DeadlineExceeded(
             f"{self._transport.address} is not ready after {timeout_s:g} s: {last}"
         )
+
+    def documents(self, name: str) -> Documents:
+        """Return the documents of a collection, by the collection's name. Calls nobody."""
+        return Documents(self._transport, name)
 
     def collection(self, name: str) -> Collection:
         """Return a handle to a collection. Calls nobody; `info()` tells whether it is there."""

@@ -10,9 +10,11 @@ from google.protobuf.message import Message
 from vecdb_client.pb import (
     admin_pb2,
     collections_pb2,
+    documents_pb2,
     models_pb2,
     points_pb2,
     reembed_pb2,
+    retrieval_pb2,
     search_pb2,
 )
 
@@ -122,3 +124,27 @@ UNLOAD_MODEL: Final = Method(
     "Models.Unload", models_pb2.UnloadModelRequest, models_pb2.UnloadModelResponse
 )
 REEMBED: Final = Method("Models.Reembed", reembed_pb2.ReembedRequest, reembed_pb2.ReembedResponse)
+PUT_DOCUMENTS: Final = Method(
+    "Documents.Put", documents_pb2.PutDocumentsRequest, documents_pb2.PutDocumentsResponse
+)
+GET_DOCUMENTS: Final = Method(
+    "Documents.Get", documents_pb2.GetDocumentsRequest, documents_pb2.GetDocumentsResponse
+)
+LIST_DOCUMENTS: Final = Method(
+    "Documents.List", documents_pb2.ListDocumentsRequest, documents_pb2.ListDocumentsResponse
+)
+DELETE_DOCUMENTS: Final = Method(
+    "Documents.Delete", documents_pb2.DeleteDocumentsRequest, documents_pb2.DeleteDocumentsResponse
+)
+CONTEXT: Final = Method(
+    "Documents.Context", retrieval_pb2.ContextRequest, retrieval_pb2.ContextResponse
+)
+ANSWER: Final = Method(
+    "Documents.Answer", retrieval_pb2.AnswerRequest, retrieval_pb2.AnswerResponse
+)
+FEEDBACK: Final = Method(
+    "Documents.Feedback", retrieval_pb2.FeedbackRequest, retrieval_pb2.FeedbackResponse
+)
+REPLAY: Final = Method(
+    "Documents.Replay", retrieval_pb2.ReplayRequest, retrieval_pb2.ReplayResponse
+)

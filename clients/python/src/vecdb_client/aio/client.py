@@ -11,6 +11,7 @@ from typing import Final, Self
 from vecdb_client import health, replies, requests
 from vecdb_client.aio.collection import AsyncCollection
 from vecdb_client.descriptions import CollectionInfo, Truncated
+from vecdb_client.aio.documents import AsyncDocuments
 from vecdb_client.errors import (
     DeadlineExceeded,
     InvalidArgument,
@@ -115,6 +116,10 @@ class AsyncClient(Models):
         raise DeadlineExceeded(
             f"{self._transport.address} is not ready after {timeout_s:g} s: {last}"
         )
+
+    def documents(self, name: str) -> AsyncDocuments:
+        """Return the documents of a collection, by the collection's name. Calls nobody."""
+        return AsyncDocuments(self._transport, name)
 
     def collection(self, name: str) -> AsyncCollection:
         """Return a handle to a collection. Calls nobody; `info()` tells whether it is there."""
