@@ -88,3 +88,13 @@ def test_no_room_keeps_nothing():
     assert cache.key("f", Role.QUERY, "text") == b""
     cache.put(Role.QUERY, b"", kept())
     assert cache.bytes == 0
+
+
+def test_what_is_forgotten_takes_no_room():
+    cache = VectorCache(10 * ROOM)
+    for role in Role:
+        cache.put(role, cache.key("f", role, "text"), kept())
+    assert cache.forget() == len(Role)
+    assert cache.bytes == 0
+    assert cache.get(Role.QUERY, cache.key("f", Role.QUERY, "text")) is None
+    assert cache.forget() == 0

@@ -136,3 +136,13 @@ def test_a_call_of_many_texts_is_one_answer(encoders):
 def test_a_text_of_a_megabyte_travels(encoders):
     encoded = encoders.encode("", ["a " * (1 << 19)], Role.DOCUMENT)
     assert (encoded.tokens, encoded.truncated) == ((256,), (True,))
+
+
+def test_a_worker_that_is_down_may_remember_still(down):
+    with pytest.raises(Unavailable):
+        down.forget()
+
+
+def test_without_a_worker_there_is_nothing_to_forget(start_worker):
+    _, encoders = start_worker(EmbedConfig(enabled=False), wait=False)
+    assert encoders.forget() == 0

@@ -270,3 +270,15 @@ def test_a_query_does_not_wait_for_the_documents_before_it(encoders):
         encoders.encode("", ["a short query"], Role.QUERY)
         assert not ingest.done()
         ingest.result(PATIENCE_S)
+
+
+def test_what_was_encoded_is_forgotten_when_asked(start_worker):
+    _, encoders = start_worker()
+    texts = different(3)
+    first = encoders.encode("", texts, Role.DOCUMENT)
+    assert encoders.forget() == 3
+    assert encoders.forget() == 0
+    tokens = encoders.counters().tokens
+    again = encoders.encode("", texts, Role.DOCUMENT)
+    assert encoders.counters().tokens > tokens
+    np.testing.assert_allclose(again.vectors, first.vectors, atol=1e-5)
