@@ -31,7 +31,17 @@ from report import Report, measured
 from vecdb.config import EmbedConfig, StorageConfig
 from vecdb.embed import catalog
 from vecdb.rag.judging import difference, estimate, ndcg, recall
-from vecdb_client import Client, Collection, CrossEncoder, Search, SearchResult, TextField
+from vecdb.rpc.services.retrieving import MEANING
+from vecdb_client import (
+    Client,
+    Collection,
+    CrossEncoder,
+    Keyword,
+    Near,
+    Search,
+    SearchResult,
+    TextField,
+)
 
 REFERENCE = Path("/usr/share/debian-reference")
 QUESTIONS = REPOSITORY / "tests" / "rag"
@@ -282,7 +292,10 @@ def _put(
 def _search(way: str, question: str, rerank: str = "") -> Search:
     if way == "bm25":
         return {"keyword": question, "k": K}
-    asked: Search = {"query": question, "hybrid": way == "hybrid", "k": K}
+    asked: Search = {"query": question, "k": K}
+    if way == "hybrid":  # as Context asks
+        legs = [Near(question, weight=MEANING), Keyword(question)]
+        asked = {"legs": legs, "k": K}
     if rerank:
         asked["rerank"] = CrossEncoder(rerank, "text")
     return asked

@@ -286,6 +286,11 @@ COUNTS = {
     "retained",
     "workers",
     "streams",
+    "chunks",
+    "readers",
+    "at_once",
+    "relevance",
+    "temperature",
 }
 
 
@@ -296,7 +301,8 @@ def test_numbers_name_their_unit_last() -> None:
             assert key in COUNTS or key.rpartition("_")[2] in UNITS | COUNTS, name
 
 
-HINTED = re.compile(r"\b(?:raise|see|set|key=\W?) ((?:limits|storage|embed|server)\.\w+)")
+SECTIONS = "limits|storage|embed|server|documents|answer"
+HINTED = re.compile(rf"\b(?:raise|see|set|key=\W?) ((?:{SECTIONS})\.\w+)")
 
 
 def test_settings_that_messages_name_exist() -> None:

@@ -185,7 +185,7 @@ class DocumentsConfig:
     """How documents are read, cut and found."""
 
     document_bytes: int = setting(16 * MIB, "bytes of a document", 1 * KIB, 1 * GIB)
-    put_documents: int = setting(1_000, "documents of a Put", 1, 100_000)
+    put_items: int = setting(1_000, "documents of a Put", 1, 100_000)
     document_chunks: int = setting(20_000, "chunks of a document", 1, 1_000_000)
     chunk_tokens: int = setting(
         200, "most tokens of a chunk, where its model reads as many", 16, 8_192

@@ -93,6 +93,9 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._count_documents()
+
+    def _count_documents(self) -> None:
         self.document_puts = Counter(
             "vecdb_document_puts",
             "Documents put, by what became of them: stored, kept as they were, refused.",

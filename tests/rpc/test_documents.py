@@ -40,8 +40,8 @@ warm pot keeps the heat, so rinse it with hot water first, and take the leaves o
 ## Bread
 
 Knead the dough for ten minutes, let it rise for an hour, and bake it at 220 degrees. The loaf is
-done when it sounds hollow as you knock on it from below. Leave it on the rack until it is cold: warm
-bread is hard to slice, and goes stale sooner. Rye wants sourdough, which takes a day to make.
+done when it sounds hollow as you knock on it from below. Leave it on the rack until it is cold, as
+warm bread is hard to slice, and goes stale sooner. Rye wants sourdough, which takes a day to make.
 
 ## Fire
 

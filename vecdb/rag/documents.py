@@ -102,7 +102,7 @@ def put_hash(sha256: str, *decisive: object) -> str:
 
 def section_of(title: str, headings: Sequence[str]) -> str:
     """Return where a chunk stands, for people and for what is searched."""
-    path = [title, *headings]
+    path = [" ".join(part.split()) for part in (title, *headings)]
     if len(path) > 1 and path[0] == path[1]:
         path = path[1:]
     return BETWEEN.join(part for part in path if part)
@@ -198,13 +198,14 @@ def checked_metadata(metadata: bytes, field: str) -> bytes:
     """Return metadata in one form, b"" for none. Raises BadPayload."""
     if not metadata:
         return b""
+    wrong = BadPayload("metadata is not a JSON object in UTF-8", field=field)
     try:
         known = json.loads(metadata)
         if isinstance(known, dict):  # in Python there are more numbers than in JSON
             return json.dumps(known, ensure_ascii=False, allow_nan=False).encode() if known else b""
     except (ValueError, RecursionError):
-        pass
-    raise BadPayload("metadata is not a JSON object in UTF-8", field=field)
+        raise wrong from None
+    raise wrong
 
 
 def _named(

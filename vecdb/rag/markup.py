@@ -10,7 +10,8 @@ import re
 import sys
 from typing import NamedTuple
 
-from bs4 import BeautifulSoup, Comment, Tag
+from bs4 import BeautifulSoup, CData, Tag
+from bs4.element import PreformattedString
 from markdownify import MarkdownConverter
 
 from vecdb.errors import BadDocument
@@ -46,6 +47,12 @@ _LEFT_OUT = (
     "script style template noscript nav head svg iframe object canvas audio video form button "
     "select textarea input dialog"
 ).split()
+_ROLES = frozenset(("navigation", "search", "banner", "contentinfo"))
+# As DocBook, Sphinx and common themes call what only leads elsewhere.
+_CLASSES = frozenset(
+    "breadcrumb breadcrumbs headerlink menu nav navbar navfooter navheader navigation pagination "
+    "sidebar sphinxsidebar toc".split()
+)
 _LINKED = 0.6
 """A header or footer of more links than this, by characters, is navigation."""
 
@@ -135,7 +142,7 @@ def _prune(soup: BeautifulSoup) -> None:
                 f"its elements are nested more than {DEPTH_MAX} deep", hint="put it as plain text"
             )
         for child in list(tag.children):
-            if isinstance(child, Comment):
+            if isinstance(child, PreformattedString) and not isinstance(child, CData):
                 child.extract()
             elif isinstance(child, Tag):
                 if _unread(child):
@@ -146,6 +153,8 @@ def _prune(soup: BeautifulSoup) -> None:
 
 def _unread(tag: Tag) -> bool:
     if tag.name in _LEFT_OUT or tag.has_attr("hidden"):
+        return True
+    if tag.get("role") in _ROLES or not _CLASSES.isdisjoint(tag.get("class") or ()):
         return True
     if tag.name not in ("header", "footer") or tag.find(re.compile("^h[1-6]$")):
         return False

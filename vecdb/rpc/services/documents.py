@@ -80,14 +80,14 @@ class DocumentsService(documents_pb2_grpc.DocumentsServicer):
         self, request: pb.PutDocumentsRequest, context: grpc.ServicerContext
     ) -> pb.PutDocumentsResponse:
         """Store documents."""
-        count, most = len(request.documents), self._config.documents.put_documents
+        count, most = len(request.documents), self._config.documents.put_items
         if not count:
             raise InvalidArgument("documents is empty: expected at least one", field="documents")
         if count > most:
             raise LimitExceeded(
                 f"{count} documents, the limit is {most}",
                 field="documents",
-                hint="send several requests, or raise documents.put_documents",
+                hint="send several requests, or raise documents.put_items",
             )
         with self._database.collection(request.collection) as collection:
             return self._putting.put(collection, request, context)

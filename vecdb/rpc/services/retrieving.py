@@ -30,6 +30,9 @@ from vecdb.rpc.services.text_models import TextModels
 from vecdb.types import F32, Metric, Schema, Space, SparseSpace, Wanted
 
 CANDIDATES = 50
+MEANING = 2.0
+"""Weight of the leg of vectors, that of words being 1: questions are sentences, of which most words
+say little. benchmarks/README.md has the figures."""
 PASSAGES, PASSAGES_MAX = 8, 100
 PER_DOCUMENT = 3
 NEIGHBOURS, NEIGHBOURS_MAX = 1, 10
@@ -183,6 +186,8 @@ class Retrieving:
             query.legs.add(near=near)
         embedded = time.perf_counter_ns()
         if fields:
+            if query.legs:
+                query.legs[0].weight = MEANING
             words = search_pb2.Keyword(
                 text=searched, fields=fields, mode=common_pb2.KEYWORD_MODE_ANY
             )
