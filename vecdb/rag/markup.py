@@ -44,8 +44,8 @@ _ENDS = {
 }
 
 _LEFT_OUT = (
-    "script style template noscript nav head svg iframe object canvas audio video form button "
-    "select textarea input dialog"
+    "script style template noscript nav head title svg iframe object canvas audio video form "
+    "button select textarea input dialog"
 ).split()
 _ROLES = frozenset(("navigation", "search", "banner", "contentinfo"))
 # As DocBook, Sphinx and common themes call what only leads elsewhere.

@@ -94,6 +94,7 @@ def assemble(
     """Return the passages of some hits, which are given best first; not all of them are taken."""
     chosen = _chosen(hits, options)
     table = _Table(options.budget_tokens, learn)
+    table.meet(chosen)
     warnings: list[str] = []
     for hit in chosen:
         if not table.seat(hit):
@@ -170,6 +171,10 @@ class _Table:
         """Return the tokens of a text."""
         return self._learn(text)(text)
 
+    def meet(self, hits: Iterable[Hit]) -> None:
+        """Have all words of hits asked for at once, which is one call of the model."""
+        self._learn("\n".join(_block(1, hit, hit.text) for hit in hits))
+
     def seat(self, hit: Hit) -> bool:
         """Give a hit its place, cut where it has to be; return whether more may fit."""
         header = self.tokens(_block(1, hit, ""))
@@ -190,7 +195,8 @@ class _Table:
 
     def add(self, place: Place, neighbour: Hit) -> None:
         """Give a neighbour its place, if it fits whole."""
-        needed = self.tokens(_quoted(neighbour.text))
+        # What parts it from the chunk beside it are two lines, each with its mark.
+        needed = self.tokens(_quoted(neighbour.text)) + 2 * self.tokens("> ")
         if needed <= self._left:
             self._left -= needed
             self.seated[place] = neighbour
@@ -213,6 +219,7 @@ def _add_neighbours(table: _Table, reach: int, neighbours: Neighbours) -> None:
                 if at >= 0 and (hit.document, at) not in table.seated:
                     wanted[hit.document, at] = None
     found = neighbours(list(wanted))
+    table.meet(found.values())
     for place in wanted:
         if place in found and _touches(place, table.seated):
             table.add(place, found[place])
