@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -310,7 +310,7 @@ def _sought(name: str) -> list[Sought]:
 def _rank(hits: SearchResult, sought: Sought) -> int:
     """Return the place of the first chunk of the section that is sought, K + 1 without one."""
     for rank, hit in enumerate(hits, 1):
-        if _is_from(hit.payload["document"], hit.payload.get("section", ""), sought):
+        if _is_from(hit.payload, sought):
             return rank
     return K + 1
 
@@ -319,16 +319,17 @@ def _in_context(client: Client, collection: Collection, sought: Sought) -> bool:
     """Return whether any chunk that a context was made of is of the section that is sought."""
     found = client.documents(collection.name).context(sought.question, min_relevance=0.0)
     ids = [id for passage in found.passages for id in passage.points]
-    return any(
-        _is_from(point.payload["document"], point.payload["section"], sought)
-        for point in collection.get(ids).points
-    )
+    return any(_is_from(point.payload, sought) for point in collection.get(ids).points)
 
 
-def _is_from(document: str, section: str, sought: Sought) -> bool:
-    """Return whether a chunk stands under the heading that is sought, at any depth."""
-    headings = [_plain(part) for part in section.split(" > ")]
-    return document == sought.document and _plain(sought.section) in headings
+def _is_from(payload: Mapping[str, Any], sought: Sought) -> bool:
+    """Return whether a chunk stands under the heading that is sought, or holds it.
+
+    Short sections share a chunk, whose own section is that of the first.
+    """
+    held = [line.lstrip("# ") for line in payload["text"].splitlines() if line.startswith("#")]
+    headings = [_plain(part) for part in (*payload.get("section", "").split(" > "), *held)]
+    return payload["document"] == sought.document and _plain(sought.section) in headings
 
 
 def _plain(heading: str) -> str:
