@@ -321,3 +321,15 @@ def test_what_the_model_cannot_do_now_leaves_the_document_as_it_was(make_server:
         assert docs.get("a", with_content=True).text == "The first version of it."
         found = docs.context("first version", retrieval=Retrieval("keyword"), min_relevance=0)
         assert found.passages[0].text == "The first version of it."
+
+
+def test_many_at_once_have_their_turns(make_server: MakeServer):
+    server = make_server(limits__queued_writes=40)
+    with server.client() as client:
+        client.create_collection("c", text_fields=FIELDS)
+        docs = client.documents("c")
+        results = docs.put([{"id": f"d{n}", "content": f"Number {n}."} for n in range(400)])
+        assert [one.error for one in results] == [""] * 400
+        gone = docs.delete([f"d{n}" for n in range(400)])
+        assert (gone.documents, gone.chunks) == (400, 400)
+        assert client.collection("c").count() == 0

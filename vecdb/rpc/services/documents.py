@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 
 import grpc
@@ -21,6 +22,7 @@ from vecdb.errors import (
     VersionMismatch,
 )
 from vecdb.metrics import Metrics
+from vecdb.outcomes import WriteOutcome
 from vecdb.rag import documents
 from vecdb.rag.documents import LAYOUT, Stored
 from vecdb.rag.reading import Readers
@@ -42,6 +44,10 @@ from vecdb.types import And, Exists, Point, Wanted
 from vecdb.write.prepare import check_batch, check_id, prepare
 
 PAGE_SIZE = 100
+READ_BYTES = 1 << 32
+"""Of the records of documents, which list their chunks: replies are smaller, and checked."""
+WRITES = 32
+"""Under way at once of one call: others have their place in the writer's queue."""
 ATTEMPTS = 3
 
 
@@ -102,8 +108,8 @@ class DocumentsService(documents_pb2_grpc.DocumentsServicer):
             self._database.collection(request.collection) as collection,
             collection.snapshot(deadline_of(context)) as snapshot,
         ):
-            most = self._limits.message_bytes
-            found = {one.id: one for one in snapshot.get(request.ids, Wanted(), most).points}
+            points = snapshot.get(request.ids, Wanted(), READ_BYTES).points
+            found = {one.id: one for one in points}
             for name in dict.fromkeys(request.ids):
                 stored = _stored(found.get(name))
                 if stored is None:
@@ -112,7 +118,7 @@ class DocumentsService(documents_pb2_grpc.DocumentsServicer):
                 content = b""
                 if request.with_content:
                     ids = [stored.layout[at].id for at in range(len(stored.layout))]
-                    chunks = snapshot.get(ids, Wanted(), most).points if ids else []
+                    chunks = snapshot.get(ids, Wanted(), READ_BYTES).points if ids else []
                     texts = {one.id: _text(one.payload) for one in chunks}
                     content = documents.whole_text(stored.layout, texts).encode()
                 reply.documents.append(_message(stored, content))
@@ -157,17 +163,13 @@ class DocumentsService(documents_pb2_grpc.DocumentsServicer):
         check_batch(len(request.ids), self._limits, "ids")
         for at, name in enumerate(request.ids):
             check_id(name, f"ids[{at}]")
+        names = list(dict.fromkeys(request.ids))
         reply = pb.DeleteDocumentsResponse()
         with self._database.collection(request.collection) as collection:
-            for name in dict.fromkeys(request.ids):
-                chunks = self._delete(collection, name, context, reply)
-                if chunks is None:
-                    reply.missing.append(name)
-                else:
-                    reply.documents += 1
-                    reply.chunks += chunks
+            for first in range(0, len(names), WRITES):
+                self._delete(collection, names[first : first + WRITES], context, reply)
             if request.erase:
-                self._erase(collection, list(dict.fromkeys(request.ids)), reply, context)
+                self._erase(collection, names, reply, context)
         return reply
 
     def Context(
@@ -199,39 +201,51 @@ class DocumentsService(documents_pb2_grpc.DocumentsServicer):
     def _delete(
         self,
         collection: Collection,
-        name: str,
+        names: Sequence[str],
         context: grpc.ServicerContext,
         reply: pb.DeleteDocumentsResponse,
-    ) -> int | None:
-        """Remove a document; return its number of chunks, None where there is none."""
-        limits = self._putting.limits
+    ) -> None:
+        """Remove documents, each in a transaction of its own; they wait for the disk together."""
+        left = list(names)
         for attempt in range(1, ATTEMPTS + 1):
             with collection.snapshot() as snapshot:
-                found = snapshot.get([name], Wanted(), self._limits.message_bytes).points
-            stored = _stored(found[0] if found else None)
-            if stored is None:
-                return None
-            command = prepare(
-                documents.removal(stored),
-                collection.schema,
-                limits,
-                atomic=True,
-                now_ms=collection.clock(),
-            )
-            try:
-                outcome = collection.write(command).result(remaining_s(context))
-            except FutureTimeout:
-                raise DeadlineExceeded(
-                    "the deadline passed before the document was removed; it may still become so",
-                    hint="delete it again",
-                ) from None
-            except VersionMismatch:  # it was put meanwhile
-                if attempt == ATTEMPTS:
-                    raise
-                continue
-            reply.commit_seq = max(reply.commit_seq, outcome.commit_seq)
-            return len(stored.layout)
-        raise AssertionError("not reached")
+                found = {one.id: one for one in snapshot.get(left, Wanted(), READ_BYTES).points}
+            known = {name: _stored(found.get(name)) for name in left}
+            reply.missing.extend(name for name, stored in known.items() if stored is None)
+            begun = [
+                (stored, self._removed(collection, stored))
+                for stored in known.values()
+                if stored is not None
+            ]
+            left = []
+            for stored, written in begun:
+                try:
+                    outcome = written.result(remaining_s(context))
+                except FutureTimeout:
+                    raise DeadlineExceeded(
+                        "the deadline passed before all was removed; it may still become so",
+                        hint="delete them again",
+                    ) from None
+                except VersionMismatch:  # it was put meanwhile
+                    if attempt == ATTEMPTS:
+                        raise
+                    left.append(stored.id)
+                    continue
+                reply.commit_seq = max(reply.commit_seq, outcome.commit_seq)
+                reply.documents += 1
+                reply.chunks += len(stored.layout)
+            if not left:
+                return
+
+    def _removed(self, collection: Collection, stored: Stored) -> Future[WriteOutcome]:
+        command = prepare(
+            documents.removal(stored),
+            collection.schema,
+            self._putting.limits,
+            atomic=True,
+            now_ms=collection.clock(),
+        )
+        return collection.write(command)
 
     def _erase(
         self,

@@ -41,6 +41,10 @@ from vecdb.rpc.services.text_models import Learn, TextModels
 from vecdb.types import Op, Put, Schema, Wanted
 from vecdb.write.prepare import check_id, prepare
 
+READ_BYTES = 1 << 32
+"""Of the records of documents, whose chunks are listed in them."""
+WRITES = 32
+"""Under way at once of one call: others have their place in the writer's queue."""
 ATTEMPTS = 3
 """Times that a document is put: another call may write it meanwhile."""
 TOKENS_MIN, TOKENS_MAX = 16, 8_192
@@ -123,9 +127,10 @@ class Putting:
             self._look(collection, open_tasks)
             self._plan(collection, open_tasks, cut, ttl_ms, context, anew=attempt > 0)
             self._encode(collection, open_tasks, context)
-            self._write(collection, open_tasks, context)
-            last = attempt == ATTEMPTS - 1
-            self._settle(open_tasks, remaining_s(context), give_up=last)
+            for first in range(0, len(open_tasks), WRITES):
+                part = open_tasks[first : first + WRITES]
+                self._write(collection, part, context)
+                self._settle(part, remaining_s(context), give_up=attempt == ATTEMPTS - 1)
         reply = pb.PutDocumentsResponse(results=[task.result for task in tasks])
         reply.commit_seq = max((task.result.commit_seq for task in tasks), default=0)
         self._count(tasks)
@@ -213,7 +218,7 @@ class Putting:
         """Find out what is stored of the documents."""
         with collection.snapshot() as snapshot:
             ids = [task.message.id for task in tasks]
-            found = snapshot.get(ids, Wanted(), self.limits.message_bytes)
+            found = snapshot.get(ids, Wanted(), READ_BYTES)
         points = {point.id: point for point in found.points}
         for task in tasks:
             point = points.get(task.message.id)

@@ -29,6 +29,8 @@ from vecdb.rpc.services.search import SearchService
 from vecdb.rpc.services.text_models import TextModels
 from vecdb.types import F32, Metric, Schema, Space, SparseSpace, Wanted
 
+READ_BYTES = 1 << 32
+"""Of the records of documents, whose chunks are listed in them, and of neighbours."""
 CANDIDATES = 50
 MEANING = 2.0
 """Weight of the leg of vectors, that of words being 1: questions are sentences, of which most words
@@ -305,7 +307,7 @@ class Retrieving:
             return {}
         names = list(dict.fromkeys(document for document, _ in places))
         with collection.snapshot() as snapshot:
-            found = snapshot.get(names, Wanted(), self._limits.message_bytes)
+            found = snapshot.get(names, Wanted(), READ_BYTES)
             of: dict[str, Place] = {}
             stored = {point.id: point for point in found.points}
             for document, at in places:
@@ -313,7 +315,7 @@ class Retrieving:
                 known = point and _stored(point.id, point.version, point.payload)
                 if known and at < len(known.layout):
                     of[known.layout[at].id] = document, at
-            chunks = snapshot.get(list(of), Wanted(), self._limits.message_bytes).points
+            chunks = snapshot.get(list(of), Wanted(), READ_BYTES).points
         neighbours: dict[Place, Hit] = {}
         for point in chunks:
             hit = _chunk_of(point.id, point.payload, 0.0)
