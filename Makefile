@@ -87,6 +87,8 @@ bench: $(VENV)/.bench ## Run the benchmarks (minutes); figures go to build/bench
 	$(PY) benchmarks/late_interaction.py --json build/bench/late_interaction.json
 	$(PY) benchmarks/shapes.py --json build/bench/shapes.json
 	$(PY) benchmarks/embed.py --json build/bench/embed.json
+	$(PY) benchmarks/documents.py --json build/bench/documents.json
+	$(PY) benchmarks/documents_load.py --json build/bench/documents_load.json
 
 clean: ## Remove what was built, and the virtual environment
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

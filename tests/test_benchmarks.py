@@ -205,6 +205,15 @@ def test_documents(tmp_path: Path, part: str, request: pytest.FixtureRequest) ->
             positive(figures, f"{name}_{way}_ndcg_at_10", f"{name}_{way}_recall_at_10")
 
 
+def test_documents_load(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the embed extra")
+    pytest.importorskip("semantic_text_splitter", reason="needs the documents extra")
+    figures = run("documents_load", tmp_path)
+    check_facts(figures, "documents_load")
+    positive(figures, "documents_per_s", "ingest_share", "context_ms", "context_p99_ms")
+    assert float(figures["again_share"]) < 1
+
+
 def test_images(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="needs the embed extra")
     if reason := catalog.missing(catalog.load_catalog()["opennsfw-resnet50"]):
