@@ -38,12 +38,14 @@ CHUNKS_OF_ONE = 10
 CHUNKS = 100_000
 QUESTIONS = 200
 CALL_TEXTS = 128
+PARTS = ("ingest", "context")
 FIELDS = [TextField("text", "english"), TextField("section", "english")]
 
 
 def main() -> int:
     """Run and return the exit status."""
     made = options_parser(__doc__, "chunks that context is found in", "rounds of ingest")
+    made.add_argument("--part", action="append", choices=PARTS, help="which; repeatable (all)")
     made.add_argument("--documents", type=int, help="documents that are put (2,000)")
     options = made.parse_args()
     spec = catalog.find(catalog.load_catalog().values(), EmbedConfig().model)
@@ -64,8 +66,10 @@ def main() -> int:
         report.fact("clients", "one")
         with _server(root) as live, live.client(timeout_s=3600) as client:
             client.wait_ready(60, service=SERVICE)
-            _ingest(report, client, list(_documents(data, count)), rounds)
-            _context(report, live, client, data, options)
+            if "ingest" in (options.part or PARTS):
+                _ingest(report, client, list(_documents(data, count)), rounds)
+            if "context" in (options.part or PARTS):
+                _context(report, live, client, data, options)
     return 0
 
 

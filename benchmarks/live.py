@@ -21,7 +21,7 @@ from vecdb_client import Client, Collection
 
 START_S = 60.0
 STOP_S = 60.0
-SETTLE_S = 120.0
+SETTLE_S = 400.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 

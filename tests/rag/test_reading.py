@@ -183,6 +183,27 @@ def test_end_tags_that_are_left_out(readers):
     assert found.count("one") == 1000
 
 
+def test_what_only_leads_elsewhere_is_left_out(readers):
+    page = b"""<?xml version="1.0" encoding="UTF-8"?><!DOCTYPE html><html><body>
+        <div class="navheader"><a href="x">Next</a></div><div role="navigation">Up</div>
+        <ul class="toc"><li>1. Tea</li></ul><p>Kept.</p>
+        <div class="NavFooter">Also.</div></body></html>"""
+    assert readers.read(page, MediaKind.HTML).text == "Kept.\n\nAlso."
+
+
+def test_a_table_that_only_lays_out_is_paragraphs(readers):
+    note = b"""<table summary="Note"><tr><td rowspan="2"><img alt="[Note]" src="n.png"></td>
+        <th>Note</th></tr><tr><td><p>Mind the gap.</p></td></tr></table>"""
+    assert readers.read(b"<p>Before.</p>" + note, MediaKind.HTML).text == (
+        "Before.\n\nNote\n\nMind the gap."
+    )
+    table = b"<table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr></table>"
+    plain = "| a | b |\n| --- | --- |\n| 1 | 2 |"
+    assert readers.read(table, MediaKind.HTML).text == plain
+    inside = b"<table><tr><td>" + table + b"</td></tr></table>"
+    assert readers.read(inside, MediaKind.HTML).text == plain
+
+
 def test_a_fence_inside_of_code_does_not_end_it(readers):
     found = readers.read(b"<html><pre>a\n```\n# b</pre><p>c", MediaKind.HTML).text
     assert found == "````\na\n```\n# b\n````\n\nc"

@@ -53,6 +53,7 @@ _CLASSES = frozenset(
     "breadcrumb breadcrumbs headerlink menu nav navbar navfooter navheader navigation pagination "
     "sidebar sphinxsidebar toc".split()
 )
+_PARTS = ["thead", "tbody", "tfoot", "tr", "td", "th"]
 _LINKED = 0.6
 """A header or footer of more links than this, by characters, is navigation."""
 
@@ -76,6 +77,7 @@ def read_html(content: bytes) -> Text:
     soup = _Page(page, "html.parser")
     title = " ".join(soup.title.get_text().split()) if soup.title else ""
     _prune(soup)
+    _flatten(soup)
     # A call of the converter is a few frames for each element.
     sys.setrecursionlimit(10 * DEPTH_MAX + 1000)
     try:
@@ -149,6 +151,20 @@ def _prune(soup: BeautifulSoup) -> None:
                     child.extract()
                 else:
                     pending.append((child, depth + 1))
+
+
+def _flatten(soup: BeautifulSoup) -> None:
+    """Make paragraphs of tables that only lay something out: no row has text in two cells."""
+    for table in soup.find_all("table"):
+        own = [tag for tag in table.find_all(_PARTS) if tag.find_parent("table") is table]
+        rows = [tag.find_all(["td", "th"], recursive=False) for tag in own if tag.name == "tr"]
+        if any(sum(bool(cell.get_text(strip=True)) for cell in row) > 1 for row in rows):
+            continue
+        for image in table.find_all("img"):
+            if str(image.get("alt", "")).startswith("["):  # its name, which stands beside it
+                image.extract()
+        for tag in (table, *own):
+            tag.name = "div"
 
 
 def _unread(tag: Tag) -> bool:
