@@ -35,11 +35,11 @@ from vecdb.rpc.services.retrieving import MEANING
 from vecdb_client import (
     Client,
     Collection,
+    Context,
     CrossEncoder,
     Keyword,
     Near,
     Search,
-    SearchResult,
     TextField,
 )
 
@@ -164,7 +164,7 @@ def _manual(
         [{"id": file.name, "content": file.read_bytes(), "media_type": "html"} for file in files],
     )
     for way in ("bm25", "dense", "hybrid"):
-        ranks = [_rank(collection.search(**_search(way, one.question)), one) for one in sought]
+        ranks = [_rank(_payloads(client, collection, way, one.question), one) for one in sought]
         what = f"share of questions whose section is among the first {FIRST} chunks, {way}"
         target = manual.target if way == "hybrid" else None
         hits = estimate([float(rank <= FIRST) for rank in ranks])
@@ -209,19 +209,19 @@ def _cranfield(
         for one in abstracts
     )
     settle(live, whole, StorageConfig().tail_points)
-    baseline = _judged(report, whole, asked, "whole", "whole abstracts")
+    baseline = _judged(report, client, whole, asked, "whole", "whole abstracts")
     total = len(abstracts)
     for tokens in CHUNK_TOKENS[: 1 if options.smoke else None]:
         name = f"chunks_{tokens}"
         report.say(f"{count:,} abstracts go in as documents, in chunks of {tokens} tokens")
         made = _put(report, live, client, name, model, "english", documents, tokens)
         total += made[1]
-        found = _judged(report, made[0], asked, name, f"chunks of {tokens} tokens")
+        found = _judged(report, client, made[0], asked, name, f"chunks of {tokens} tokens")
         over = difference(found, baseline)
         what = f"by how much hybrid nDCG@10 exceeds that of whole texts; {_interval(over)}"
         report.figure(f"{name}_over_whole", over.mean, "", what)
         if options.cross_encoder and tokens == CHUNK_TOKENS[0]:
-            again = _judged(report, made[0], asked, f"{name}_rerank", options.cross_encoder)
+            again = _judged(report, client, made[0], asked, f"{name}_rerank", options.cross_encoder)
             over = difference(again, found)
             what = f"by how much {options.cross_encoder} raises it; {_interval(over)}"
             report.figure("rerank_over_hybrid", over.mean, "", what)
@@ -232,6 +232,7 @@ def _cranfield(
 
 def _judged(
     report: Report,
+    client: Client,
     collection: Collection,
     asked: Sequence[cranfield.Question],
     name: str,
@@ -242,15 +243,7 @@ def _judged(
     ways = ("hybrid",) if rerank else ("bm25", "dense", "hybrid")
     values: list[float] = []
     for way in ways:
-        found = [
-            [
-                str(group.value)
-                for group in collection.search(
-                    **_search(way, one.text, rerank), group="document", group_size=1
-                ).groups
-            ]
-            for one in asked
-        ]
+        found = [_documents(client, collection, way, one.text, rerank) for one in asked]
         pairs = [(ids, one.grades) for ids, one in zip(found, asked, strict=True)]
         values = [ndcg(*pair) for pair in pairs]
         mean = estimate(values)
@@ -289,11 +282,41 @@ def _put(
     return collection, chunks
 
 
+def _documents(
+    client: Client, collection: Collection, way: str, question: str, rerank: str
+) -> list[str]:
+    """Return the documents that are found, best first."""
+    if way == "hybrid" and not rerank and collection.name != "whole":
+        found = _context(client, collection, question, per_document=1, passages=100)
+        return [passage.document for passage in found.passages]
+    asked = _search(way, question, rerank)
+    groups = collection.search(**asked, group="document", group_size=1).groups
+    return [str(group.value) for group in groups]
+
+
+def _payloads(
+    client: Client, collection: Collection, way: str, question: str
+) -> list[dict[str, Any]]:
+    """Return what the chunks hold that are found, best first."""
+    if way != "hybrid":
+        return [hit.payload for hit in collection.search(**_search(way, question))]
+    found = _context(client, collection, question, per_document=K, passages=K)
+    ids = [id for passage in found.passages for id in passage.points]
+    return [point.payload for point in collection.get(ids).points]
+
+
+def _context(client: Client, collection: Collection, question: str, **more: int) -> Context:
+    """Return all that Context finds, fitted into nothing."""
+    return client.documents(collection.name).context(
+        question, neighbours=0, min_relevance=0.0, budget_tokens=1_000_000, **more
+    )
+
+
 def _search(way: str, question: str, rerank: str = "") -> Search:
     if way == "bm25":
         return {"keyword": question, "k": K}
     asked: Search = {"query": question, "k": K}
-    if way == "hybrid":  # as Context asks
+    if way == "hybrid":
         legs = [Near(question, weight=MEANING), Keyword(question)]
         asked = {"legs": legs, "k": K}
     if rerank:
@@ -307,10 +330,10 @@ def _sought(name: str) -> list[Sought]:
     return [Sought(one["question"], one["document"], one["section"]) for one in read]
 
 
-def _rank(hits: SearchResult, sought: Sought) -> int:
+def _rank(payloads: Sequence[Mapping[str, Any]], sought: Sought) -> int:
     """Return the place of the first chunk of the section that is sought, K + 1 without one."""
-    for rank, hit in enumerate(hits, 1):
-        if _is_from(hit.payload, sought):
+    for rank, payload in enumerate(payloads, 1):
+        if _is_from(payload, sought):
             return rank
     return K + 1
 

@@ -18,6 +18,7 @@ from vecdb.embed.encoder import Role
 from vecdb.errors import Corrupt, InvalidArgument, LimitExceeded, NoModel, Unavailable
 from vecdb.rag import documents
 from vecdb.rag.documents import SECTION, TEXT
+from vecdb.rag.fusing import Ranked, fused
 from vecdb.rag.passages import Context, Hit, Options, Place, assemble
 from vecdb.rag.prompts import language_of
 from vecdb.rag.relevance import Draws, Judge, Scale, scale, sure
@@ -33,8 +34,7 @@ READ_BYTES = 1 << 32
 """Of the records of documents, whose chunks are listed in them, and of neighbours."""
 CANDIDATES = 50
 MEANING = 2.0
-"""Weight of the leg of vectors, that of words being 1: questions are sentences, of which most words
-say little. benchmarks/README.md has the figures."""
+"""Weight of the leg of vectors, that of words being 1, in what a cross-encoder is to read."""
 PASSAGES, PASSAGES_MAX = 8, 100
 PER_DOCUMENT = 3
 NEIGHBOURS, NEIGHBOURS_MAX = 1, 10
@@ -44,12 +44,15 @@ BUDGET_MIN, BUDGET_MAX = 16, 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a question found. hits: with their texts, not judged yet. similarities: dense, by id."""
+    """What a question found. hits: with their texts, not judged yet. similarities: dense, by id.
+
+    judge: None where a cross-encoder has judged already.
+    """
 
     hits: list[Hit]
     similarities: dict[str, float]
     space: Space | SparseSpace | None
-    is_judged: bool
+    judge: Judge | None
     commit_seq: int
     embed_us: int
     search_us: int
@@ -120,11 +123,10 @@ class Retrieving:
         begun = time.perf_counter_ns()
         found = self.find(collection, request, searched, context)
         judged_at = time.perf_counter_ns()
-        judge = None if found.is_judged else self._judge(collection, found, searched, context)
         least = self._config.min_relevance
         if request.HasField("min_relevance"):
             least = request.min_relevance
-        judged = _Judged(found, judge, least)
+        judged = _Judged(found, least)
         options = self._options(request)
         learn = self._models.of(found.space)
         began = time.perf_counter_ns()
@@ -172,51 +174,67 @@ class Retrieving:
         retrieval = request.retrieval
         space, fields = self._ways(schema, retrieval)
         begun = time.perf_counter_ns()
-        vector: F32 | None = None
-        query = search_pb2.QueryRequest(collection=request.collection)
-        query.k = retrieval.candidates or CANDIDATES
-        query.min_commit_seq = request.min_commit_seq
-        if request.HasField("filter"):
-            query.filter.CopyFrom(request.filter)
+        content = common_pb2.Vector(text=searched)
         if isinstance(space, Space):
             vector = self._encoder.encode(space, [searched], Role.QUERY, context).vectors[0]
-            numbers = vector.astype("<f4", copy=False).tobytes()
-            near = search_pb2.Near(space=space.name, vector=common_pb2.Vector(f32=numbers))
-            query.legs.add(near=near)
-        elif space is not None:
-            near = search_pb2.Near(space=space.name, vector=common_pb2.Vector(text=searched))
-            query.legs.add(near=near)
+            content = common_pb2.Vector(f32=vector.astype("<f4", copy=False).tobytes())
         embedded = time.perf_counter_ns()
+        query = self._query(request, searched, space, content, fields)
+        answer = search_pb2.QueryResponse.FromString(self._search.Query(query, context))
+        searched_at = time.perf_counter_ns()
+        both = len(query.legs) == 2
+        hits = [hit for one in answer.hits if (hit := _hit_of(one)) is not None]
+        judge = None
+        if not retrieval.cross_encoder:
+            judge = self._judge(collection, space, searched, context)
+            if both:
+                hits = _fused(hits, answer, judge)[: query.legs[0].k]
+        return Found(
+            hits,
+            _similarities(answer, alone=not both) if isinstance(space, Space) else {},
+            space,
+            judge,
+            answer.commit_seq,
+            (embedded - begun) // 1000,
+            (searched_at - embedded) // 1000,
+            list(answer.warnings),
+        )
+
+    def _query(
+        self,
+        request: pb.ContextRequest,
+        searched: str,
+        space: Space | SparseSpace | None,
+        content: common_pb2.Vector,
+        fields: Sequence[str],
+    ) -> search_pb2.QueryRequest:
+        """Return the query of a question: near to its content, by its words, or both."""
+        query = search_pb2.QueryRequest(
+            collection=request.collection, min_commit_seq=request.min_commit_seq
+        )
+        k = query.k = request.retrieval.candidates or CANDIDATES
+        if request.HasField("filter"):
+            query.filter.CopyFrom(request.filter)
+        if space is not None:
+            query.legs.add(near=search_pb2.Near(space=space.name, vector=content))
         if fields:
-            if query.legs:
-                query.legs[0].weight = MEANING
-            words = search_pb2.Keyword(
-                text=searched, fields=fields, mode=common_pb2.KEYWORD_MODE_ANY
-            )
+            mode = common_pb2.KEYWORD_MODE_ANY
+            words = search_pb2.Keyword(text=searched, fields=fields, mode=mode)
             query.legs.add(keyword=words)
-        if retrieval.cross_encoder:
+        if len(query.legs) == 2:
+            query.legs[0].weight = MEANING
+            query.legs[0].k = query.legs[1].k = k
+            if not request.retrieval.cross_encoder:
+                query.k = min(2 * k, self._limits.k)  # all that either of them has
+        if request.retrieval.cross_encoder:
             second = query.rerank.cross_encoder
-            second.model, second.text = retrieval.cross_encoder, searched
+            second.model, second.text = request.retrieval.cross_encoder, searched
             if space is not None:
                 second.space = space.name
             else:
                 second.field = TEXT
-            query.rerank.candidates = candidates_of(query, query.k, self._limits)
-        answer = search_pb2.QueryResponse.FromString(self._search.Query(query, context))
-        hits = [hit for one in answer.hits if (hit := _hit_of(one)) is not None]
-        similarities: dict[str, float] = {}
-        if vector is not None:
-            similarities = _similarities(answer, alone=len(query.legs) == 1)
-        return Found(
-            hits,
-            similarities,
-            space,
-            bool(retrieval.cross_encoder),
-            answer.commit_seq,
-            (embedded - begun) // 1000,
-            (time.perf_counter_ns() - embedded) // 1000,
-            list(answer.warnings),
-        )
+            query.rerank.candidates = candidates_of(query, k, self._limits)
+        return query
 
     def _ways(
         self, schema: Schema, retrieval: pb.Retrieval
@@ -255,13 +273,17 @@ class Retrieving:
         return (spaces[0] if spaces else None), fields
 
     def _judge(
-        self, collection: Collection, found: Found, searched: str, context: grpc.ServicerContext
+        self,
+        collection: Collection,
+        space: Space | SparseSpace | None,
+        searched: str,
+        context: grpc.ServicerContext,
     ) -> Judge:
         texts = {one.path: one.language for one in collection.schema.texts.values()}
         language = texts.get(TEXT, "")
         scale = None
-        if isinstance(found.space, Space):
-            scale = self._scale(found.space, language_of(searched), context)
+        if isinstance(space, Space):
+            scale = self._scale(space, language_of(searched), context)
         return Judge(self._draws.of(collection, language), searched, scale, language)
 
     def _scale(self, space: Space, language: str, context: grpc.ServicerContext) -> Scale | None:
@@ -327,19 +349,19 @@ class Retrieving:
 class _Judged:
     """Hits with their relevance, those that reach the least; judged as they are asked for."""
 
-    def __init__(self, found: Found, judge: Judge | None, least: float) -> None:
+    def __init__(self, found: Found, least: float) -> None:
         self._found = found
-        self._judge = judge
         self._least = least
         self.best = 0.0
 
     def __iter__(self) -> Iterator[Hit]:
         for hit in self._found.hits:
-            if self._judge is None:
+            judge = self._found.judge
+            if judge is None:
                 relevance = sure(hit.score)
             else:
                 similarity = self._found.similarities.get(hit.id)
-                relevance = self._judge.relevance(similarity, (hit.section, hit.text))
+                relevance = judge.relevance(similarity, (hit.section, hit.text))
             self.best = max(self.best, relevance)
             if relevance >= self._least:
                 yield hit._replace(relevance=relevance)
@@ -377,6 +399,13 @@ def _similarities(answer: search_pb2.QueryResponse, *, alone: bool) -> dict[str,
     if alone:
         return {hit.id: hit.legs[0].score if hit.legs else hit.score for hit in answer.hits}
     return {hit.id: leg.score for hit in answer.hits for leg in hit.legs if leg.leg == 0}
+
+
+def _fused(hits: Sequence[Hit], answer: search_pb2.QueryResponse, judge: Judge) -> list[Hit]:
+    """Return the hits of two legs, that of vectors and that of words, as one list."""
+    ranks = {hit.id: {leg.leg: leg.rank for leg in hit.legs} for hit in answer.hits}
+    ranked = [Ranked(hit, ranks[hit.id].get(0), ranks[hit.id].get(1)) for hit in hits]
+    return fused(ranked, lambda hit: judge.covered((hit.section, hit.text)))
 
 
 def _hit_of(hit: search_pb2.Hit) -> Hit | None:
