@@ -138,7 +138,7 @@ def test_acknowledged_points_survive_kill(
             server.start()
         else:
             # Of a write whose worker was killed the writer may be about to finish the commit.
-            with server.client() as client:
+            with server.client(timeout_s=120) as client:
                 client.collection("c").delete("what comes after it")
         check(server, writers)
 

@@ -18,6 +18,7 @@ from vecdb_client import Client
 
 DATA = ("", "vecdb.v1.Collections", "vecdb.v1.Points", "vecdb.v1.Search", "vecdb.v1.Admin")
 MODELS = "vecdb.v1.Models"
+DOCUMENTS = "vecdb.v1.Documents"
 State = health_pb2.HealthCheckResponse
 
 
@@ -64,12 +65,13 @@ def test_reflection_names_every_service(channel: grpc.Channel) -> None:
     assert {one.name for one in reply.list_services_response.service} == {
         *DATA[1:],
         MODELS,
+        DOCUMENTS,
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }
 
 
-@pytest.mark.parametrize("symbol", [*DATA[1:], MODELS, "vecdb.v1.Filter"])
+@pytest.mark.parametrize("symbol", [*DATA[1:], MODELS, DOCUMENTS, "vecdb.v1.Filter"])
 def test_reflection_shows_the_protocol(channel: grpc.Channel, symbol: str) -> None:
     reply = reflect(channel, file_containing_symbol=symbol)
     assert reply.file_descriptor_response.file_descriptor_proto

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from vecdb.errors import FailedPrecondition, LimitExceeded
@@ -118,11 +118,11 @@ class _Cut:
 
     def _pieces(self, whole: _Span, tokens: int) -> list[_Span]:
         bounds = [whole.start, *self._places(whole.start, whole.end), whole.end]
-        return [
+        return _without_contained(
             span
             for start, end in itertools.pairwise(bounds)
             for span in self._even(self._split(self._trimmed(start, end), tokens), tokens)
-        ]
+        )
 
     def _places(self, start: int, end: int) -> Iterator[int]:
         """Yield where text[start:end] is cut so that the splitter has little to see at a time."""
@@ -167,6 +167,17 @@ class _Cut:
         piece = self._text[start:end]
         start += len(piece) - len(piece.lstrip())
         return _Span(start, max(start, start + len(piece.strip())))
+
+
+def _without_contained(spans: Iterable[_Span]) -> list[_Span]:
+    """Return the spans but those that another one holds, as an overlap may."""
+    kept: list[_Span] = []
+    for span in spans:
+        while kept and kept[-1].start >= span.start and kept[-1].end <= span.end:
+            kept.pop()
+        if not kept or span.end > kept[-1].end:
+            kept.append(span)
+    return kept
 
 
 def _splitter(

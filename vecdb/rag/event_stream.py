@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\r|\n)")
+_END = re.compile(rb"\r\n|\r|\n")
 _MARK = "\ufeff".encode()
 
 
@@ -42,7 +43,8 @@ class EventStream:
 
     def end(self) -> list[str]:
         """Return the data of what was left at the end."""
-        return [*self._line(bytes(self._rest).rstrip(b"\r")), *self._line(b"")]
+        lines = _END.split(bytes(self._rest))
+        return [data for line in (*lines, b"") for data in self._line(line)]
 
     def _line(self, line: bytes) -> list[str]:
         if not line:

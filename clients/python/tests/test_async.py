@@ -14,9 +14,11 @@ import vecdb_client
 from vecdb_client import (
     AsyncClient,
     AsyncCollection,
+    AsyncDocuments,
     Cancelled,
     Client,
     Collection,
+    Documents,
     FailedPrecondition,
     NotFound,
 )
@@ -40,14 +42,17 @@ def surface(kind):
     return found
 
 
-@pytest.mark.parametrize(("sync", "own"), [(Client, AsyncClient), (Collection, AsyncCollection)])
+BOTH = [(Client, AsyncClient), (Collection, AsyncCollection), (Documents, AsyncDocuments)]
+
+
+@pytest.mark.parametrize(("sync", "own"), BOTH)
 def test_both_have_the_same_surface(sync, own):
     assert surface(own) == surface(sync)
     entered = {"__enter__", "__exit__"} & set(dir(sync))
     assert {name.replace("__", "__a", 1) for name in entered} <= set(dir(own))
     assert not entered & set(dir(own))
     for name, member in inspect.getmembers(own, inspect.isfunction):
-        if name.startswith("_") or name == "collection":
+        if name.startswith("_") or name in ("collection", "documents"):
             continue
         waits = inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member)
         assert waits or "AsyncIterator" in str(inspect.signature(member)), name
