@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from tests.conftest import MakeServer
 from tests.live import LiveServer, wait_until
 from tests.rag.chat_server import KEY, MODEL, ChatServer, chatting, cut, hangs, status
+from tests.rpc.nodes import metrics
 from vecdb_client import (
     Answer,
     Documents,
@@ -49,11 +49,6 @@ def answering(
         yield server, docs
 
 
-def scrape(server: LiveServer) -> str:
-    with urllib.request.urlopen(f"http://{server.metrics}/metrics", timeout=10) as reply:
-        return reply.read().decode()
-
-
 def asked(docs: Documents, question: str = "How deep is the sea?", **more: Any) -> Answer:
     *pieces, end = docs.answer(question, **{"min_relevance": 0.0, "passages": 1, **more})
     assert isinstance(end, Answer)
@@ -73,7 +68,7 @@ def test_an_answer_cites_what_there_is_and_nothing_else(make_server, model):
         assert end.prompt_tokens > 0
         assert "> The sea is deep and salty." in model.chats[0].prompt
         assert "How deep is the sea?" in model.chats[0].prompt
-        assert "vecdb_answer_citations_removed_total 2.0" in scrape(server)
+        assert metrics(server)["vecdb_answer_citations_removed_total"] == 2
 
 
 def test_a_chinese_question_has_chinese_instructions(make_server, model):
@@ -137,7 +132,7 @@ def test_who_hangs_up_ends_the_models_work(make_server, model):
         stream = docs.answer("How deep is the sea?", min_relevance=0.0)
         next(stream)
         stream.close()
-        wait_until(lambda: 'vecdb_answers_total{ended="cancelled"} 1.0' in scrape(server))
+        wait_until(lambda: metrics(server).get('vecdb_answers_total{ended="cancelled"}') == 1)
         assert asked(docs).finish_reason == "stop"  # its turn was given back
 
 

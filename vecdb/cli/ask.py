@@ -18,7 +18,7 @@ from vecdb.cli.client_commands import (
     parse_where,
     the_collection,
 )
-from vecdb.cli.screen import err, out
+from vecdb.cli.screen import err, out, warn
 from vecdb.errors import InvalidArgument
 from vecdb_client import (
     Answer,
@@ -169,4 +169,4 @@ def _source(passage: Passage) -> Text:
 
 def _show_warnings(context: Context) -> None:
     for warning in context.warnings:
-        err.print(Text(f"warning: {warning}", style="yellow"))
+        warn(warning)

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vecdb.cli.explanation import explanation_tables
-from vecdb.cli.screen import bytes_text, err, hits_table, out
+from vecdb.cli.screen import bytes_text, err, hits_table, out, warn
 from vecdb.errors import InvalidArgument, NotFound, Unavailable
 from vecdb.segment.times import microseconds
 from vecdb_client import (
@@ -176,7 +176,7 @@ def search(
             f"{result.matched} points considered; {result.plan}[/]"
         )
     for warning in result.warnings:
-        err.print(Text(f"warning: {warning}", style="yellow"))
+        warn(warning)
 
 
 def _second_look(model: str | None, text_at: str | None) -> Search:

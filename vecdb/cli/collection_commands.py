@@ -18,7 +18,7 @@ from vecdb.cli.client_commands import (
     connect,
     parse_where,
 )
-from vecdb.cli.screen import err, out, progress_bar
+from vecdb.cli.screen import out, progress_bar, warn
 from vecdb.errors import InvalidArgument
 
 POLL_S = 0.2
@@ -196,7 +196,7 @@ def facets(
             f"{numbers.avg:g} on average"
         )
     for warning in dict.fromkeys(found.warnings):
-        err.print(Text(f"warning: {warning}", style="yellow"))
+        warn(warning)
 
 
 @collections.command("delete")

@@ -21,7 +21,7 @@ from rich.text import Text
 from vecdb.cli.client_commands import DEFAULT_ADDRESS, Address, connect, the_collection
 from vecdb.cli.interval_plot import Panels, bars, best, svg
 from vecdb.cli.judged_questions import DOCUMENT, JudgedQuestion, Known, known_ids, read_questions
-from vecdb.cli.screen import err, out, progress_bar
+from vecdb.cli.screen import out, progress_bar, warn
 from vecdb.errors import FailedPrecondition, InvalidArgument
 from vecdb.rag.judging import K, difference, estimate, ndcg, recall, reciprocal_rank
 from vecdb_client import Collection, CollectionInfo, CrossEncoder, Search, SearchResult
@@ -203,7 +203,7 @@ def _warn_of_missing(name: str, asked: Iterable[JudgedQuestion], known: Known, m
         )
     if missing:
         said = f"{len(missing):,} of {len(relevant):,} relevant ids are no {meant}s of {name}"
-        _warn(f"{said}, such as {missing[0]!r}; they count as not found")
+        warn(f"{said}, such as {missing[0]!r}; they count as not found")
 
 
 def _asked(
@@ -239,7 +239,7 @@ def _asked(
     for name, answers in found.items():
         said = Counter(text for one in answers for text in one.warnings)
         for text, times in said.most_common(3):
-            _warn(f"{name}: {text} ({times:,} of {len(asked):,} questions)")
+            warn(f"{name}: {text} ({times:,} of {len(asked):,} questions)")
     return found
 
 
@@ -340,7 +340,3 @@ def _write(file: Path, text: str) -> None:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InvalidArgument(f"{file} cannot be written: {error.strerror}") from None
-
-
-def _warn(text: str) -> None:
-    err.print(Text(f"warning: {text}", style="yellow"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,8 +32,6 @@ MEDIA: dict[str, MediaType] = {
 }
 SHOWN = 20
 """Documents that were refused which are shown."""
-PART_BYTES = 256 << 10
-PART_FILES = 64
 
 
 def ingest(
@@ -77,11 +76,11 @@ def ingest(
     with connect(address) as client:
         _make(client, collection, model, language)
         documents = client.documents(collection)
-        results = list(_put(documents, files, fields, chunk_tokens))
+        results = _put(documents, files, fields, chunk_tokens)
         removed = _prune(documents, [name for name, _ in files]) if prune else 0
     if as_json:
         for one in results:
-            typer.echo(json.dumps(_plain(one), ensure_ascii=False))
+            typer.echo(json.dumps(asdict(one), ensure_ascii=False))
     else:
         _show(results, collection, removed)
     if any(one.error for one in results):
@@ -119,42 +118,30 @@ def _put(
     files: Sequence[tuple[str, Path]],
     metadata: dict[str, Any],
     chunk_tokens: int,
-) -> Iterator[PutDocument]:
+) -> list[PutDocument]:
+    """Return what became of each file; they are read as the client sends them."""
+    unreadable: list[PutDocument] = []
     with progress_bar() as bar:
         task = bar.add_task("ingesting", total=len(files), rate="")
-        for part in _parts(files):
-            found: list[PutDocument] = []
-            given: list[Document] = []
-            for name, path in part:
+
+        def read() -> Iterator[Document]:
+            for name, path in files:
                 try:
                     content = path.read_bytes()
                 except OSError as error:
-                    found.append(_unreadable(name, error))
+                    unreadable.append(_unreadable(name, error))
                     continue
                 media = MEDIA.get(path.suffix.lower(), "")
-                given.append(Document(name, content, media_type=media, metadata=metadata))
-            if given:
-                found += documents.put(given, chunk_tokens=chunk_tokens)
-            bar.update(task, advance=len(part), rate=part[-1][0])
-            yield from found
+                yield Document(name, content, media_type=media, metadata=metadata)
+                bar.update(task, rate=name)
 
+        def told(done: int, _: int | None) -> None:
+            bar.update(task, completed=done + len(unreadable))
 
-def _parts(files: Sequence[tuple[str, Path]]) -> Iterator[list[tuple[str, Path]]]:
-    """Yield as many files as make one call: that many are read at a time."""
-    part: list[tuple[str, Path]] = []
-    size = 0
-    for name, path in files:
-        try:
-            more = path.stat().st_size
-        except OSError:
-            more = 0  # said when it is read
-        if part and (size + more > PART_BYTES or len(part) == PART_FILES):
-            yield part
-            part, size = [], 0
-        part.append((name, path))
-        size += more
-    if part:
-        yield part
+        found = documents.put(read(), chunk_tokens=chunk_tokens, progress=told)
+        bar.update(task, completed=len(files))
+    place = {name: at for at, (name, _) in enumerate(files)}
+    return sorted([*found, *unreadable], key=lambda one: place[one.id])
 
 
 def _unreadable(name: str, error: OSError) -> PutDocument:
@@ -181,10 +168,6 @@ def _metadata(given: Sequence[str]) -> dict[str, Any]:
         except ValueError:
             found[name] = raw
     return found
-
-
-def _plain(one: PutDocument) -> dict[str, Any]:
-    return {name: getattr(one, name) for name in PutDocument.__dataclass_fields__}
 
 
 def _show(results: Sequence[PutDocument], collection: str, removed: int) -> None:

@@ -26,6 +26,11 @@ _ONE_LINE = {mark: " " for mark in range(32)}
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
+def warn(text: str) -> None:
+    """Print a warning; no markup of ours is read in it."""
+    err.print(Text(f"warning: {text}", style="yellow"))
+
+
 def bytes_text(size: float) -> str:
     """Return a size as people read it."""
     for unit in _UNITS[:-1]:

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from vecdb.errors import FailedPrecondition, LimitExceeded
 from vecdb.rag.sections import Section, sections
 from vecdb.rag.texts import Chunk, Text
+from vecdb.rag.token_counts import Count
 
 if TYPE_CHECKING:
     from semantic_text_splitter import MarkdownSplitter, TextSplitter
-
-Count = Callable[[str], int]
-"""The tokens of a text."""
 
 SHORT = 4
 """A section, or the rest of one, of less than 1/SHORT of a chunk is put together with others."""

@@ -141,25 +141,27 @@ def plan(
     gone.
     """
     known = {} if stored is None else {one.id: (at, one) for at, one in enumerate(stored.layout)}
-    described_anew = stored is None or ttl_ms is not None or _is_described_anew(document, stored)
+    metadata: dict[str, Any] = json.loads(document.metadata or b"{}")
+    described_anew = (
+        stored is None or ttl_ms is not None or (stored.payload.get(METADATA) or {}) != metadata
+    )
     ops: list[Op] = []
     placed: list[Placed] = []
     kept = tokens = 0
-    for at, (name, section, chunk) in enumerate(_named(document, chunks, spaces)):
+    for at, (name, section, told, chunk) in enumerate(_named(document, chunks, spaces)):
         placed.append(Placed(name, chunk.start, chunk.end))
         there = known.pop(name, None)
         if there is None or anew:
             tokens += chunk.tokens
-            payload = _chunk_payload(document, section, chunk, at)
-            told = encoded_text(section, chunk.text)
+            payload = _chunk_payload(document, section, chunk, at, metadata)
             ops.append(Put(name, payload, {}, dict.fromkeys(spaces, told), ttl_ms=ttl_ms))
             continue
         kept += 1
         if described_anew or there != (at, placed[-1]):
-            ops.append(Patch(name, _moved(document, chunk, at), ttl_ms=ttl_ms))
+            ops.append(Patch(name, _moved(chunk, at, metadata), ttl_ms=ttl_ms))
     added = len(placed) - kept
     ops += [Delete(name) for name in known]
-    payload = _document_payload(document, placed)
+    payload = _document_payload(document, placed, metadata)
     version = 0 if stored is None else stored.version
     ops.append(Put(document.id, payload, {}, if_version=version, ttl_ms=ttl_ms))
     return Plan(ops, added, kept, len(known), tokens)
@@ -210,8 +212,10 @@ def checked_metadata(metadata: bytes, field: str) -> bytes:
 
 def _named(
     document: Described, chunks: Sequence[Chunk], spaces: Sequence[str]
-) -> Iterator[tuple[str, str, Chunk]]:
-    """Yield each chunk with its point's id and its section; equal ones are told apart by number.
+) -> Iterator[tuple[str, str, str, Chunk]]:
+    """Yield the id of each chunk's point, its section, what is encoded of it, and the chunk.
+
+    Equal ones are told apart by number.
 
     A space more or less is another id: what is kept has all the vectors that it needs.
     """
@@ -220,16 +224,14 @@ def _named(
         section = section_of(document.title, chunk.headings)
         told = encoded_text(section, chunk.text)
         hashed = hashlib.blake2b(digest_size=16)
-        hashed.update(_json([document.id, told, seen[told], sorted(spaces)]))
+        hashed.update(json_bytes([document.id, told, seen[told], sorted(spaces)]))
         seen[told] += 1
-        yield hashed.hexdigest(), section, chunk
+        yield hashed.hexdigest(), section, told, chunk
 
 
-def _is_described_anew(document: Described, stored: Stored) -> bool:
-    return bool((stored.payload.get(METADATA) or {}) != json.loads(document.metadata or b"{}"))
-
-
-def _chunk_payload(document: Described, section: str, chunk: Chunk, at: int) -> bytes:
+def _chunk_payload(
+    document: Described, section: str, chunk: Chunk, at: int, metadata: Mapping[str, Any]
+) -> bytes:
     payload: dict[str, Any] = {
         DOCUMENT: document.id,
         TITLE: document.title,
@@ -239,19 +241,21 @@ def _chunk_payload(document: Described, section: str, chunk: Chunk, at: int) -> 
         "start": chunk.start,
         "end": chunk.end,
     }
-    if document.metadata:
-        payload[METADATA] = json.loads(document.metadata)
-    return _json(payload)
+    if metadata:
+        payload[METADATA] = metadata
+    return json_bytes(payload)
 
 
-def _moved(document: Described, chunk: Chunk, at: int) -> PayloadEdits:
+def _moved(chunk: Chunk, at: int, metadata: Mapping[str, Any]) -> PayloadEdits:
     fields: dict[str, Any] = {"chunk": at, "start": chunk.start, "end": chunk.end}
-    if document.metadata:
-        return PayloadEdits(_json({**fields, METADATA: json.loads(document.metadata)}))
-    return PayloadEdits(_json(fields), (METADATA,))
+    if metadata:
+        return PayloadEdits(json_bytes({**fields, METADATA: metadata}))
+    return PayloadEdits(json_bytes(fields), (METADATA,))
 
 
-def _document_payload(document: Described, placed: Sequence[Placed]) -> bytes:
+def _document_payload(
+    document: Described, placed: Sequence[Placed], metadata: Mapping[str, Any]
+) -> bytes:
     rows = np.array([(bytes.fromhex(one.id), one.start, one.end) for one in placed], _ROW)
     payload: dict[str, Any] = {
         DOCUMENT: document.id,
@@ -263,10 +267,11 @@ def _document_payload(document: Described, placed: Sequence[Placed]) -> bytes:
         "put_at": document.put_at,
         LAYOUT: f"{document.put}:{base64.b64encode(rows.tobytes()).decode()}",
     }
-    if document.metadata:
-        payload[METADATA] = json.loads(document.metadata)
-    return _json(payload)
+    if metadata:
+        payload[METADATA] = metadata
+    return json_bytes(payload)
 
 
-def _json(value: object) -> bytes:
+def json_bytes(value: object) -> bytes:
+    """Return a value as the payloads of documents have it."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -11,6 +11,7 @@ quote, number itself, or speak in the place of the instructions.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +19,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from vecdb.analysis import analyze
 from vecdb.rag.chunking import chunk
+from vecdb.rag.documents import DOCUMENT, METADATA, SECTION, TEXT, TITLE
 from vecdb.rag.texts import Text
+from vecdb.rag.token_counts import Learn
 
 DUPLICATE_SHARE = 0.8
 """Two texts that share this part of their pairs of words are one."""
@@ -83,9 +86,27 @@ Place: TypeAlias = tuple[str, int]
 """A document, and which of its chunks."""
 Neighbours = Callable[[Sequence[Place]], Mapping[Place, Hit]]
 """Returns the chunks at some places, those that there are."""
-Count = Callable[[str], int]
-Learn = Callable[[str], Count]
-"""Returns what counts the tokens of any part of a text."""
+
+
+def hit_of(name: str, payload: bytes, score: float = 0.0) -> Hit | None:
+    """Return a chunk from its point, or None for a point that is none: collections hold both."""
+    known: dict[str, Any] = json.loads(payload or b"{}")
+    try:
+        return Hit(
+            name,
+            score,
+            0.0,
+            str(known[DOCUMENT]),
+            str(known.get(TITLE, "")),
+            str(known.get(SECTION, "")),
+            str(known[TEXT]),
+            int(known["chunk"]),
+            int(known["start"]),
+            int(known["end"]),
+            known.get(METADATA) or {},
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def assemble(

@@ -66,13 +66,7 @@ class Readers:
         FailedPrecondition without the extra `documents`; DeadlineExceeded; Unavailable after
         close().
         """
-        most = self._config.document_bytes
-        if len(content) > most:
-            raise LimitExceeded(
-                f"the document has {len(content):,} bytes, the limit is {most:,}",
-                hint="put it in parts, or raise documents.document_bytes",
-                key="documents.document_bytes",
-            )
+        self.check(content)
         kind = sniff(content) if kind is MediaKind.UNKNOWN else kind
         if not content.strip():
             raise _nothing()
@@ -86,6 +80,16 @@ class Readers:
         if not text.text.strip():
             raise _nothing()
         return text
+
+    def check(self, content: bytes) -> None:
+        """Raise LimitExceeded for a document of more than document_bytes."""
+        most = self._config.document_bytes
+        if len(content) > most:
+            raise LimitExceeded(
+                f"the document has {len(content):,} bytes, the limit is {most:,}",
+                hint="put it in parts, or raise documents.document_bytes",
+                key="documents.document_bytes",
+            )
 
     def close(self) -> None:
         """End all readers; a document that is being read is Unavailable."""

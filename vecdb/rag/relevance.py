@@ -24,9 +24,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from vecdb import kernel
 from vecdb.analysis import analyze
 from vecdb.collection.collection import Collection
-from vecdb.rag.documents import SECTION, TEXT
+from vecdb.rag.documents import SECTION, TEXT, encoded_text
+from vecdb.segment.vectors import KERNEL_METRIC, comparable, scores_and_distances
 from vecdb.storage.codec import RecordView
 from vecdb.types import F32, Metric
 
@@ -162,16 +164,11 @@ def _weights(drawn: Drawn, question: str, language: str) -> dict[str, float]:
 
 
 def _scores(vectors: F32, vector: F32, metric: Metric) -> F32:
-    """Return the scores that searches give: (n, dim) vectors beside one."""
-    if metric is Metric.COSINE:
-        lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(vector)
-        scores: F32 = vectors @ vector / np.maximum(lengths, 1e-30)
-    elif metric is Metric.DOT:
-        scores = vectors @ vector
-    elif metric is Metric.MANHATTAN:
-        scores = -np.abs(vectors - vector).sum(axis=1)
-    else:
-        scores = -np.linalg.norm(vectors - vector, axis=1)
+    """Return the scores that searches give: (n, dim) vectors beside one, in their order."""
+    mine, theirs = comparable(vector[None], metric)[0], comparable(vectors, metric)
+    rows, found = kernel.scan_f32(KERNEL_METRIC[metric], theirs, mine, len(theirs), None)
+    scores = np.empty(len(theirs), np.float32)
+    scores[rows] = scores_and_distances(metric, found.tolist())[0]
     return scores
 
 
@@ -191,7 +188,7 @@ def _text_of(record: RecordView) -> str | None:
     """Return what a chunk says, its section included; None of a point that is no chunk."""
     payload = json.loads(bytes(record.payload) or b"{}")
     text = payload.get(TEXT)
-    return f"{payload.get(SECTION, '')}\n{text}" if isinstance(text, str) else None
+    return encoded_text(payload.get(SECTION, ""), text) if isinstance(text, str) else None
 
 
 _NONE: Final = Drawn(Counter(), 0)

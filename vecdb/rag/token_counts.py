@@ -12,6 +12,10 @@ import re
 import threading
 from collections.abc import Callable
 
+Count = Callable[[str], int]
+"""The tokens of a text, without special ones."""
+Learn = Callable[[str], Count]
+"""Returns what counts the tokens of any part of a text, which is asked for at once."""
 Tokenize = Callable[[list[str]], list[int]]
 """The tokens of each text, special ones and a prompt included; at most TEXTS_MAX texts a call."""
 
@@ -42,7 +46,7 @@ class TokenCounter:
         self._lock = threading.Lock()
         self._cached: dict[str, int] = {}  # guarded by _lock
 
-    def learn(self, text: str) -> Callable[[str], int]:
+    def learn(self, text: str) -> Count:
         """Return what counts the tokens of any part of the text, without special ones."""
         wanted = _pieces(text)
         with self._lock:

@@ -33,17 +33,17 @@ from vecdb.rpc.pb import documents_pb2_grpc, points_pb2, retrieval_pb2
 from vecdb.rpc.services.answering import Answering
 from vecdb.rpc.services.contents import ContentEncoder
 from vecdb.rpc.services.encode import SpaceEncoder
-from vecdb.rpc.services.putting import Putting, media_type_of, rfc3339
+from vecdb.rpc.services.putting import Putting, media_type_of
 from vecdb.rpc.services.query_log import QueryLog
-from vecdb.rpc.services.reads import check_reply, checked_filter
+from vecdb.rpc.services.reads import check_reply, checked_filter, page_size_of
 from vecdb.rpc.services.replaying import replay
 from vecdb.rpc.services.retrieving import Retrieving
 from vecdb.rpc.services.search import SearchService
 from vecdb.rpc.services.text_models import TextModels
+from vecdb.segment.times import rfc3339
 from vecdb.types import And, Exists, Point, Wanted
 from vecdb.write.prepare import check_batch, check_id, prepare
 
-PAGE_SIZE = 100
 READ_BYTES = 1 << 32
 """Of the records of documents, which list their chunks: replies are smaller, and checked."""
 WRITES = 32
@@ -68,7 +68,7 @@ class DocumentsService(documents_pb2_grpc.DocumentsServicer):
         self._config = config
         self._limits = config.limits
         self._readers = Readers(config.documents)
-        models = TextModels(encoders)
+        models = TextModels(encoders, encoder)
         contents = ContentEncoder(encoder, config.limits)
         self._putting = Putting(config, self._readers, contents, models, metrics)
         self._retrieving = Retrieving(config, search, encoder, models)
@@ -130,13 +130,7 @@ class DocumentsService(documents_pb2_grpc.DocumentsServicer):
         self, request: pb.ListDocumentsRequest, context: grpc.ServicerContext
     ) -> pb.ListDocumentsResponse:
         """Return a page of documents by id."""
-        size = request.page_size or min(PAGE_SIZE, self._limits.page_items)
-        if size > self._limits.page_items:
-            raise LimitExceeded(
-                f"page_size is {size}, the limit is {self._limits.page_items}",
-                field="page_size",
-                hint="ask for more pages, or raise limits.page_items",
-            )
+        size = page_size_of(request, self._limits)
         chosen = checked_filter(request, self._limits)
         are_documents = Exists(LAYOUT)
         listing = Listing(are_documents if chosen is None else And((are_documents, chosen)))
@@ -195,8 +189,7 @@ class DocumentsService(documents_pb2_grpc.DocumentsServicer):
         self, request: retrieval_pb2.ReplayRequest, context: grpc.ServicerContext
     ) -> Iterator[retrieval_pb2.ReplayResponse | None]:
         """Yield how far a replay is, and what it gave."""
-        with self._database.collection(request.collection) as collection:
-            yield from replay(self._log, self._retrieving, collection, request, context)
+        yield from replay(self._log, self._retrieving, self._database, request, context)
 
     def _delete(
         self,
@@ -260,7 +253,7 @@ class DocumentsService(documents_pb2_grpc.DocumentsServicer):
         self._retrieving.forget(collection)
         receipt = reply.receipt
         receipt.document_sha256.extend(hashlib.sha256(name.encode()).hexdigest() for name in names)
-        receipt.erased_at = rfc3339(collection.clock())
+        receipt.erased_at = rfc3339(1000 * collection.clock())
         receipt.points = reply.documents + reply.chunks
         receipt.pages, receipt.segments = erased.pages, erased.segments
         receipt.collection_uuid = collection.uuid

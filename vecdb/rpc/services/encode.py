@@ -81,7 +81,7 @@ class SpaceEncoder:
             )
         return model
 
-    def takes(self, space: Space) -> frozenset[str]:
+    def takes(self, space: Space | SparseSpace) -> frozenset[str]:
         """Return which content the model of a space takes, none where it is not known here."""
         try:
             return self._encoders.resolve(space.model.name).takes if space.model else frozenset()

@@ -9,7 +9,6 @@ import grpc
 from vecdb.collection.snapshot import Found
 from vecdb.config import LimitsConfig
 from vecdb.database import Database
-from vecdb.errors import LimitExceeded
 from vecdb.metrics import Metrics
 from vecdb.rpc.convert import fill_point
 from vecdb.rpc.convert_aggregate import aggregations_of, fill_result
@@ -19,14 +18,18 @@ from vecdb.rpc.pb import points_pb2 as pb
 from vecdb.rpc.services.contents import ContentEncoder
 from vecdb.rpc.services.encode import SpaceEncoder
 from vecdb.rpc.services.export import export
-from vecdb.rpc.services.reads import check_reply, checked_filter, listing_of, wanted_of
+from vecdb.rpc.services.reads import (
+    check_reply,
+    checked_filter,
+    listing_of,
+    page_size_of,
+    wanted_of,
+)
 from vecdb.rpc.services.watch import watch
 from vecdb.rpc.services.where import WhereCalls
 from vecdb.rpc.services.write_stream import write_stream
 from vecdb.rpc.services.writing import Writing
 from vecdb.write.prepare import check_batch
-
-PAGE_SIZE_DEFAULT = 100
 
 
 class PointsService(points_pb2_grpc.PointsServicer):
@@ -91,13 +94,7 @@ class PointsService(points_pb2_grpc.PointsServicer):
 
     def List(self, request: pb.ListPointsRequest, context: grpc.ServicerContext) -> bytes:
         """Return a page of points, by id or in the order of a field, serialized."""
-        size = request.page_size or min(PAGE_SIZE_DEFAULT, self._limits.page_items)
-        if size > self._limits.page_items:
-            raise LimitExceeded(
-                f"page_size is {size}, the limit is {self._limits.page_items}",
-                field="page_size",
-                hint="ask for more pages, or raise limits.page_items",
-            )
+        size = page_size_of(request, self._limits)
         listing = listing_of(request, self._limits)
         with (
             self._database.collection(request.collection) as collection,

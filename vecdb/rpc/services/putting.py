@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
 import grpc
 
@@ -34,10 +33,12 @@ from vecdb.rag.chunking import chunk
 from vecdb.rag.documents import Described, Plan, Stored
 from vecdb.rag.reading import MediaKind, Readers, sniff
 from vecdb.rag.texts import Text
+from vecdb.rag.token_counts import Learn
 from vecdb.rpc.deadline import remaining_s
 from vecdb.rpc.pb import documents_pb2 as pb
 from vecdb.rpc.services.contents import ContentEncoder
-from vecdb.rpc.services.text_models import Learn, TextModels
+from vecdb.rpc.services.text_models import TextModels
+from vecdb.segment.times import rfc3339
 from vecdb.types import Op, Put, Schema, Wanted
 from vecdb.write.prepare import check_id, prepare
 
@@ -182,14 +183,7 @@ class Putting:
                         f"document {message.id!r} stands twice in the request", field=f"{where}.id"
                     )
                 names.add(message.id)
-                size = len(message.content)
-                if size > self._config.document_bytes:
-                    raise LimitExceeded(
-                        f"the document has {size} bytes, the limit is "
-                        f"{self._config.document_bytes}",
-                        field=f"{where}.content",
-                        hint="split it, or raise documents.document_bytes",
-                    )
+                self._readers.check(message.content)
                 if len(message.metadata) > self.limits.metadata_bytes:
                     raise LimitExceeded(
                         f"the metadata has {len(message.metadata)} bytes, the limit is "
@@ -287,7 +281,7 @@ class Putting:
             sha256=task.sha256,
             characters=len(text.text),
             put=task.put,
-            put_at=rfc3339(collection.clock()),
+            put_at=rfc3339(1000 * collection.clock()),
         )
         task.plan = documents.plan(described, chunks, task.stored, cut.spaces, ttl_ms, anew=anew)
         task.result.added, task.result.kept = task.plan.added, task.plan.kept
@@ -396,9 +390,3 @@ def media_type_of(name: str) -> pb.MediaType:
         (number for number, kind in KINDS.items() if kind.name.lower() == name),
         pb.MEDIA_TYPE_UNSPECIFIED,
     )
-
-
-def rfc3339(at_ms: int) -> str:
-    """Return a time in UTC, to the millisecond. at_ms: since the Unix epoch."""
-    at = datetime.fromtimestamp(at_ms / 1000, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

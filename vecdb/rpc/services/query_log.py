@@ -31,6 +31,7 @@ from vecdb.errors import (
     VersionMismatch,
 )
 from vecdb.query.order import OrderBy
+from vecdb.rag.documents import json_bytes
 from vecdb.rpc.pb import common_pb2, points_pb2
 from vecdb.rpc.pb import retrieval_pb2 as pb
 from vecdb.types import And, Equals, Exists, Op, Put, Schema, TextField, Wanted
@@ -100,7 +101,7 @@ class QueryLog:
         if request.HasField("filter"):
             payload["filter"] = base64.b64encode(request.filter.SerializeToString()).decode()
         try:
-            self._queue.put_nowait(Put(name, _json(payload), {}))
+            self._queue.put_nowait(Put(name, json_bytes(payload), {}))
         except queue.Full:
             log.warning("a question is not logged: %d wait already", QUEUED)
             return ""
@@ -181,7 +182,7 @@ class QueryLog:
                 raise NotFound(f"no question {request.query_id!r} in the log", field="query_id")
             point = found.points[0]
             payload = json.loads(point.payload)
-            grades = _question(point.id, point.payload).grades
+            grades = _grades(payload)
             grades.update({one.id: one.grade for one in request.judgements})
             if len(grades) > JUDGEMENTS:
                 raise LimitExceeded(
@@ -193,7 +194,7 @@ class QueryLog:
                 payload["helpful"] = request.helpful
             if request.comment:
                 payload["comment"] = request.comment
-            put = Put(point.id, _json(payload), {}, if_version=point.version)
+            put = Put(point.id, json_bytes(payload), {}, if_version=point.version)
             command = prepare([put], kept.schema, self._limits, atomic=True, now_ms=kept.clock())
             kept.write(command).result(FLUSH_S)
 
@@ -260,9 +261,12 @@ def _question(name: str, payload: bytes) -> Question:
     filter = None
     if isinstance(known.get("filter"), str):
         filter = common_pb2.Filter.FromString(base64.b64decode(known["filter"]))
-    judged = known.get("judgements") or []
-    grades = {str(one["id"]): float(one["grade"]) for one in judged}
-    return Question(name, str(known.get("searched", "")), filter, grades)
+    return Question(name, str(known.get("searched", "")), filter, _grades(known))
+
+
+def _grades(payload: dict[str, Any]) -> dict[str, float]:
+    """Return the judgements of a question as it was logged."""
+    return {str(one["id"]): float(one["grade"]) for one in payload.get("judgements") or []}
 
 
 def _retrieval(retrieval: pb.Retrieval) -> str:
@@ -270,7 +274,3 @@ def _retrieval(retrieval: pb.Retrieval) -> str:
     mode = pb.RetrievalMode.Name(retrieval.mode).removeprefix("RETRIEVAL_MODE_").lower()
     parts = [retrieval.name, mode.replace("unspecified", "default"), retrieval.cross_encoder]
     return " ".join(part for part in parts if part)
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -14,6 +14,7 @@ from vecdb.types import Filter, Wanted
 from vecdb.write.mask import PayloadMask, paths_of
 
 SLICES_MAX = 1_024
+PAGE_SIZE_DEFAULT = 100
 
 
 def checked_filter(
@@ -59,6 +60,21 @@ def listing_of(
             )
         chosen = Slice(index, count)
     return Listing(checked_filter(request, limits), order, chosen)
+
+
+def page_size_of(
+    request: points_pb2.ListPointsRequest | documents_pb2.ListDocumentsRequest,
+    limits: LimitsConfig,
+) -> int:
+    """Return how many items a page of a list has. Raises LimitExceeded."""
+    size = request.page_size or min(PAGE_SIZE_DEFAULT, limits.page_items)
+    if size > limits.page_items:
+        raise LimitExceeded(
+            f"page_size is {size}, the limit is {limits.page_items}",
+            field="page_size",
+            hint="ask for more pages, or raise limits.page_items",
+        )
+    return size
 
 
 def wanted_of(

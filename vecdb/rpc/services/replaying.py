@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import grpc
 
 from vecdb.collection.collection import Collection
+from vecdb.database import Database
 from vecdb.errors import InvalidArgument
 from vecdb.rag import judging
 from vecdb.rag.documents import DOCUMENT
@@ -38,11 +39,14 @@ class _Way:
 def replay(
     log: QueryLog,
     retrieving: Retrieving,
-    collection: Collection,
+    database: Database,
     request: pb.ReplayRequest,
     context: grpc.ServicerContext,
 ) -> Iterator[pb.ReplayResponse]:
-    """Yield how far it is after each question, and at the end what each way gave."""
+    """Yield how far it is after each question, and at the end what each way gave.
+
+    Nothing is held open while a reply is sent.
+    """
     ways, k = _ways(request, retrieving), request.k or K
     questions = log.questions(
         request.collection,
@@ -55,11 +59,13 @@ def replay(
             asked = pb.ContextRequest(collection=request.collection, retrieval=way.retrieval)
             if question.filter is not None:
                 asked.filter.CopyFrom(question.filter)
-            found = retrieving.find(collection, asked, question.searched, context)
+            with database.collection(request.collection) as collection:
+                found = retrieving.find(collection, asked, question.searched, context)
             way.found.append(list(dict.fromkeys(hit.document for hit in found.hits))[:k])
             way.latency_ms.append(found.search_us / 1e3)
         yield pb.ReplayResponse(progress=pb.ReplayProgress(done=done, questions=len(questions)))
-    grades = [_of_documents(collection, question) for question in questions]
+    with database.collection(request.collection) as collection:
+        grades = [_of_documents(collection, question) for question in questions]
     judged = [at for at, one in enumerate(grades) if any(grade > 0 for grade in one.values())]
     end = pb.ReplayEnd(questions=len(questions), judged=len(judged))
     for way in ways:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import grpc
 
@@ -17,9 +15,9 @@ from vecdb.config import Config
 from vecdb.embed.encoder import Role
 from vecdb.errors import Corrupt, InvalidArgument, LimitExceeded, NoModel, Unavailable
 from vecdb.rag import documents
-from vecdb.rag.documents import SECTION, TEXT
+from vecdb.rag.documents import SECTION, TEXT, Layout, json_bytes
 from vecdb.rag.fusing import Ranked, fused
-from vecdb.rag.passages import Context, Hit, Options, Place, assemble
+from vecdb.rag.passages import Context, Hit, Options, Place, assemble, hit_of
 from vecdb.rag.prompts import language_of
 from vecdb.rag.relevance import Draws, Judge, Scale, scale, sure
 from vecdb.rpc.convert_query import candidates_of
@@ -28,7 +26,7 @@ from vecdb.rpc.pb import retrieval_pb2 as pb
 from vecdb.rpc.services.encode import SpaceEncoder
 from vecdb.rpc.services.search import SearchService
 from vecdb.rpc.services.text_models import TextModels
-from vecdb.types import F32, Metric, Schema, Space, SparseSpace, Wanted
+from vecdb.types import F32, Metric, Point, Schema, Space, SparseSpace, Wanted
 
 READ_BYTES = 1 << 32
 """Of the records of documents, whose chunks are listed in them, and of neighbours."""
@@ -183,7 +181,11 @@ class Retrieving:
         answer = search_pb2.QueryResponse.FromString(self._search.Query(query, context))
         searched_at = time.perf_counter_ns()
         both = len(query.legs) == 2
-        hits = [hit for one in answer.hits if (hit := _hit_of(one)) is not None]
+        hits = [
+            hit
+            for one in answer.hits
+            if (hit := hit_of(one.id, one.payload, one.score)) is not None
+        ]
         judge = None
         if not retrieval.cross_encoder:
             judge = self._judge(collection, space, searched, context)
@@ -331,16 +333,15 @@ class Retrieving:
         with collection.snapshot() as snapshot:
             found = snapshot.get(names, Wanted(), READ_BYTES)
             of: dict[str, Place] = {}
-            stored = {point.id: point for point in found.points}
+            layouts = {point.id: _layout(point) for point in found.points}
             for document, at in places:
-                point = stored.get(document)
-                known = point and _stored(point.id, point.version, point.payload)
-                if known and at < len(known.layout):
-                    of[known.layout[at].id] = document, at
+                layout = layouts.get(document)
+                if layout is not None and at < len(layout):
+                    of[layout[at].id] = document, at
             chunks = snapshot.get(list(of), Wanted(), READ_BYTES).points
         neighbours: dict[Place, Hit] = {}
         for point in chunks:
-            hit = _chunk_of(point.id, point.payload, 0.0)
+            hit = hit_of(point.id, point.payload)
             if hit is not None:
                 neighbours[of[point.id]] = hit
         return neighbours
@@ -388,7 +389,7 @@ def _reply(made: Context, judged: _Judged) -> pb.ContextResponse:
             score=best.score,
             relevance=best.relevance,
             points=one.points,
-            metadata=_json(best.metadata) if best.metadata else b"",
+            metadata=json_bytes(best.metadata) if best.metadata else b"",
             cut=one.cut,
         )
     return reply
@@ -408,37 +409,10 @@ def _fused(hits: Sequence[Hit], answer: search_pb2.QueryResponse, judge: Judge) 
     return fused(ranked, lambda hit: judge.covered((hit.section, hit.text)))
 
 
-def _hit_of(hit: search_pb2.Hit) -> Hit | None:
-    return _chunk_of(hit.id, hit.payload, hit.score)
-
-
-def _chunk_of(name: str, payload: bytes, score: float) -> Hit | None:
-    """Return a chunk, or None for a point that is none: collections may hold others too."""
-    known: dict[str, Any] = json.loads(payload or b"{}")
+def _layout(point: Point) -> Layout | None:
+    """Return the chunks of a document, None of a point that is none, or a damaged one."""
     try:
-        return Hit(
-            name,
-            score,
-            0.0,
-            str(known[documents.DOCUMENT]),
-            str(known.get(documents.TITLE, "")),
-            str(known.get(SECTION, "")),
-            str(known[TEXT]),
-            int(known["chunk"]),
-            int(known["start"]),
-            int(known["end"]),
-            known.get(documents.METADATA) or {},
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def _stored(name: str, version: int, payload: bytes) -> documents.Stored | None:
-    try:
-        return documents.stored_of(name, version, payload)
+        stored = documents.stored_of(point.id, point.version, point.payload)
     except Corrupt:
         return None
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return None if stored is None else stored.layout

@@ -6,38 +6,32 @@ One counter a model, shared by all calls: it remembers the words that it has met
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from vecdb.embed.client import Encoders, ModelInfo
 from vecdb.embed.encoder import Role
-from vecdb.errors import NotFound
-from vecdb.rag.token_counts import TokenCounter, estimate
-from vecdb.rpc.services.encode import TEXT
+from vecdb.rag.token_counts import Learn, TokenCounter, estimate
+from vecdb.rpc.services.encode import TEXT, SpaceEncoder
 from vecdb.storage.shadows import without_shadows
 from vecdb.types import Schema, Space, SparseSpace
 
 TOKENIZE_S = 30.0
 
 
-Count = Callable[[str], int]
-"""The tokens of a text. Raises what the embedding worker does."""
-Learn = Callable[[str], Count]
-"""Returns what counts the tokens of any part of a text, which it asks for at once."""
-
-
 class TextModels:
     """The models of spaces. Safe for any number of threads."""
 
-    def __init__(self, encoders: Encoders) -> None:
+    def __init__(self, encoders: Encoders, encoder: SpaceEncoder) -> None:
         self._encoders = encoders
+        self._encoder = encoder
         self._lock = threading.Lock()  # guards the next
         self._counters: dict[str, TokenCounter] = {}
 
     def spaces(self, schema: Schema) -> list[Space | SparseSpace]:
         """Return the spaces whose models read texts: dense ones first, the default before all."""
         known: list[Space | SparseSpace] = [*without_shadows(schema).spaces, *schema.sparse_spaces]
-        chosen = [one for one in known if one.model is not None and TEXT in self._takes(one)]
+        chosen = [one for one in known if TEXT in self._encoder.takes(one)]
         return sorted(chosen, key=lambda one: (isinstance(one, SparseSpace), one.name != ""))
 
     def model_of(self, space: Space | SparseSpace) -> ModelInfo:
@@ -46,7 +40,10 @@ class TextModels:
         return self._encoders.resolve(space.model.name)
 
     def of(self, space: Space | SparseSpace | None) -> Learn:
-        """Return what counts the tokens of a space's model; without a space, what estimates."""
+        """Return what counts the tokens of a space's model; without a space, what estimates.
+
+        Raises what the embedding worker does.
+        """
         if space is None:
             return lambda text: estimate
         model = self.model_of(space)
@@ -57,12 +54,6 @@ class TextModels:
             with self._lock:
                 counter = self._counters.setdefault(model.fingerprint, made)
         return counter.learn
-
-    def _takes(self, space: Space | SparseSpace) -> frozenset[str]:
-        try:
-            return self.model_of(space).takes
-        except NotFound:  # its model is not one of this server's
-            return frozenset()
 
     def _tokens(self, model: str, texts: Sequence[str]) -> list[int]:
         found = self._encoders.tokenize(model, list(texts), Role.DOCUMENT, TOKENIZE_S)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from vecdb_client.errors import InvalidArgument
-from vecdb_client.payloads import Payload, payload_bytes
+from vecdb_client.payloads import Payload, payload_bytes, payload_of
 from vecdb_client.pb import documents_pb2, retrieval_pb2
 from vecdb_client.requests import checked_text
 
@@ -259,7 +258,7 @@ def document(message: documents_pb2.Document) -> Document:
         message.content,
         message.title,
         _MEDIA_NAMES.get(message.media_type, ""),
-        _object(message.metadata),
+        payload_of(message.metadata),
         message.sha256,
         message.characters,
         message.chunks,
@@ -395,12 +394,8 @@ def _passages(messages: Sequence[retrieval_pb2.Passage]) -> tuple[Passage, ...]:
             one.score,
             one.relevance,
             tuple(one.points),
-            _object(one.metadata),
+            payload_of(one.metadata),
             one.cut,
         )
         for one in messages
     )
-
-
-def _object(encoded: bytes) -> dict[str, Any]:
-    return dict(json.loads(encoded)) if encoded else {}
