@@ -8,7 +8,7 @@ KERNEL := CMakeLists.txt $(wildcard vecdb/kernel/src/*)
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check lint types layers generate generated sanitize bench clean
+.PHONY: help demo test test-torch check lint types layers generate generated sanitize fuzz bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -67,6 +67,11 @@ generated: generate ## Fail when the committed code is not what is generated
 
 sanitize: $(VENV)/.dev ## Run the kernel's tests under ASan and UBSan
 	scripts/sanitize.sh $(PY)
+
+MINUTES ?= 10
+
+fuzz: $(VENV)/.dev ## Send every call random and mutated messages for MINUTES=n
+	$(PY) -m tests.fuzz --minutes $(MINUTES) $(ARGS)
 
 $(VENV)/.bench: $(VENV)/.dev
 	@echo "installing the peers that the benchmarks are held against"

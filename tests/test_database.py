@@ -6,7 +6,9 @@ import errno
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -318,3 +320,23 @@ def test_a_job_that_fails_does_not_take_its_group_along(tmp_path: Path) -> None:
         assert txn.state.points == 4
     writer.close()
     store.close()
+
+
+def test_who_waits_for_an_erasure_hears_that_the_collection_is_gone(database: Database) -> None:
+    def erase(name: str, begun: threading.Event) -> None:
+        with database.collection(name) as opened:
+            begun.set()
+            with suppress(Unavailable):  # or it was done before
+                opened.erase(time.monotonic() + 60)
+
+    for number, end in enumerate((database.drop, database.truncate) * 3):
+        name = f"c{number}"
+        database.create(name, SCHEMA)
+        put_one(database, name)
+        begun = threading.Event()
+        thread = threading.Thread(target=erase, args=(name, begun))
+        thread.start()
+        assert begun.wait(10)
+        end(name)
+        thread.join(20)
+        assert not thread.is_alive()

@@ -158,7 +158,7 @@ class OpenCollections:
             for each in idle:
                 self._table.pop(each).close()
 
-    def _open(self, entry: CatalogEntry) -> Collection:
+    def _open(self, entry: CatalogEntry, *, again: bool = True) -> Collection:
         key = entry.folder
         try:
             collection = Collection(
@@ -176,6 +176,8 @@ class OpenCollections:
             coming = (self._path / (key + NEW)).exists()  # and not acknowledged yet
             if now is None or coming:
                 raise NotFound(f"no collection {entry.name!r}", collection=entry.name) from None
+            if again:  # it may have got its folder between the two looks at it
+                return self._open(entry, again=False)
             reason = str(error)
             if self.broken.get(key) != reason:
                 log.error("collection %s is quarantined: %s", entry.name, reason)
@@ -245,7 +247,10 @@ class OpenCollections:
         """
         more = False
         for collection in self.each():
-            if collection.folder.name in dropped or closing.is_set():
+            if closing.is_set():
+                return False
+            if collection.folder.name in dropped:
+                collection.abandon()
                 continue
             try:
                 more |= collection.maintain(builders)

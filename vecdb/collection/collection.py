@@ -316,6 +316,11 @@ class Collection:
         expired = self._expiry is not None and self._expiry.remove()
         return upkeep.maintain(builders) or expired
 
+    def abandon(self) -> None:
+        """Have nobody wait for upkeep any more: the files are about to be removed."""
+        gone = Unavailable("the collection was deleted or emptied meanwhile", retry_after_s=1.0)
+        self._need_upkeep().abandon(gone)
+
     def compact(self) -> None:
         """Ask that all there is now be merged into as few segments as can be; see stats()."""
         self._need_upkeep().compact()

@@ -31,7 +31,7 @@ from vecdb.collection.plan import Build, compacting_builds, erasing_builds, next
 from vecdb.collection.publish import swap_in
 from vecdb.collection.reader import Reader
 from vecdb.config import StorageConfig
-from vecdb.errors import Corrupt, Overloaded, StorageFull
+from vecdb.errors import Corrupt, Overloaded, StorageFull, VecdbError
 from vecdb.segment.encoding import indexed_spaces
 from vecdb.segment.segment import Segment
 from vecdb.storage.environment import disk_full, free_bytes
@@ -146,6 +146,13 @@ class Upkeep:
         erased: Future[None] = Future()
         self._erasures_asked.append(erased)
         return erased
+
+    def abandon(self, why: VecdbError) -> None:
+        """Tell those who wait for erase() that it does not come; only where nobody maintains."""
+        while self._erasures_asked:
+            self._erasures.append(self._erasures_asked.popleft())
+        while self._erasures:
+            self._erasures.pop().set_exception(why)
 
     def remove_replaced(self) -> int:
         """Remove all files of segments that were replaced, also of damaged ones; return how many.

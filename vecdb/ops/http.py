@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -17,6 +19,15 @@ from vecdb.sockets import split_address
 log = logging.getLogger(__name__)
 
 REQUEST_S = 10.0
+
+
+class Connections(ThreadingHTTPServer):
+    """The connections of a port. One that its peer breaks off is no news."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """Log what ended a connection: as an error only where it is ours."""
+        level = logging.DEBUG if isinstance(sys.exception(), OSError) else logging.ERROR
+        log.log(level, "a connection ended", exc_info=True)
 
 
 class Listener:
@@ -32,7 +43,7 @@ class Listener:
         *,
         purpose: str,
         setting: str,
-        kind: type[ThreadingHTTPServer] = ThreadingHTTPServer,
+        kind: type[ThreadingHTTPServer] = Connections,
     ) -> None:
         """Bind the address. Raises Unavailable when it cannot be had, InvalidArgument."""
         host, port = split_address(address)

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from vecdb.errors import Overloaded
+
 WORKER, WORKERS = "vecdb-worker", "vecdb-workers"
 
 State = health_pb2.HealthCheckResponse.ServingStatus
@@ -64,6 +66,15 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
             context.set_details("no service of that name is here")
         return health_pb2.HealthCheckResponse(status=state)
 
+    def List(
+        self, request: health_pb2.HealthListRequest, context: grpc.ServicerContext
+    ) -> health_pb2.HealthListResponse:
+        """Return the state of every service."""
+        with self._changed:
+            states = dict(self._states)
+        found = {name: health_pb2.HealthCheckResponse(status=one) for name, one in states.items()}
+        return health_pb2.HealthListResponse(statuses=found)
+
     def Watch(
         self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
     ) -> Iterator[health_pb2.HealthCheckResponse]:
@@ -72,9 +83,10 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
             refused = self._watches >= self._watches_max
             self._watches += not refused
         if refused:
-            context.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"{self._watches_max} watches are open already: ask again later, or use Check",
+            raise Overloaded(
+                f"{self._watches_max} watches are open already",
+                hint="ask again later, or use Check",
+                retry_after_s=1.0,
             )
         try:
             yield from self._states_of(request.service, context)

@@ -22,15 +22,17 @@ from vecdb.rpc import dispatch, status
 from vecdb.rpc.deadline import remaining_s
 from vecdb.rpc.dispatch import never_quick, quick_when, waits
 from vecdb.rpc.forward import READS, STATES, Behaviour, Forwarder, Passed, StreamBehaviour
+from vecdb.rpc.malformed import Malformed, all_well_formed, reading, well_formed
 from vecdb.rpc.status import REQUEST_ID
 
 log = logging.getLogger(__name__)
 
 OURS = "vecdb."
+HEALTH = "grpc.health.v1.Health"
 
 
 class CallInterceptor(grpc.ServerInterceptor):
-    """Wraps calls; streams of the standard services pass through.
+    """Wraps calls.
 
     streams: streams of ours open at once; more are refused. A behaviour that streams yields None
     where it has nothing to say yet, so that it can be ended.
@@ -94,7 +96,7 @@ class CallInterceptor(grpc.ServerInterceptor):
         else:
             wrapped = grpc.unary_unary_rpc_method_handler(
                 self._here(handler.unary_unary, labels),
-                request_deserializer=handler.request_deserializer,
+                request_deserializer=reading(handler.request_deserializer),
                 response_serializer=_unless_serialized(handler.response_serializer),
             )
         self._handlers[handler_call_details.method] = wrapped
@@ -103,12 +105,11 @@ class CallInterceptor(grpc.ServerInterceptor):
     def _stream(
         self, handler: grpc.RpcMethodHandler[Any, Any], path: str
     ) -> grpc.RpcMethodHandler[Any, Any]:
-        """Return the handler of a stream, wrapped if it is one of ours. They have no turns."""
+        """Return the handler of a stream, wrapped. They have no turns."""
         _, service, method = path.split("/", 2)
-        if not service.startswith(OURS):
-            return handler
         metrics = self._metrics
-        read, write = handler.request_deserializer, _unless_serialized(handler.response_serializer)
+        read = reading(handler.request_deserializer)
+        write = _unless_serialized(handler.response_serializer)
         if handler.request_streaming:
             labels = ("bidi_stream", service, method)
             behaviour, made = handler.stream_stream, grpc.stream_stream_rpc_method_handler
@@ -119,15 +120,17 @@ class CallInterceptor(grpc.ServerInterceptor):
             behaviour = self._forwarder.stream(path)
             if not handler.request_streaming:
                 behaviour = _of_one(behaviour)
-            read = write = None
-        assert behaviour is not None  # no call of ours has one reply to a stream
+            read, write = reading(None), None
+        assert behaviour is not None  # no call has one reply to a stream
+        bounded = self._bounded if service != HEALTH else iter  # which counts its own
+        checked = all_well_formed if handler.request_streaming else well_formed
 
         def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: ANN401
             metrics.started.labels(*labels).inc()
             begun = time.perf_counter()
             code = grpc.StatusCode.OK
             try:
-                yield from self._bounded(behaviour(request, context))
+                yield from bounded(behaviour(checked(request), context))
                 if not context.is_active():
                     code = grpc.StatusCode.CANCELLED
             except Exception as error:
@@ -164,11 +167,15 @@ class CallInterceptor(grpc.ServerInterceptor):
         """Return what works on a call in this process: in turn, if it is one of ours."""
         if not labels[1].startswith(OURS):
             return self._wrapped(behaviour, labels)
-        is_quick = getattr(behaviour, "is_quick", never_quick)
+        quick = getattr(behaviour, "is_quick", never_quick)
         waiting = getattr(behaviour, "waits", False)
         # With a turn to take besides the thread, quick calls would wait for all the others.
         by_thread = dispatch.KNOWN or waiting
         work = _if_wanted(behaviour) if by_thread else self._in_turn(behaviour)
+
+        def is_quick(request: Any) -> bool:  # noqa: ANN401
+            return isinstance(request, Malformed) or quick(request)
+
         found = quick_when(is_quick)(self._wrapped(work, labels))
         return waits(found) if waiting else found
 
@@ -182,10 +189,10 @@ class CallInterceptor(grpc.ServerInterceptor):
         assert self._forwarder is not None
         if path not in STATES:
             return self._forwarder.behaviour(path)
-        behaviour = self._in_turn(handler.unary_unary)
+        behaviour, read = self._in_turn(handler.unary_unary), reading(handler.request_deserializer)
 
         def here(body: bytes, context: grpc.ServicerContext) -> Any:  # noqa: ANN401
-            reply = behaviour(handler.request_deserializer(body), context)
+            reply = behaviour(well_formed(read(body)), context)
             return handler.response_serializer(reply)
 
         return self._forwarder.behaviour(path, here)
@@ -202,7 +209,7 @@ class CallInterceptor(grpc.ServerInterceptor):
             try:
                 if is_ours and self._draining.is_set():
                     raise Unavailable("the server is stopping", retry_after_s=1.0)
-                reply = work(request, context)
+                reply = work(well_formed(request), context)
             except Exception as error:
                 code, text, trailer = _failure(error, labels)
                 self._metrics.handled.labels(*labels, code.name).inc()

@@ -140,6 +140,10 @@ class Environment:
         except (lmdb.DiskError, OSError) as error:
             unusable = Corrupt(f"{path} cannot be opened: {error}")
             raise _full_or(error, unusable, path.parent) from None
+        except lmdb.Error as error:
+            if not (path / "data.mdb").exists():  # deleted since we looked
+                raise NotFound(f"no store at {path}") from None
+            raise Corrupt(f"{path} cannot be opened: {error}") from None
         self.env.reader_check()
 
     def _check_length(self, data: Path) -> None:

@@ -79,9 +79,9 @@ class Retrieving:
             raise InvalidArgument("the question is empty", field="question")
         for at, turn in enumerate(request.history):
             self._check_text(turn.text, f"history[{at}].text")
-            if turn.speaker == pb.SPEAKER_UNSPECIFIED:
+            if turn.speaker not in (pb.SPEAKER_USER, pb.SPEAKER_ASSISTANT):
                 raise InvalidArgument(
-                    "who said it is not set: expected user or assistant",
+                    "who said it is not set, or nobody known: expected user or assistant",
                     field=f"history[{at}].speaker",
                 )
         bounds = (
@@ -243,6 +243,8 @@ class Retrieving:
     ) -> tuple[Space | SparseSpace | None, list[str]]:
         """Return the space and the text fields that are searched. Raises NoModel."""
         mode = retrieval.mode
+        if mode not in pb.RetrievalMode.values():
+            raise InvalidArgument(f"{mode} is no mode of retrieval", field="retrieval.mode")
         spaces = self._models.spaces(schema)
         if retrieval.space:
             spaces = [one for one in spaces if one.name == retrieval.space]
