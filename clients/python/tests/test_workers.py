@@ -15,6 +15,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from vecdb_client import Client, connections
 from vecdb_client.aio import connections as async_connections
 from vecdb_client.pb import points_pb2, points_pb2_grpc
+from vecdb_client.target import Target
 
 
 class Worker(points_pb2_grpc.PointsServicer, health.HealthServicer):
@@ -190,7 +191,7 @@ def test_a_connection_that_is_let_go_finishes_its_calls(workers, monkeypatch):
         name = workers[0].name
         twice = None
         while twice is None:
-            more = connections.Connection(workers[0].address)
+            more = connections.Connection(Target(workers[0].address))
             found = more.worker()
             if found and found[0] == name:
                 twice = more

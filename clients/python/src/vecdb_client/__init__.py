@@ -72,6 +72,7 @@ from vecdb_client.reembeds import ModelOverlap, Reembedding, ReembedState, Reemb
 from vecdb_client.rerank import CrossEncoder
 from vecdb_client.retry import NO_RETRIES, RETRIES, Retries
 from vecdb_client.searches import Search
+from vecdb_client.target import ApiKey, Tls
 from vecdb_client.types import (
     Changes,
     Delete,
@@ -104,6 +105,7 @@ __all__ = [
     "Aggregates",
     "AlreadyExists",
     "Answer",
+    "ApiKey",
     "AsyncClient",
     "AsyncCollection",
     "AsyncDocuments",
@@ -196,6 +198,7 @@ __all__ = [
     "TextField",
     "TimeStats",
     "Timings",
+    "Tls",
     "Tokenized",
     "Truncated",
     "TruncatedText",

@@ -13,7 +13,8 @@ from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 
 import grpc
 
-from vecdb_client.channels import OPTIONS, Trailers, serialized
+from vecdb_client.channels import Trailers, serialized
+from vecdb_client.target import Target
 
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
@@ -22,10 +23,11 @@ Recalled: Final = asyncio.CancelledError
 
 
 class Channel:
-    """A connection of its own to an address, for the tasks of one event loop."""
+    """A connection of its own to a target, for the tasks of one event loop."""
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._metadata = target.metadata
         self._opened: grpc.aio.Channel | None = None
         self._closed = False
 
@@ -34,7 +36,13 @@ class Channel:
         if self._closed:
             raise ValueError("the channel is closed")
         if self._opened is None:
-            self._opened = grpc.aio.insecure_channel(self._address, options=OPTIONS)
+            target = self._target
+            credentials = target.credentials()
+            self._opened = (
+                grpc.aio.secure_channel(target.address, credentials, options=target.options)
+                if credentials
+                else grpc.aio.insecure_channel(target.address, options=target.options)
+            )
         return self._opened
 
     async def call(
@@ -49,7 +57,12 @@ class Channel:
         """Return the reply. Raises grpc.RpcError, ValueError when the channel was closed."""
         invoke: Any = self._channel().unary_unary(path, response_deserializer=read)
         try:
-            return await invoke(request, timeout=timeout_s, wait_for_ready=wait_for_ready)
+            return await invoke(
+                request,
+                timeout=timeout_s,
+                metadata=self._metadata(),
+                wait_for_ready=wait_for_ready,
+            )
         except asyncio.CancelledError as error:
             raise self._meant(error) from None
 
@@ -57,7 +70,7 @@ class Channel:
         """Return the trailing metadata of a call's reply. Raises as call()."""
         invoke: Any = self._channel().unary_unary(path)
         try:
-            call = invoke(request, timeout=timeout_s)
+            call = invoke(request, timeout=timeout_s, metadata=self._metadata())
             await call
             return tuple(await call.trailing_metadata() or ())
         except asyncio.CancelledError as error:
@@ -68,7 +81,7 @@ class Channel:
     ) -> AsyncIterator[Any]:
         """Yield the replies of a call that streams; it ends when the caller goes on. Raises so."""
         invoke: Any = self._channel().unary_stream(path, response_deserializer=read)
-        async for reply in self._replies(invoke(request)):
+        async for reply in self._replies(invoke(request, metadata=self._metadata())):
             yield reply
 
     async def duplex(
@@ -78,7 +91,7 @@ class Channel:
         invoke: Any = self._channel().stream_stream(
             path, request_serializer=serialized, response_deserializer=read
         )
-        async for reply in self._replies(invoke(requests)):
+        async for reply in self._replies(invoke(requests, metadata=self._metadata())):
             yield reply
 
     async def _replies(self, call: Any) -> AsyncIterator[Any]:  # noqa: ANN401 - gRPC's

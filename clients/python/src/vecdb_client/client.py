@@ -32,6 +32,7 @@ from vecdb_client.protocol import (
     UPDATE_COLLECTION,
 )
 from vecdb_client.retry import RETRIES, Retries
+from vecdb_client.target import ApiKey, Target, Tls
 from vecdb_client.transport import Transport
 from vecdb_client.types import Metric, Space, SparseSpace, TextField
 
@@ -46,6 +47,10 @@ class Client(Models):
     One connection, or one to each worker of a server that has several: see connections.py.
 
     address: ``host:port`` or ``unix:/path``. Nothing is sent until the first call.
+    api_key: goes with every call: a key, a Path of the file that holds it (read again once it
+    changed), or what returns the one to use now, which must not block.
+    tls: True trusts whom the system trusts; a Tls says more; without, calls are in plain text.
+    insecure: send the key in plain text to another machine all the same, which is refused else.
     timeout_s: the deadline of calls that name none, retries included.
     retries: how calls that are safe to repeat are tried again; NO_RETRIES for never.
     message_bytes: the largest request to send; the server's `limits.message_bytes`, or less.
@@ -55,6 +60,9 @@ class Client(Models):
         self,
         address: str = "127.0.0.1:6363",
         *,
+        api_key: ApiKey | None = None,
+        tls: Tls | bool = False,
+        insecure: bool = False,
         timeout_s: float = 30.0,
         retries: Retries = RETRIES,
         message_bytes: int = MESSAGE_BYTES_DEFAULT,
@@ -62,7 +70,8 @@ class Client(Models):
         if message_bytes < MESSAGE_BYTES_MIN:
             raise InvalidArgument(f"message_bytes is at least {MESSAGE_BYTES_MIN:,}")
         self._message_bytes = message_bytes
-        self._transport = Transport(address, timeout_s=timeout_s, retries=retries)
+        target = Target(address, api_key=api_key, tls=tls, insecure=insecure)
+        self._transport = Transport(target, timeout_s=timeout_s, retries=retries)
 
     def __enter__(self) -> Self:
         return self

@@ -14,7 +14,8 @@ from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 
 import grpc
 
-from vecdb_client.channels import OPTIONS, Trailers, serialized
+from vecdb_client.channels import Trailers, serialized
+from vecdb_client.target import Target
 
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
@@ -24,10 +25,16 @@ Recalled: Final = CancelledError
 
 
 class Channel:
-    """A connection of its own to an address. Threads may share it."""
+    """A connection of its own to a target. Threads may share it."""
 
-    def __init__(self, address: str) -> None:
-        self._channel = grpc.insecure_channel(address, options=OPTIONS)
+    def __init__(self, target: Target) -> None:
+        credentials = target.credentials()
+        self._metadata = target.metadata
+        self._channel = (
+            grpc.secure_channel(target.address, credentials, options=target.options)
+            if credentials
+            else grpc.insecure_channel(target.address, options=target.options)
+        )
         self._methods: dict[str, Callable[..., Any]] = {}  # setting a key is atomic
 
     def call(
@@ -44,18 +51,23 @@ class Channel:
         if invoke is None:
             opened: Any = self._channel.unary_unary(path, response_deserializer=read)
             invoke = self._methods[path] = opened
-        return invoke(request, timeout=timeout_s, wait_for_ready=wait_for_ready)
+        return invoke(
+            request,
+            timeout=timeout_s,
+            metadata=self._metadata(),
+            wait_for_ready=wait_for_ready,
+        )
 
     def trailers(self, path: str, request: bytes, *, timeout_s: float) -> Trailers:
         """Return the trailing metadata of a call's reply. Raises as call()."""
         invoke: Any = self._channel.unary_unary(path)
-        _, call = invoke.with_call(request, timeout=timeout_s)
+        _, call = invoke.with_call(request, timeout=timeout_s, metadata=self._metadata())
         return tuple(call.trailing_metadata() or ())
 
     def stream(self, path: str, read: Callable[[bytes], Any], request: bytes) -> Iterator[Any]:
         """Yield the replies of a call that streams; it ends when the caller goes on. Raises so."""
         invoke: Any = self._channel.unary_stream(path, response_deserializer=read)
-        return _replies(invoke(request))
+        return _replies(invoke(request, metadata=self._metadata()))
 
     def duplex(
         self, path: str, read: Callable[[bytes], Any], requests: Iterator[Any]
@@ -64,7 +76,7 @@ class Channel:
         invoke: Any = self._channel.stream_stream(
             path, request_serializer=serialized, response_deserializer=read
         )
-        return _replies(invoke(requests))
+        return _replies(invoke(requests, metadata=self._metadata()))
 
     def close(self) -> None:
         """Close it; calls under way end as cancelled."""

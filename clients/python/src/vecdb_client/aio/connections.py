@@ -18,6 +18,7 @@ from typing import Final
 import grpc
 
 from vecdb_client import health
+from vecdb_client.target import Target
 from vecdb_client.async_wire import Channel
 
 WORKER: Final = "vecdb-worker"
@@ -38,8 +39,8 @@ LOOK_SHARE: Final = 0.25
 class Connection:
     """A channel that is a connection of its own. calls, retired: guarded by Connections."""
 
-    def __init__(self, address: str) -> None:
-        self.channel: Final = Channel(address)
+    def __init__(self, target: Target) -> None:
+        self.channel: Final = Channel(target)
         self.calls = 0
         self.retired = False
 
@@ -67,10 +68,10 @@ class Connection:
 class Connections:
     """The connections of one client. Tasks of one event loop may share it."""
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    def __init__(self, target: Target) -> None:
+        self._target = target
         self._lock = threading.Lock()  # guards the list, the four below, and what is in the list
-        self._open = [Connection(address)]
+        self._open = [Connection(target)]
         self._turn = 0
         self._made = 0
         self._closed = False
@@ -143,7 +144,7 @@ class Connections:
         for _ in range(TRIES * wanted if wanted > 1 else 0):
             if len(kept) >= wanted or time.monotonic() >= until:
                 break
-            connection = Connection(self._address)
+            connection = Connection(self._target)
             found = await connection.worker(until - time.monotonic())
             if found and found[0] and found[0] not in kept:
                 kept[found[0]] = connection

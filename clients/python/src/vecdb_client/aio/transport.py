@@ -14,22 +14,23 @@ from vecdb_client.errors import FailedPrecondition, InvalidArgument, VecdbError
 from vecdb_client.protocol import Method, Reply, Request
 from vecdb_client.retry import Retries
 from vecdb_client.status import error_of
+from vecdb_client.target import Target
 from vecdb_client.async_wire import Closed
 
 _TIMEOUT_MAX_S: Final = 1e8  # three years: gRPC takes infinity for a moment long past
 
 
 class Transport:
-    """The connections to one address. Tasks of one event loop may share it.
+    """The connections to one server. Tasks of one event loop may share it.
 
     timeout_s: the deadline of calls that name none.
     """
 
-    def __init__(self, address: str, *, timeout_s: float, retries: Retries) -> None:
-        self.address: Final = _checked_address(address)
+    def __init__(self, target: Target, *, timeout_s: float, retries: Retries) -> None:
+        self.address: Final = target.address
         self.timeout_s: Final = _checked_timeout(timeout_s)
         self._retries = retries
-        self._connections = Connections(self.address)
+        self._connections = Connections(target)
         self._closed = Closed()
 
     async def call(
@@ -189,11 +190,3 @@ def _checked_timeout(timeout_s: float) -> float:
     if not timeout_s > 0:
         raise InvalidArgument(f"timeout_s is a number of seconds above 0, got {timeout_s!r}")
     return min(timeout_s, _TIMEOUT_MAX_S)
-
-
-def _checked_address(address: str) -> str:
-    if address.startswith(("http://", "https://", "grpc://")):
-        raise InvalidArgument(
-            f"an address is host:port or unix:/path, without a scheme: {address!r}"
-        )
-    return address
