@@ -30,7 +30,7 @@ from vecdb_client import (
     Overloaded,
     Page,
     Unavailable,
-    wire,
+    target,
 )
 
 DIM = 3
@@ -44,7 +44,7 @@ UNREAD = (("grpc.http2.bdp_probe", 0),)
 @pytest.fixture(autouse=True)
 def no_reading_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have clients take no more than what HTTP/2 lets them at first, 64 KiB a stream."""
-    monkeypatch.setattr(wire, "OPTIONS", [*wire.OPTIONS, *UNREAD])
+    monkeypatch.setattr(target, "OPTIONS", [*target.OPTIONS, *UNREAD])
 
 
 def filled(client: Client, name: str, count: int, **payload: object) -> Collection:
