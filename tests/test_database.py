@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 import threading
 import time
@@ -218,6 +219,30 @@ def test_too_many_open_files_is_no_damage(path: Path, monkeypatch: pytest.Monkey
     monkeypatch.undo()
     assert count(database, "a") == 40
     assert not list(path.glob("collections/*/quarantine/*"))
+    database.close()
+
+
+def test_a_store_that_may_not_be_opened_now_is_not_quarantined(path: Path) -> None:
+    storage = StorageConfig(map_bytes=1 << 20)
+    database = Database(path, storage, LIMITS)
+    database.create("a", SCHEMA)
+    put_one(database, "a")
+    database.close()
+    database = Database(path, storage, LIMITS)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(path, os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        with (
+            pytest.raises(Unavailable, match="Too many open files"),
+            database.collection("a"),
+        ):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert count(database, "a") == 1
+    assert database.info("a").quarantined == ""
     database.close()
 
 

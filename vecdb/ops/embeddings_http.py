@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote
 
@@ -24,7 +24,7 @@ from vecdb.errors import DimensionMismatch, Overloaded, Unavailable, VecdbError
 from vecdb.metrics import Metrics
 from vecdb.ops import openai_shapes as shapes
 from vecdb.ops.connections import Callers, Clocked, TooMuch, shut
-from vecdb.ops.http import Listener
+from vecdb.ops.http import Connections, Listener
 from vecdb.ops.openai_shapes import Failure
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ class Failed(Exception):
         self.failure = failure
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(Connections):
     port: EmbeddingsPort
     request_queue_size = 128
 
@@ -194,10 +194,6 @@ class _Server(ThreadingHTTPServer):
                 super().process_request_thread(request, client_address)
         finally:
             self.port.places.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        """Log what ended a connection."""
-        log.debug("a connection ended", exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):

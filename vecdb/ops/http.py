@@ -43,7 +43,7 @@ class Listener:
         *,
         purpose: str,
         setting: str,
-        kind: type[ThreadingHTTPServer] = Connections,
+        kind: type[Connections] = Connections,
     ) -> None:
         """Bind the address. Raises Unavailable when it cannot be had, InvalidArgument."""
         host, port = split_address(address)

@@ -115,7 +115,7 @@ class Forwarder:
 
         def forward(bodies: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
             metadata = _theirs(context.invocation_metadata())
-            call: Any = invoke(_until_gone(bodies), timeout=remaining_s(context), metadata=metadata)
+            call: Any = invoke(bodies, timeout=remaining_s(context), metadata=metadata)
             with self._lock:
                 self._streams.add(call)
             if not context.add_callback(call.cancel):
@@ -152,14 +152,6 @@ def _writer_away() -> Unavailable:
     return Unavailable(
         "the writer is being started again: reads go on meanwhile", retry_after_s=0.5
     )
-
-
-def _until_gone(bodies: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield what a caller sends, until it ends or is cancelled, which others notice."""
-    try:
-        yield from bodies
-    except grpc.RpcError:
-        return
 
 
 def _answer(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import lmdb
 
-from vecdb.errors import Corrupt, NotFound, ReadOnly, StorageFull
+from vecdb.errors import Corrupt, NotFound, ReadOnly, StorageFull, Unavailable
 from vecdb.storage.scrub import Scrubbed, is_whole, scrub, separators
 
 _GROW_AT = 0.8
@@ -143,7 +143,12 @@ class Environment:
         except lmdb.Error as error:
             if not (path / "data.mdb").exists():  # deleted since we looked
                 raise NotFound(f"no store at {path}") from None
-            raise Corrupt(f"{path} cannot be opened: {error}") from None
+            # Such as too many open files: it says nothing about this one.
+            raise Unavailable(
+                f"a store cannot be opened now: {error}",
+                hint="raise the limit of open files (ulimit -n), or lower storage.open_collections",
+                retry_after_s=1.0,
+            ) from None
         self.env.reader_check()
 
     def _check_length(self, data: Path) -> None:

@@ -52,10 +52,10 @@ class Tls:
         """Return what gRPC takes. Raises InvalidArgument that names the file it cannot read."""
         trusted = self.ca_file or ssl.get_default_verify_paths().cafile
         # gRPC does not look at what it is given before it connects, and then says little.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if trusted is not None:
-            _check(trusted, ssl.create_default_context().load_verify_locations)
+            _check(trusted, context.load_verify_locations)
         if self.cert_file is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             _check(self.cert_file, lambda file: context.load_cert_chain(file, self.key_file))
         return grpc.ssl_channel_credentials(
             _read(trusted),
@@ -85,7 +85,7 @@ class Target:
         if isinstance(api_key, Path):
             self._key = _KeyFile(api_key).key
         elif callable(api_key):
-            self._key = api_key
+            self._key = lambda: _checked_key(api_key(), "what api_key returned")
         elif api_key is not None:
             kept = _checked_key(api_key, "api_key")
             self._key = lambda: kept
@@ -104,7 +104,7 @@ class Target:
         """Return what goes with each call. Raises InvalidArgument where there is no key to read."""
         if self._key is None:
             return None
-        return (("authorization", f"Bearer {_checked_key(self._key(), 'what api_key returned')}"),)
+        return (("authorization", f"Bearer {self._key()}"),)
 
     def credentials(self) -> grpc.ChannelCredentials | None:
         """Return gRPC's credentials of a new connection, None for plain text."""
@@ -139,10 +139,11 @@ class _KeyFile:
                 said = self._path.read_text(encoding="ascii", errors="replace").strip()
                 self._known = _checked_key(said, f"the file {self._path}")
                 self._seen = seen
-        except (OSError, InvalidArgument) as error:
+        except InvalidArgument:
             if not self._known:
-                if isinstance(error, InvalidArgument):
-                    raise
+                raise
+        except OSError as error:
+            if not self._known:
                 raise InvalidArgument(
                     f"cannot read the key's file {self._path}: {error.strerror}"
                 ) from None
