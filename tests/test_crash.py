@@ -137,6 +137,8 @@ def test_acknowledged_points_survive_kill(
         if whole:
             server.start()
         else:
+            # Processes killed again and again come back later than a client is patient.
+            wait_until(lambda: ready(server), 120)
             # Of a write whose worker was killed the writer may be about to finish the commit.
             with server.client(timeout_s=120) as client:
                 client.collection("c").delete("what comes after it")

@@ -33,14 +33,15 @@ def put(collection: Collection, vectors: np.ndarray, first: int = 0) -> None:
     collection.upsert(ids=ids, vectors=vectors, payloads=payloads)
 
 
-def graphed(collection: Collection) -> bool:
+def settled(collection: Collection, segments: int | None = None) -> bool:
+    """Whether nothing is left to build. In one look: between two the next build may begin."""
     stats = collection.stats()
-    return not stats.builds and bool(stats.segments) and any(s.graph for s in stats.segments)
-
-
-def settled(collection: Collection) -> bool:
-    stats = collection.stats()
-    return graphed(collection) and stats.tail_points < GRAPHS["storage__tail_points"]
+    return (
+        not stats.builds
+        and any(segment.graph for segment in stats.segments)
+        and stats.tail_points < GRAPHS["storage__tail_points"]
+        and segments in (None, len(stats.segments))
+    )
 
 
 def recall(
@@ -79,7 +80,7 @@ def test_graphs_are_built_searched_and_grown(make_server: MakeServer) -> None:
         # A quarter more makes the graph grow, dead rows and all.
         collection.delete([f"p{i}" for i in range(0, 4_000, 20)])
         put(collection, vectors[4_000:], 4_000)
-        wait_until(lambda: len(collection.stats().segments) == 1 and settled(collection))
+        wait_until(lambda: settled(collection, segments=1))
         (segment,) = collection.stats().segments
         assert segment.rows == 6_000
         assert segment.dead == 200
@@ -244,7 +245,7 @@ def test_damaged_graph_is_quarantined_and_rebuilt(
         collection.compact()
         collection.delete([f"p{i}" for i in range(0, 100)])
         put(collection, vectors[2_000:], 2_000)
-        wait_until(lambda: len(collection.stats().segments) == 1 and settled(collection))
+        wait_until(lambda: settled(collection, segments=1))
     assert server.stop() == 0
     (file,) = server.data.glob(f"collections/*/segments/*/{array}.npy")
     content = bytearray(file.read_bytes())
@@ -280,5 +281,5 @@ def test_damaged_base_is_not_grown_from(make_server: MakeServer) -> None:
             content.write(os.urandom(20_000))
         assert len(collection.search(vectors[0], k=K)) == K  # worse, but alive and sound
         put(collection, vectors[2_000:], 2_000)
-        wait_until(lambda: settled(collection) and len(collection.stats().segments) == 1)
+        wait_until(lambda: settled(collection, segments=1))
         assert recall(collection, vectors, np.ones(4_000, np.bool_)) >= 0.95
