@@ -11,6 +11,7 @@ import threading
 import time
 from typing import Any
 
+from vecdb.conditions import Condition
 from vecdb.errors import VecdbError
 from vecdb.line import Line, Message
 
@@ -31,6 +32,7 @@ class Child:
         self.ready = False
         self.began = 0.0
         self.ailment = ""
+        self.conditions: list[Condition] = []
         self.failure: VecdbError | None = None
         self.asked = self.answered = self.unanswered = 0
         self._backoff_s = BACKOFF_S
@@ -54,6 +56,7 @@ class Child:
         self.line = Line(ours)
         self.lives += 1
         self.ready, self.began, self.ailment = False, time.monotonic(), ""
+        self.conditions = []
         self.failure = None
         self.asked = self.answered = self.unanswered = 0
         line, life = self.line, self.lives

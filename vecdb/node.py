@@ -235,8 +235,11 @@ def _run_writer(post: Post, config: Config) -> None:
         post.send({"tell": {"embed": {"address": address, "state": asdict(state)}}})
 
     def report(gauges: bool) -> Message:
-        families = server.metrics.families(gauges=gauges)
-        return {"families": families, "ailment": server.not_ready()}
+        return {
+            "families": server.metrics.families(gauges=gauges),
+            "ailment": server.not_ready(),
+            "conditions": [asdict(one) for one in server.conditions.now()],
+        }
 
     server = Server(config, counted=False, on_embed=on_embed)
     post.attach(report, Attendance(server.database).take)

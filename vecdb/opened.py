@@ -44,6 +44,22 @@ class CollectionInfo:
     points_max: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class DataHealth:
+    """What is not well with the data, by collection: name to reason.
+
+    quarantined: cannot be opened. segments: name and number of those whose files are not used.
+    failing: why builds or checks fail. fullest_map, fullest_readers: the open collection with the
+    largest share of its map, and of its slots for readers, in use.
+    """
+
+    quarantined: dict[str, str]
+    segments: dict[str, str]
+    failing: dict[str, str]
+    fullest_map: tuple[str, float]
+    fullest_readers: tuple[str, float]
+
+
 class _Replaced(Exception):
     """The name stands for another folder by now: the collection was truncated, or made anew."""
 
@@ -287,11 +303,41 @@ class OpenCollections:
             "vecdb_store_map_bytes": sum(stat.map_bytes for stat in stats),
         }
 
+    def health(self) -> DataHealth:
+        """Return what is not well with the open collections, and with those that cannot be."""
+        segments: dict[str, str] = {}
+        failing: dict[str, str] = {}
+        maps, readers = ("", 0.0), ("", 0.0)
+        for name, collection in self._named():
+            for number, reason in collection.broken_reasons().items():
+                segments[f"{name}, segment {number}"] = reason
+            if reason := collection.ailment:
+                failing[name] = reason
+            use = collection.use()
+            maps = max(maps, (name, use.bytes / use.map_bytes), key=lambda one: one[1])
+            readers = max(readers, (name, use.readers / use.readers_max), key=lambda one: one[1])
+        return DataHealth(self._broken_names(), segments, failing, maps, readers)
+
+    def _named(self) -> Iterator[tuple[str, Collection]]:
+        with self._lock:
+            names = {key: place.name for key, place in self._table.items()}
+        for collection in self.each():
+            yield names.get(collection.folder.name, collection.folder.name), collection
+
+    def _broken_names(self) -> dict[str, str]:
+        broken = dict(self.broken)
+        if not broken:
+            return {}
+        entries = self._catalog.entries()
+        return {one.name: broken[one.folder] for one in entries if one.folder in broken}
+
     def in_use(self) -> dict[str, list[int]]:
-        """Return the names of the open collections, with the segments whose files are not used."""
+        """Return the collections that are open, or cannot be, with the segments not used."""
         with self._lock:
             places = list(self._table.values())
-        return {one.name: one.collection.broken_segments() for one in places if one.collection}
+        found: dict[str, list[int]] = {name: [] for name in self._broken_names()}
+        found |= {one.name: one.collection.broken_segments() for one in places if one.collection}
+        return found
 
     def let_go(self) -> None:
         """Close what was deleted, and replaced segments: a reader must not keep their space."""

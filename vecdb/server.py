@@ -19,6 +19,13 @@ from vecdb.embed.client import Encoders
 from vecdb.embed.elsewhere import WorkerElsewhere
 from vecdb.embed.process import WorkerProcess
 from vecdb.metrics import Gauges, Metrics
+from vecdb.ops.condition_metric import ConditionMetric
+from vecdb.ops.conditions import (
+    Conditions,
+    data_conditions,
+    embedding_conditions,
+    ready_text,
+)
 from vecdb.ops.embeddings_http import EmbeddingsPort
 from vecdb.ops.host import allow_files, check_exposure, write_addresses
 from vecdb.ops.http import HttpPort
@@ -70,6 +77,7 @@ class Server:
         self._on_embed = on_embed
         self._stopping = threading.Event()
         self.metrics = Metrics()
+        self.conditions = Conditions()
         builders = Builders()
         self.database = Database(
             Path(config.server.data),
@@ -92,7 +100,12 @@ class Server:
                 config, self.database, self._encoders, self.metrics, counted=counted
             )
             self._http = (
-                HttpPort(config.server.metrics, self.metrics.registry, self.not_ready)
+                HttpPort(
+                    config.server.metrics,
+                    self.metrics.registry,
+                    self.not_ready,
+                    more=lambda: ready_text(self.conditions.now()),
+                )
                 if config.server.metrics
                 else None
             )
@@ -105,6 +118,10 @@ class Server:
             self.database.close()
             raise
         self.metrics.observe(self._gauges, _GAUGES)
+        self.metrics.registry.register(ConditionMetric(self.conditions.now))
+        self.conditions.add(lambda: data_conditions(self.database, config))
+        enabled = config.embed.enabled or bool(config.embed.worker)
+        self.conditions.add(lambda: embedding_conditions(self.worker.state, enabled=enabled))
         if not config.embed.worker:  # one elsewhere may have several nodes, and tells for itself
             self.metrics.add(WorkerCounts(lambda: self._encoders.describe(SCRAPE_S, metrics=True)))
 

@@ -16,7 +16,7 @@ import queue
 import shutil
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,11 @@ from prometheus_client.platform_collector import PlatformCollector
 
 from vecdb import errors, stop
 from vecdb.child import Child
+from vecdb.conditions import Condition, Conditions, ready_text
 from vecdb.config import Config, settings
 from vecdb.errors import InvalidArgument, Unavailable, VecdbError
 from vecdb.line import Message
+from vecdb.ops.condition_metric import ConditionMetric
 from vecdb.ops.host import allow_files, check_exposure, write_addresses
 from vecdb.ops.http import HttpPort
 from vecdb.ops.totals import Totals
@@ -84,14 +86,23 @@ class Supervisor:
         self._writer, self._workers = self._children()
         self._all = (self._writer, *self._workers)
         self._totals = Totals(self._fresh)
+        self.conditions = Conditions()
+        self.conditions.add(self._processes)
+        self.conditions.add(lambda: list(self._writer.conditions))
         self._http: HttpPort | None = None
         if config.server.metrics:
             registry = CollectorRegistry()
             registry.register(self._totals)
             registry.register(_Node(self._all))
+            registry.register(ConditionMetric(self.conditions.now))
             PlatformCollector(registry=registry)
             try:
-                self._http = HttpPort(config.server.metrics, registry, self.not_ready)
+                self._http = HttpPort(
+                    config.server.metrics,
+                    registry,
+                    self.not_ready,
+                    more=lambda: ready_text(self.conditions.now()),
+                )
             except BaseException:
                 self._give_back()
                 raise
@@ -146,6 +157,26 @@ class Supervisor:
         ailing = [f"{child.name}: {child.ailment}" for child in self._all if child.ailment]
         return "; ".join(ailing)
 
+    def _processes(self) -> Iterator[Condition]:
+        """Yield what is not well with the processes."""
+        if not self._serving or self._stopping_since:
+            return
+        if not self._writer.ready:
+            yield Condition(
+                "writer",
+                "error",
+                f"it is being started again, and was {self._writer.lives} times before",
+                "reads are served; if it does not come back, its log says why",
+            )
+        away = [worker.name for worker in self._workers if not worker.ready]
+        if away:
+            yield Condition(
+                "workers",
+                "error" if len(away) == len(self._workers) else "warning",
+                f"being started again: {', '.join(away)}",
+                "if they do not come back, the log says why",
+            )
+
     # --- events
 
     def _take_event(self) -> None:
@@ -170,6 +201,7 @@ class Supervisor:
         if "answer" in message:
             child.answered, child.unanswered = message["answer"], 0
             child.ailment = message.get("ailment", "")
+            child.conditions = [Condition(**one) for one in message.get("conditions", ())]
             self._totals.tell(child.name, message.get("families", ()))
         elif "tell" in message:
             if child is self._writer:

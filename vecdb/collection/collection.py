@@ -32,7 +32,7 @@ from vecdb.errors import ReadOnly, Unavailable
 from vecdb.outcomes import WriteOutcome
 from vecdb.storage.codec import RecordView
 from vecdb.storage.command import Deletes, WriteCommand
-from vecdb.storage.environment import disk_full, free_bytes
+from vecdb.storage.environment import StoreUse, disk_full, free_bytes
 from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.shadows import is_replaced
 from vecdb.storage.store import UNKNOWN_SEQ, ReadTxn, Store
@@ -291,7 +291,7 @@ class Collection:
             ),
             builds=tuple(builds_under_way(self.folder / "segments")),
             compacting=self._upkeep is not None and self._upkeep.compacting,
-            upkeep_error=self._upkeep.ailment if self._upkeep else "",
+            upkeep_error=self.ailment,
             text_pending_points=sum(
                 e.rows - e.dead - dead[e.number] for e in entries if lacks_texts(e, texts)
             ),
@@ -335,6 +335,19 @@ class Collection:
     def let_go(self) -> None:
         """Let go of segments that were replaced since somebody last read; for readers alone."""
         self._reader.let_go()
+
+    def use(self) -> StoreUse:
+        """Return how much of the store's map and of its slots for readers is in use."""
+        return self._store.environment.use()
+
+    @property
+    def ailment(self) -> str:
+        """Why the last build or check failed, or ""."""
+        return self._upkeep.ailment if self._upkeep else ""
+
+    def broken_reasons(self) -> dict[int, str]:
+        """Return why the files of segments are not used, by number."""
+        return dict(self._reader.broken)
 
     def broken_segments(self) -> list[int]:
         """Return the segments whose files are not used."""

@@ -77,7 +77,10 @@ class Listener:
 
 
 class HttpPort(Listener):
-    """Serves from start() to stop(). not_ready: why the node is not ready, or ""."""
+    """Serves from start() to stop().
+
+    not_ready: why the node is not ready, or "". more: lines of /readyz below that.
+    """
 
     def __init__(
         self,
@@ -86,6 +89,7 @@ class HttpPort(Listener):
         not_ready: Callable[[], str],
         *,
         setting: str = "server.metrics",
+        more: Callable[[], str] = lambda: "",
     ) -> None:
         class Handler(BaseHTTPRequestHandler):
             timeout = REQUEST_S
@@ -101,7 +105,8 @@ class HttpPort(Listener):
                     self._answer(200, b"ok\n")
                 elif path == "/readyz":
                     reason = not_ready()
-                    self._answer(503 if reason else 200, (reason or "ok").encode() + b"\n")
+                    text = f"{reason or 'ok'}\n{more()}"
+                    self._answer(503 if reason else 200, text.encode())
                 else:
                     self._answer(404, b"there is /metrics, /livez and /readyz\n")
 

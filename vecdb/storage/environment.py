@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import lmdb
@@ -28,6 +29,21 @@ MAX_READERS = 4096
 """Read transactions at once, over all processes: some tens each, with those kept for reuse."""
 
 READERS_POLL_S = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUse:
+    """What of an environment's bounds is in use.
+
+    readers: slots for readers taken by now, over all processes, of readers_max. lag_txns: how many
+    transactions behind the last one the oldest read under way is; pages since are not reused.
+    """
+
+    bytes: int
+    map_bytes: int
+    readers: int
+    readers_max: int
+    lag_txns: int
 
 
 class MapFull(Exception):
@@ -290,6 +306,20 @@ class Environment:
         """Return which transaction each reader of any process sees."""
         table = [line.split() for line in self.env.readers().splitlines()]
         return [int(line[2]) for line in table if len(line) == 3 and line[2].isdecimal()]
+
+    def use(self) -> StoreUse:
+        """Return what is in use. Of no thread with a transaction open."""
+        with self.gate.inside():
+            info = self.env.info()
+            page, last = self.env.stat()["psize"], info["last_txnid"]
+            oldest = min(self._read_txns(), default=last)
+        return StoreUse(
+            (info["last_pgno"] + 1) * page,
+            info["map_size"],
+            info["num_readers"],
+            info["max_readers"],
+            max(0, last - oldest),
+        )
 
     def used_bytes(self) -> int:
         """Return the bytes of the file that hold pages. Of no thread with a transaction open."""
