@@ -31,6 +31,7 @@ from vecdb.cli import (
     schema_commands,
     serve,
 )
+from vecdb.cli.connection import add_connection_options
 from vecdb.cli.screen import err
 from vecdb_client import VecdbError as ClientError
 
@@ -63,6 +64,7 @@ model_commands.models.command("bench")(model_bench.bench_model)
 model_commands.models.command("reembed")(reembed.reembed)
 app.add_typer(model_commands.models, name="models")
 app.command("check")(check.check)
+add_connection_options(app)
 
 
 def _show_version(value: bool) -> None:

@@ -17,6 +17,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from vecdb.cli.connection import reach
 from vecdb.cli.explanation import explanation_tables
 from vecdb.cli.screen import bytes_text, err, hits_table, out, warn
 from vecdb.errors import InvalidArgument, NotFound, Unavailable
@@ -53,15 +54,17 @@ _CONDITION = re.compile(r"([^=<>!]+?)\s*(>=|<=|!=|=|>|<)\s*(.*)", re.DOTALL)
 @contextmanager
 def connect(address: str, timeout_s: float = 30.0) -> Iterator[Client]:
     """Yield a client of a server that answers; whoever waits at a terminal hears at once if not."""
-    with Client(address, timeout_s=PROBE_S, retries=NO_RETRIES) as probe:
+    how = reach()
+    with Client(address, **how, timeout_s=PROBE_S, retries=NO_RETRIES) as probe:
         try:
             probe.health()
         except (ServerUnavailable, DeadlineExceeded) as error:
             raise Unavailable(
                 f"no vecdb server answers at {address}: {error.message}",
-                hint="start one with `vecdb serve`, or name another with --address",
+                hint="start one with `vecdb serve`, or name another with --address; one that has "
+                "TLS is reached with --tls or --ca FILE",
             ) from None
-    with Client(address, timeout_s=timeout_s) as client:
+    with Client(address, **how, timeout_s=timeout_s) as client:
         yield client
 
 
