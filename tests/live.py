@@ -26,6 +26,8 @@ class LiveServer:
     data: Path
     settings: dict[str, object] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    reach: dict[str, object] = field(default_factory=dict)
+    """What its clients are given beside the address: tls, api_key."""
     process: subprocess.Popen[bytes] | None = None
     address: str = ""
     metrics: str = ""
@@ -33,7 +35,8 @@ class LiveServer:
     log: Path = Path()
     listen: str = "127.0.0.1:0"
 
-    def start(self) -> LiveServer:
+    def start(self, *, ready: bool = True) -> LiveServer:
+        """Return once it answers, or without `ready` once it says where it listens."""
         self.data.parent.mkdir(parents=True, exist_ok=True)
         addresses = self.data.with_name(self.data.name + "-addresses.json")
         addresses.unlink(missing_ok=True)
@@ -63,15 +66,16 @@ class LiveServer:
         found = json.loads(addresses.read_text())
         self.address, self.metrics = found["grpc"], found["metrics"]
         self.embeddings = found["embeddings"]
-        with self.client() as client:
-            client.wait_ready(START_S)
+        if ready:
+            with self.client() as client:
+                client.wait_ready(START_S)
         return self
 
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-3000:]
 
     def client(self, **options: object) -> Client:
-        return Client(self.address, **options)  # type: ignore[arg-type]
+        return Client(self.address, **{**self.reach, **options})  # type: ignore[arg-type]
 
     def kill(self) -> None:
         """kill -9 of the server alone: its children must notice by themselves."""

@@ -66,6 +66,20 @@ class ServerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsConfig:
+    """TLS of the gRPC and HTTP ports. The files are read again when they change."""
+
+    cert_file: str = setting("", "PEM file of the certificate and its chain; '' for plain text")
+    key_file: str = setting("", "PEM file of its key, without a password")
+    client_ca_file: str = setting(
+        "",
+        "PEM file of authorities whose certificates clients of gRPC and of embed.http need; '' for "
+        "none. server.metrics never asks for one",
+    )
+    metrics: bool = setting(True, "server.metrics has TLS, too; false: plain text for probes")
+
+
+@dataclass(frozen=True, slots=True)
 class LimitsConfig:
     """The most that a request may ask."""
 
@@ -241,6 +255,7 @@ class Config:
     """All settings, by section."""
 
     server: ServerConfig = field(default_factory=ServerConfig)
+    tls: TlsConfig = field(default_factory=TlsConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
     embed: EmbedConfig = field(default_factory=EmbedConfig)
@@ -277,6 +292,7 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
             _set(given, name, flag, "flag")
     return Config(
         server=ServerConfig(**given["server"]),  # type: ignore[arg-type]
+        tls=TlsConfig(**given["tls"]),  # type: ignore[arg-type]
         limits=LimitsConfig(**given["limits"]),  # type: ignore[arg-type]
         storage=StorageConfig(**given["storage"]),  # type: ignore[arg-type]
         embed=EmbedConfig(**given["embed"]),  # type: ignore[arg-type]

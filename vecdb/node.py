@@ -29,6 +29,7 @@ from vecdb.embed.client import Encoders
 from vecdb.errors import VecdbError
 from vecdb.line import Line, Message
 from vecdb.metrics import Metrics
+from vecdb.ops.host import certificates_of
 from vecdb.rpc.forward import Forwarder
 from vecdb.rpc.server import RpcServer
 from vecdb.server import Server
@@ -156,12 +157,20 @@ class QueryWorker:
             image_bytes=config.limits.image_bytes,
         )
         self._forwarder = Forwarder(writer)
+        self._certificates = certificates_of(config.tls)
         self._rpc = RpcServer(
-            config, self.database, self._encoders, self.metrics, forwarder=self._forwarder
+            config,
+            self.database,
+            self._encoders,
+            self.metrics,
+            forwarder=self._forwarder,
+            certificates=self._certificates,
         )
 
     def start(self) -> None:
         """Serve."""
+        if self._certificates:
+            self._certificates.start()
         self._rpc.start()
         self._rpc.set_health("search", serving=True)
         threading.Thread(target=self._keep_up, name="vecdb-upkeep", daemon=True).start()
@@ -173,6 +182,8 @@ class QueryWorker:
         self._encoders.close()
         self._forwarder.close()
         self.database.close()
+        if self._certificates:
+            self._certificates.stop()
 
     def take(self, told: Message) -> None:
         """Take how the writer and its embedding worker are."""

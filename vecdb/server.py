@@ -27,7 +27,7 @@ from vecdb.ops.conditions import (
     ready_text,
 )
 from vecdb.ops.embeddings_http import EmbeddingsPort
-from vecdb.ops.host import allow_files, check_exposure, write_addresses
+from vecdb.ops.host import allow_files, certificates_of, check_exposure, write_addresses
 from vecdb.ops.http import HttpPort
 from vecdb.ops.worker_counts import WorkerCounts
 from vecdb.rpc.server import RpcServer
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 HEALTH_INTERVAL_S = 1.0
 SCRAPE_S = 1.0
+EXPIRY = "vecdb_tls_certificate_expiry_timestamp_seconds"
 
 _GAUGES = {
     "vecdb_collections": "Collections in the catalog.",
@@ -56,6 +57,7 @@ _GAUGES = {
     "vecdb_commits": "Transactions committed since the start.",
     "vecdb_embed_ready": "1 when the embedding worker answers.",
     "vecdb_embed_restarts": "Times that the embedding worker was started again.",
+    EXPIRY: "Until when the certificate of TLS is good; absent without.",
 }
 
 
@@ -78,6 +80,9 @@ class Server:
         self._stopping = threading.Event()
         self.metrics = Metrics()
         self.conditions = Conditions()
+        self._certificates = certificates_of(config.tls)
+        if self._certificates:
+            self.conditions.add(self._certificates.conditions)
         builders = Builders()
         self.database = Database(
             Path(config.server.data),
@@ -97,20 +102,18 @@ class Server:
                 patient_calls=max(1, config.server.threads // 2),
             )
             self._rpc = RpcServer(
-                config, self.database, self._encoders, self.metrics, counted=counted
+                config,
+                self.database,
+                self._encoders,
+                self.metrics,
+                counted=counted,
+                certificates=self._certificates,
             )
-            self._http = (
-                HttpPort(
-                    config.server.metrics,
-                    self.metrics.registry,
-                    self.not_ready,
-                    more=lambda: ready_text(self.conditions.now()),
-                )
-                if config.server.metrics
-                else None
-            )
+            self._http = self._metrics_port()
             self._embeddings = (
-                EmbeddingsPort(config.embed.http, self._encoders, self.metrics, limits)
+                EmbeddingsPort(
+                    config.embed.http, self._encoders, self.metrics, limits, self._certificates
+                )
                 if config.embed.http
                 else None
             )
@@ -124,6 +127,18 @@ class Server:
         self.conditions.add(lambda: embedding_conditions(self.worker.state, enabled=enabled))
         if not config.embed.worker:  # one elsewhere may have several nodes, and tells for itself
             self.metrics.add(WorkerCounts(lambda: self._encoders.describe(SCRAPE_S, metrics=True)))
+
+    def _metrics_port(self) -> HttpPort | None:
+        config = self._config
+        if not config.server.metrics:
+            return None
+        return HttpPort(
+            config.server.metrics,
+            self.metrics.registry,
+            self.not_ready,
+            more=lambda: ready_text(self.conditions.now()),
+            certificates=self._certificates if config.tls.metrics else None,
+        )
 
     @property
     def address(self) -> str:
@@ -142,6 +157,8 @@ class Server:
 
     def start(self) -> None:
         """Serve. Text is served once the embedding worker is ready; vectors at once."""
+        if self._certificates:
+            self._certificates.start()
         self.worker.start()
         self._rpc.start()
         if self._http:
@@ -173,6 +190,8 @@ class Server:
         self.database.close()
         if self._http:
             self._http.stop()
+        if self._certificates:
+            self._certificates.stop()
         log.info("stopped")
 
     def not_ready(self) -> str:
@@ -197,7 +216,10 @@ class Server:
                 serving = now
 
     def _gauges(self) -> Gauges:
+        shown = self._certificates and self._certificates.shown
+        expiry = {EXPIRY: shown.expires_at} if shown else {}
         return {
+            **expiry,
             **self.database.gauges(),
             "vecdb_embed_ready": float(self.worker.state.ready),
             "vecdb_embed_restarts": float(self.worker.restarts),

@@ -32,7 +32,7 @@ from vecdb.config import Config, settings
 from vecdb.errors import InvalidArgument, Unavailable, VecdbError
 from vecdb.line import Message
 from vecdb.ops.condition_metric import ConditionMetric
-from vecdb.ops.host import allow_files, check_exposure, write_addresses
+from vecdb.ops.host import allow_files, certificates_of, check_exposure, write_addresses
 from vecdb.ops.http import HttpPort
 from vecdb.ops.totals import Totals
 from vecdb.sockets import HeldPort, private_folder, split_address
@@ -70,6 +70,8 @@ class Supervisor:
             )
         host, port = split_address(listen)
         self._config = config
+        # Looked at before any process starts; each has its own, this one is for /metrics.
+        self._certificates = certificates_of(config.tls)
         self._address_file = address_file
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._stopping_since = 0.0
@@ -102,6 +104,7 @@ class Supervisor:
                     registry,
                     self.not_ready,
                     more=lambda: ready_text(self.conditions.now()),
+                    certificates=self._certificates if config.tls.metrics else None,
                 )
             except BaseException:
                 self._give_back()
@@ -131,6 +134,8 @@ class Supervisor:
         """Serve until SIGTERM or SIGINT. Raises VecdbError when the processes do not start."""
         stop.on_signals(self._events.put)
         try:
+            if self._certificates:
+                self._certificates.start()
             if self._http:
                 self._http.start()
             for child in self._all:
@@ -383,6 +388,8 @@ class Supervisor:
     def _give_back(self) -> None:
         if self._http:
             self._http.stop()
+        if self._certificates:
+            self._certificates.stop()
         self._held.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 

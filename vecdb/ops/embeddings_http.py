@@ -1,7 +1,7 @@
 """The HTTP port of /v1/embeddings, as OpenAI's clients ask for them: what comes, and its limits.
 
 There are no keys yet: what a client sends as one is not looked at, and the port is for this machine
-unless the operator says --insecure, as for the others. Of texts nothing is logged.
+unless it has TLS or the operator says --insecure, as for the others. Of texts nothing is logged.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote
 
+from vecdb.certificates import Certificates
 from vecdb.config import MIB, LimitsConfig
 from vecdb.embed.client import Encoders
 from vecdb.errors import DimensionMismatch, Overloaded, Unavailable, VecdbError
@@ -52,7 +53,12 @@ class EmbeddingsPort(Listener):
     """Serves from start() until drain() and stop()."""
 
     def __init__(
-        self, address: str, encoders: Encoders, metrics: Metrics, limits: LimitsConfig
+        self,
+        address: str,
+        encoders: Encoders,
+        metrics: Metrics,
+        limits: LimitsConfig,
+        certificates: Certificates | None = None,
     ) -> None:
         """Bind the address. Raises Unavailable when it cannot be had, InvalidArgument."""
         self.encoders = encoders
@@ -69,7 +75,15 @@ class EmbeddingsPort(Listener):
         self._body_bytes = 0
         handler = type("Handler", (_Handler,), {"port": self})
         server = type("Server", (_Server,), {"port": self})
-        super().__init__(address, handler, purpose="embeddings", setting="embed.http", kind=server)
+        super().__init__(
+            address,
+            handler,
+            purpose="embeddings",
+            setting="embed.http",
+            kind=server,
+            certificates=certificates,
+            asks_clients=True,
+        )
 
     def start(self) -> None:
         """Begin to answer."""

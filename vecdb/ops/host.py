@@ -7,30 +7,43 @@ import os
 import resource
 from pathlib import Path
 
-from vecdb.config import Config
+from vecdb.certificates import Certificates
+from vecdb.config import Config, TlsConfig
 from vecdb.errors import InvalidArgument
 from vecdb.sockets import is_loopback, split_address
 
 
 def check_exposure(config: Config) -> None:
-    """Refuse to serve other machines by accident: there is no key yet to keep strangers out."""
+    """Refuse to serve other machines by accident: in plain text, and without a key."""
     for name, address in (
         ("server.listen", config.server.listen),
         ("server.metrics", config.server.metrics),
         ("embed.http", config.embed.http),
     ):
-        check_address(name, address, insecure=config.server.insecure)
+        secured = bool(config.tls.cert_file) and (name != "server.metrics" or config.tls.metrics)
+        check_address(name, address, insecure=config.server.insecure, secured=secured)
 
 
-def check_address(name: str, address: str, *, insecure: bool) -> None:
-    """Refuse an address that other machines reach, unless that is meant. name: who says it."""
-    if insecure or not address or address.startswith("unix:"):
+def certificates_of(tls: TlsConfig) -> Certificates | None:
+    """Return what TLS shows, None without. Raises InvalidArgument for files that are none."""
+    if not (tls.cert_file or tls.key_file or tls.client_ca_file):
+        return None
+    return Certificates(tls.cert_file, tls.key_file, tls.client_ca_file)
+
+
+def check_address(name: str, address: str, *, insecure: bool, secured: bool = False) -> None:
+    """Refuse an address that other machines reach, unless that is meant. name: who says it.
+
+    secured: whether it has TLS, or a key.
+    """
+    if insecure or secured or not address or address.startswith("unix:"):
         return
     host, _ = split_address(address)
     if not is_loopback(host):
         raise InvalidArgument(
-            f"{name} = {address} can be reached by other machines, without a key",
-            hint="listen on 127.0.0.1, or say --insecure where the network itself is guarded",
+            f"{name} = {address} can be reached by other machines, without a key or TLS",
+            hint="listen on 127.0.0.1, set tls.cert_file and tls.key_file, or say --insecure where "
+            "the network itself is guarded",
         )
 
 

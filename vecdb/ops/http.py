@@ -13,6 +13,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from vecdb.certificates import Certificates
 from vecdb.errors import Unavailable
 from vecdb.sockets import split_address
 
@@ -22,7 +23,23 @@ REQUEST_S = 10.0
 
 
 class Connections(ThreadingHTTPServer):
-    """The connections of a port. One that its peer breaks off is no news."""
+    """The connections of a port, under TLS where it has certificates.
+
+    One that its peer breaks off is no news. asks_clients: whether clients show certificates too.
+    """
+
+    certificates: Certificates | None = None
+    asks_clients = False
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Return a connection; nothing was read from it yet."""
+        connection, client = super().get_request()
+        if self.certificates is None:
+            return connection, client
+        shown = self.certificates.shown
+        context = shown.asking if self.asks_clients else shown.plain
+        secured = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return secured, client
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
         """Log what ended a connection: as an error only where it is ours."""
@@ -34,6 +51,9 @@ class Listener:
     """A bound HTTP port, which answers from start() to stop().
 
     purpose: what it is for, and setting: which address it is, for whoever cannot have it.
+    certificates: what TLS shows, None for plain text. asks_clients: whether to hold clients to
+    certificates where those say so. The handshake is part of the first read of a connection, in
+    its own thread and under the handler's timeout, so that who is slow holds up nobody else.
     """
 
     def __init__(
@@ -44,13 +64,17 @@ class Listener:
         purpose: str,
         setting: str,
         kind: type[Connections] = Connections,
+        certificates: Certificates | None = None,
+        asks_clients: bool = False,
     ) -> None:
         """Bind the address. Raises Unavailable when it cannot be had, InvalidArgument."""
         host, port = split_address(address)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        server = type("Server", (kind,), {"address_family": family, "daemon_threads": True})
+        about: dict[str, Any] = {"address_family": family, "daemon_threads": True}
+        about |= {"certificates": certificates, "asks_clients": asks_clients}
+        server = type("Server", (kind,), about)
         try:
-            self._server: ThreadingHTTPServer = server((host, port), handler)
+            self._server: Connections = server((host, port), handler)
         except OSError as error:
             raise Unavailable(
                 f"cannot listen on {address} for {purpose}: {error.strerror}",
@@ -90,6 +114,7 @@ class HttpPort(Listener):
         *,
         setting: str = "server.metrics",
         more: Callable[[], str] = lambda: "",
+        certificates: Certificates | None = None,
     ) -> None:
         class Handler(BaseHTTPRequestHandler):
             timeout = REQUEST_S
@@ -120,4 +145,6 @@ class HttpPort(Listener):
             def log_message(self, format: str, *args: object) -> None:
                 log.debug(format, *args)
 
-        super().__init__(address, Handler, purpose="metrics", setting=setting)
+        super().__init__(
+            address, Handler, purpose="metrics", setting=setting, certificates=certificates
+        )

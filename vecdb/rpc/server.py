@@ -8,6 +8,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from vecdb.certificates import Certificates
 from vecdb.config import Config
 from vecdb.database import Database
 from vecdb.embed.client import Encoders
@@ -39,6 +40,7 @@ from vecdb.rpc.services.encode import SpaceEncoder
 from vecdb.rpc.services.models import ModelsService
 from vecdb.rpc.services.points import PointsService
 from vecdb.rpc.services.search import SearchService
+from vecdb.rpc.tls import credentials
 
 _SERVICES = {
     "data": (
@@ -68,10 +70,12 @@ class RpcServer:
         *,
         forwarder: Forwarder | None = None,
         counted: bool = True,
+        certificates: Certificates | None = None,
     ) -> None:
         """Bind the address. Raises Unavailable when it cannot be had.
 
         forwarder: of a query worker, which listens beside others. counted: see CallInterceptor.
+        certificates: what TLS shows on a TCP address; Unix sockets, and None, are plain.
         """
         limits = config.limits
         self._calls = CallInterceptor(
@@ -116,9 +120,16 @@ class RpcServer:
         )
         for group in _SERVICES:
             self.set_health(group, serving=False)
-        listen = config.server.listen
+        self.address = self._bind(config.server.listen, certificates)
+
+    def _bind(self, listen: str, certificates: Certificates | None) -> str:
+        """Return the address that is listened on. Raises Unavailable."""
+        unix = listen.startswith("unix:")
         try:
-            port = self._server.add_insecure_port(listen)
+            if certificates is None or unix:
+                port = self._server.add_insecure_port(listen)
+            else:
+                port = self._server.add_secure_port(listen, credentials(certificates))
         except RuntimeError:
             port = 0
         if not port:
@@ -126,8 +137,7 @@ class RpcServer:
                 f"cannot listen on {listen}: in use, or not an address of this machine",
                 hint="choose another with --listen; port 0 picks a free one",
             )
-        unix = listen.startswith("unix:")
-        self.address = listen if unix else f"{listen.rpartition(':')[0]}:{port}"
+        return listen if unix else f"{listen.rpartition(':')[0]}:{port}"
 
     def set_health(self, group: str, *, serving: bool) -> None:
         """Say whether a group of services serves: "data", which "" follows, "search", "models"."""
