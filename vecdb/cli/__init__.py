@@ -22,6 +22,7 @@ from vecdb.cli import (
     embed_worker,
     evaluate,
     export_file,
+    health,
     import_files,
     ingest,
     model_bench,
@@ -65,6 +66,7 @@ model_commands.models.command("reembed")(reembed.reembed)
 app.add_typer(model_commands.models, name="models")
 app.command("check")(check.check)
 add_connection_options(app)
+app.command("health", context_settings=health.AS_IT_CAME)(health.health)
 
 
 def _show_version(value: bool) -> None:
