@@ -187,8 +187,15 @@ class EmbedConfig:
     )
     worker: str = setting(
         "",
-        "host:port of `vecdb embed-worker` elsewhere, to which texts travel unencrypted: on "
-        "loopback or a guarded network; '' for a process of this node's own",
+        "host:port of `vecdb embed-worker` elsewhere; '' for a process of this node's own",
+    )
+    worker_ca_file: str = setting(
+        "", "PEM file of authorities that the worker's certificate is from; '' for plain text"
+    )
+    worker_key_file: str = setting(
+        "",
+        "file of the keys that nodes and worker share, one a line: nodes send the first, the "
+        "worker takes any; '' for none",
     )
     http: str = setting("", "HTTP address of an OpenAI-compatible /v1/embeddings; '' for none")
     timeout_s: float = setting(120.0, "deadline of an encoding where the call has none", 0.1, 3600)

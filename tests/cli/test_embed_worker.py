@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -88,6 +89,57 @@ def test_a_node_that_uses_one(worker: WorkerAlone, make_server: MakeServer) -> N
         client.wait_ready(START_S, service="vecdb.v1.Models")
         assert points.search("a motor vehicle", k=1)[0].id == "b"
     assert "is asked again" in node.log.read_text()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_tls_and_a_shared_key(
+    worker: WorkerAlone, make_server: MakeServer, tmp_path: Path, workers: int
+) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    cert, key, ca = (tmp_path / name for name in ("cert.pem", "key.pem", "ca.pem"))
+    cert.write_bytes(issued.cert_chain_pems[0].bytes())
+    key.write_bytes(issued.private_key_pem.bytes())
+    ca.write_bytes(authority.cert_pem.bytes())
+    shared, wrong = tmp_path / "shared", tmp_path / "wrong"
+    shared.write_text("new-key\nold-key\n")
+    wrong.write_text("third-key\n")
+    settings = (f"tls.cert_file={cert}", f"tls.key_file={key}", f"embed.worker_key_file={shared}")
+    flags = [word for one in settings for word in ("--set", one)]
+    worker.start("0.0.0.0:0", *flags)  # which is refused without
+    address = f"127.0.0.1:{split_address(worker.address)[1]}"
+    old = tmp_path / "old"
+    old.write_text("old-key\n")
+    reach = {"embed__worker": address, "embed__worker_ca_file": ca, "server__workers": workers}
+    node = make_server(embed=True, **reach, embed__worker_key_file=old)
+    with node.client() as client:
+        client.wait_ready(START_S, service="vecdb.v1.Models")
+        client.create_collection("c", model=MODEL).upsert([{"id": "a", "text": "a kitten"}])
+        assert client.collection("c").search("a cat", k=1)[0].id == "a"
+    if workers > 1:
+        return  # what is refused is refused by the writer, in the same way
+    other = tmp_path / "other.pem"
+    other.write_bytes(trustme.CA().cert_pem.bytes())
+    for name, how, expected in (
+        ("strangers", {"embed__worker_key_file": wrong}, "embed.worker_key_file"),
+        ("keyless", {}, "embed.worker_key_file"),
+        ("distrustful", {"embed__worker_ca_file": other}, "no TLS"),
+    ):
+        refused = make_server(name, embed=True, **{**reach, **how})
+        wait_until(lambda server=refused, said=expected: said in server.tail())
+        for secret in ("third-key", "old-key", "new-key"):
+            assert secret not in refused.tail() + worker.said()
+        refused.stop()
+
+
+def test_the_key_does_not_travel_in_plain_text(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("a-key")
+    settings = {"embed.worker": "192.0.2.1:6365", "embed.worker_key_file": str(file)}
+    flags = [word for item in settings.items() for word in ("--set", "=".join(item))]
+    ended = CliRunner().invoke(app, ["serve", "--data", str(tmp_path / "data"), *flags])
+    assert isinstance(ended.exception, InvalidArgument)
+    assert "in plain text" in str(ended.exception)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -54,8 +54,8 @@ def embed_worker(
 
     What the settings of `vecdb serve` say of [embed] goes for it, and limits.text_bytes,
     limits.image_bytes, server.log_level, server.drain_s and server.insecure. Nodes and worker must
-    agree on the models and on these limits. Texts and vectors travel unencrypted: listen on
-    loopback, or where the network itself is guarded.
+    agree on the models and on these limits. For nodes on other machines give it tls.cert_file and
+    tls.key_file (nodes: embed.worker_ca_file) and, on both sides, embed.worker_key_file.
     """
     chosen = configuration(config, {"server.insecure": insecure}, set_ or [])
     if print_config:
@@ -66,8 +66,14 @@ def embed_worker(
     # Only now: the command line answers --help without.
     from vecdb.ops.host import check_address
 
-    check_address("--listen", listen, insecure=chosen.server.insecure)
-    check_address("--metrics", metrics, insecure=chosen.server.insecure)
+    insecure, encrypted = chosen.server.insecure, bool(chosen.tls.cert_file)
+    check_address("--listen", listen, insecure=insecure, secured=encrypted)
+    check_address("--metrics", metrics, insecure=insecure, secured=encrypted and chosen.tls.metrics)
+    if chosen.tls.client_ca_file:
+        raise InvalidArgument(
+            "tls.client_ca_file: nodes show an embedding worker no certificate",
+            hint="let nodes in by embed.worker_key_file",
+        )
     start_logging(chosen.server.log_level)
     _run(chosen, listen, metrics, address_file)
 
@@ -82,19 +88,26 @@ def _run(config: Config, listen: str, metrics: str, address_file: Path | None) -
     from prometheus_client.process_collector import ProcessCollector
 
     from vecdb import stop
+    from vecdb.embed.shared_keys import SharedKeys
     from vecdb.embed.wire import message_bytes
     from vecdb.embed.worker import configured, serving
-    from vecdb.ops.host import allow_files, write_addresses
+    from vecdb.ops.host import allow_files, certificates_of, write_addresses
     from vecdb.ops.http import HttpPort
+    from vecdb.rpc.tls import credentials
 
     # There is nothing to finish before calls are taken, and models may take minutes to load.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end_at_once)
     allow_files()
+    certificates = certificates_of(config.tls)
+    keys = SharedKeys(config.embed.worker_key_file) if config.embed.worker_key_file else None
     host = configured(config.embed)
     phase = ["models are being loaded"]
     with ExitStack() as stack:
         http_address = ""
+        if certificates:
+            certificates.start()
+            stack.callback(certificates.stop)
         if metrics:
             ProcessCollector(registry=host.meter.registry)
             PlatformCollector(registry=host.meter.registry)
@@ -103,6 +116,7 @@ def _run(config: Config, listen: str, metrics: str, address_file: Path | None) -
                 host.meter.registry,
                 lambda: phase[0] or _ailment(host, config.embed.stalled_s),
                 setting="--metrics",
+                certificates=certificates if config.tls.metrics else None,
             )
             stack.callback(port.stop)
             port.start()
@@ -116,6 +130,8 @@ def _run(config: Config, listen: str, metrics: str, address_file: Path | None) -
                 message_bytes(limits.text_bytes + limits.image_bytes),
                 everything=config.embed.preload,
                 drain_s=config.server.drain_s,
+                credentials=credentials(certificates) if certificates else None,
+                keys=keys,
             )
         )
         asked: queue.SimpleQueue[int] = queue.SimpleQueue()

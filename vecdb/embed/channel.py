@@ -9,15 +9,19 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import grpc
 
+from vecdb.config import EmbedConfig
 from vecdb.embed.batcher import Counters
 from vecdb.embed.pb import encoder_pb2 as pb
+from vecdb.embed.shared_keys import HEADER, SharedKeys
 from vecdb.embed.wire import RETRY_AFTER, message_bytes
 from vecdb.errors import (
     DeadlineExceeded,
+    FailedPrecondition,
     InvalidArgument,
     NoModel,
     Overloaded,
@@ -94,10 +98,12 @@ class Description:
 class WorkerChannel:
     """A connection to one worker process. Every method raises from vecdb.errors."""
 
-    def __init__(self, address: str, text_bytes: int) -> None:
+    def __init__(self, address: str, text_bytes: int, config: EmbedConfig | None = None) -> None:
+        """Connect. config: of a worker elsewhere, None for a child. Raises InvalidArgument."""
         cap = message_bytes(text_bytes)
-        self._channel = grpc.insecure_channel(
+        self._channel = _opened(
             address,
+            config if config and config.worker else None,
             options=[
                 ("grpc.max_receive_message_length", cap),
                 ("grpc.max_send_message_length", cap),
@@ -188,6 +194,42 @@ class WorkerChannel:
         self._channel.close()
 
 
+def _opened(
+    address: str, elsewhere: EmbedConfig | None, options: list[tuple[str, int]]
+) -> grpc.Channel:
+    """Return a channel: with TLS and the shared key, where the worker is elsewhere and has them."""
+    if elsewhere is None or not elsewhere.worker_ca_file:
+        channel = grpc.insecure_channel(address, options=options)
+    else:
+        try:
+            trusted = Path(elsewhere.worker_ca_file).read_bytes()
+        except OSError as error:
+            raise InvalidArgument(
+                f"cannot read embed.worker_ca_file = {elsewhere.worker_ca_file}: {error.strerror}"
+            ) from None
+        channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(trusted), options)
+    if elsewhere is not None and elsewhere.worker_key_file:
+        return grpc.intercept_channel(channel, _Keyed(SharedKeys(elsewhere.worker_key_file)))
+    return channel
+
+
+class _Keyed(grpc.UnaryUnaryClientInterceptor):
+    """Sends the shared key with each call."""
+
+    def __init__(self, keys: SharedKeys) -> None:
+        self._keys = keys
+
+    def intercept_unary_unary(
+        self,
+        continuation: Callable[[Any, Any], Any],
+        client_call_details: Any,  # noqa: ANN401 - a tuple of grpcio's
+        request: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Go on, with the key."""
+        metadata = [*(client_call_details.metadata or ()), (HEADER, self._keys.header())]
+        return continuation(client_call_details._replace(metadata=metadata), request)
+
+
 @contextmanager
 def _errors() -> Iterator[None]:
     """Raise what grpcio raises as one of ours."""
@@ -216,6 +258,13 @@ def _error(error: grpc.RpcError) -> VecdbError:
         return NoModel(message)
     if code is grpc.StatusCode.UNAVAILABLE and retry_after_s is not None:
         return Unavailable(message, retry_after_s=retry_after_s)
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        return FailedPrecondition(message, hint="give both the same embed.worker_key_file")
+    if code is grpc.StatusCode.UNAVAILABLE and ("SSL" in message or "ertificate" in message):
+        return FailedPrecondition(
+            f"no TLS with the embedding worker: {message[:300]}",
+            hint="embed.worker_ca_file holds the authority that its certificate is from",
+        )
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         # The connection broke, or was closed because its worker was replaced.
         return Unavailable(RESTARTING, retry_after_s=RESTART_S)

@@ -109,6 +109,7 @@ class Encoders:
         self._missing = {
             spec.name: "" if config.worker else catalog.missing(spec) for spec in self._specs
         }
+        self._config = config
         self._worker = worker
         self._text_bytes = text_bytes
         self._image_bytes = image_bytes
@@ -321,7 +322,9 @@ class Encoders:
             if self._channel is None or state.generation > self._generation:
                 stale, self._channel = (
                     self._channel,
-                    WorkerChannel(self._worker.address, self._text_bytes + self._image_bytes),
+                    WorkerChannel(
+                        self._worker.address, self._text_bytes + self._image_bytes, self._config
+                    ),
                 )
                 self._generation = state.generation
             channel = self._channel

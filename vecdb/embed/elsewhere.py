@@ -2,7 +2,7 @@
 
 Answers what process.py does of a child: whether a worker answers at the address, and which models
 it can use. One thread asks it every few seconds; who serves there, and starts it again, is not
-known here. The texts travel unencrypted.
+known here. The texts travel unencrypted, unless embed.worker_ca_file says whom to trust.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from vecdb.config import EmbedConfig
 from vecdb.embed import catalog
 from vecdb.embed.channel import Description, WorkerChannel, WorkerState
 from vecdb.embed.watched import OnChange, Watched
-from vecdb.errors import DeadlineExceeded, Unavailable, VecdbError
-from vecdb.sockets import split_address
+from vecdb.errors import DeadlineExceeded, InvalidArgument, Unavailable, VecdbError
+from vecdb.sockets import is_loopback, split_address
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,19 @@ class WorkerElsewhere(Watched):
         probe_interval_s: float = PROBE_INTERVAL_S,
         probe_timeout_s: float = PROBE_TIMEOUT_S,
     ) -> None:
-        """Name the worker, without asking it. Raises InvalidArgument for what is no address."""
-        if not config.worker.startswith("unix:"):
-            split_address(config.worker)
+        """Name the worker, without asking it. Raises InvalidArgument for what cannot be used."""
+        unix = config.worker.startswith("unix:")
+        host = "" if unix else split_address(config.worker)[0]
+        if config.worker_key_file and not (unix or config.worker_ca_file or is_loopback(host)):
+            raise InvalidArgument(
+                f"embed.worker_key_file would go to {config.worker} in plain text",
+                hint="give the worker tls.cert_file and tls.key_file, and this node "
+                "embed.worker_ca_file",
+            )
         super().__init__(on_change)
+        self._config = config
+        # Files that cannot be read are said at start, not when the first text comes.
+        WorkerChannel(config.worker, text_bytes, config).close()
         self.address = config.worker
         self.pid = None
         self._enabled = config.enabled
@@ -89,7 +98,7 @@ class WorkerElsewhere(Watched):
         pause_s = BACKOFF_S
         while not self._stopping.is_set():
             # Anew each time: a channel that was refused waits by rules of its own.
-            channel = WorkerChannel(self.address, self._text_bytes)
+            channel = WorkerChannel(self.address, self._text_bytes, self._config)
             try:
                 answered = self._follow(channel, again_s=pause_s)
             except Exception:

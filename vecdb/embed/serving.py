@@ -19,6 +19,7 @@ from vecdb.embed.catalog import ModelSpec
 from vecdb.embed.encoder import Item, Pair, Role
 from vecdb.embed.host import Encoding, Host
 from vecdb.embed.pb import encoder_pb2 as pb
+from vecdb.embed.shared_keys import HEADER, SharedKeys
 from vecdb.embed.wire import CALL_ITEMS, RETRY_AFTER
 from vecdb.errors import (
     DeadlineExceeded,
@@ -45,6 +46,29 @@ STATUS: Mapping[type[VecdbError], grpc.StatusCode] = {
     DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 _ROLES = {pb.ROLE_QUERY: Role.QUERY, pb.ROLE_DOCUMENT: Role.DOCUMENT}
+
+
+class KeyCheck(grpc.ServerInterceptor):
+    """Lets in who has a key; others hear so before anything that they sent is read."""
+
+    def __init__(self, keys: SharedKeys) -> None:
+        self._keys = keys
+        words = "the embedding worker was not shown a key that it takes"
+
+        def refuse(request: bytes, context: grpc.ServicerContext) -> bytes:
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, words)
+            raise AssertionError  # not reached: abort raises
+
+        self._refusal: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(refuse)
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Return what answers a call."""
+        sent = dict(handler_call_details.invocation_metadata).get(HEADER)
+        return continuation(handler_call_details) if self._keys.accepts(sent) else self._refusal
 
 
 class EncoderService:

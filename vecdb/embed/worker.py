@@ -26,7 +26,8 @@ from vecdb import stop
 from vecdb.config import EmbedConfig
 from vecdb.embed import catalog
 from vecdb.embed.host import Host
-from vecdb.embed.serving import THREADS, EncoderService
+from vecdb.embed.serving import THREADS, EncoderService, KeyCheck
+from vecdb.embed.shared_keys import SharedKeys
 from vecdb.embed.wire import READY
 from vecdb.errors import Unavailable
 
@@ -44,16 +45,25 @@ def configured(config: EmbedConfig) -> Host:
 
 @contextmanager
 def serving(
-    host: Host, listen: str, message_bytes: int, *, everything: bool, drain_s: float = DRAIN_S
+    host: Host,
+    listen: str,
+    message_bytes: int,
+    *,
+    everything: bool,
+    drain_s: float = DRAIN_S,
+    credentials: grpc.ServerCredentials | None = None,
+    keys: SharedKeys | None = None,
 ) -> Iterator[str]:
     """Yield the address that a host answers on by then, its default model loaded.
 
     listen: ``unix:PATH``, or ``host:port`` of which port 0 picks a free one. everything: whether
-    to load the other models, too, while it serves. At the end calls under way get drain_s seconds,
+    to load the other models, too, while it serves. credentials, keys: TLS, and whom to let in; of a
+    worker that nodes elsewhere have. At the end calls under way get drain_s seconds,
     and the host is closed. Raises Unavailable when the address cannot be had.
     """
     server = grpc.server(
         ThreadPoolExecutor(THREADS, thread_name_prefix="call"),
+        interceptors=[KeyCheck(keys)] if keys else [],
         options=[
             ("grpc.max_receive_message_length", message_bytes),
             ("grpc.max_send_message_length", message_bytes),
@@ -68,7 +78,11 @@ def serving(
     # The socket is made inside this call; nobody but the user who runs the server may connect.
     before = os.umask(0o177)
     try:
-        port = server.add_insecure_port(listen)
+        port = (
+            server.add_secure_port(listen, credentials)
+            if credentials and not listen.startswith("unix:")
+            else server.add_insecure_port(listen)
+        )
     except RuntimeError:
         raise Unavailable(f"cannot listen on {listen}", hint="choose another address") from None
     finally:
