@@ -14,6 +14,7 @@ from typing import Any
 from vecdb.conditions import Condition
 from vecdb.errors import VecdbError
 from vecdb.line import Line, Message
+from vecdb.node_status import ProcessStatus
 
 BACKOFF_S, BACKOFF_MAX_S = 0.2, 30.0
 SOUND_S = 5.0
@@ -38,6 +39,11 @@ class Child:
         self._backoff_s = BACKOFF_S
         self._sound = False
         self.again_at = 0.0
+
+    def status(self) -> ProcessStatus:
+        """Return how it is now; the pid is 0 while there is none."""
+        pid = self.process.pid if self.process else 0
+        return ProcessStatus(self.name, pid, self.ready, restarts=max(0, self.lives - 1))
 
     def start(self, events: queue.SimpleQueue[Any]) -> None:
         """Start the process; what it says, and its end, become events of this life.

@@ -78,7 +78,12 @@ class Conditions:
             except Exception as error:  # of that one alone: the others are told
                 log.exception("a part of this node cannot say how it is")
                 found.append(Condition("status", "error", f"{type(error).__name__}", "see the log"))
-        return sorted(found, key=lambda one: (-STATES.index(one.state), one.name))
+        return ranked(found)
+
+
+def ranked(conditions: Iterable[Condition]) -> list[Condition]:
+    """Return conditions, the worst first."""
+    return sorted(conditions, key=lambda one: (-STATES.index(one.state), one.name))
 
 
 def worst(conditions: Iterable[Condition]) -> State:

@@ -23,7 +23,7 @@ from vecdb.collection.clone import Copied
 from vecdb.collection.judge import Judged, RecallJudge
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.errors import AlreadyExists, FailedPrecondition, LimitExceeded, NotFound, ReadOnly
-from vecdb.opened import CollectionInfo, DataHealth, OpenCollections, Use
+from vecdb.opened import CollectionInfo, OpenCollections, Sizes, Use
 from vecdb.segment.segment import sync_folder
 from vecdb.storage import codec
 from vecdb.storage.catalog import Catalog, CatalogEntry
@@ -392,19 +392,20 @@ class Database:
             return "the writer thread has ended"
         return ""
 
-    def health(self) -> DataHealth:
-        """Return what is not well with the data; cheap enough to be asked every second."""
-        return self._open.health()
+    @property
+    def opened(self) -> OpenCollections:
+        """The collections that are open, to be looked at."""
+        return self._open
 
     def write_load(self) -> float:
         """Return how full the queue of writes is, from 0 to 1."""
         return self._writer.load if self._writer is not None else 0.0
 
-    def gauges(self) -> dict[str, float]:
-        """Return sizes and counts over the open collections, by metric name."""
+    def gauges(self, sizes: Sizes | None = None) -> dict[str, float]:
+        """Return counts, and sums over the open collections, by metric name."""
         return {
             "vecdb_collections": self._catalog.count(),
-            **self._open.gauges(),
+            **self._open.gauges(sizes),
             "vecdb_writes_waiting": self._writer.waiting if self._writer else 0,
             "vecdb_commits": self._writer.commits if self._writer else 0,
         }

@@ -29,7 +29,10 @@ from vecdb.embed.client import Encoders
 from vecdb.errors import VecdbError
 from vecdb.line import Line, Message
 from vecdb.metrics import Metrics
+from vecdb.node_status import NodeStatus
+from vecdb.ops.conditions import data_conditions
 from vecdb.ops.host import certificates_of
+from vecdb.ops.status import Node, embedding_status, status_of
 from vecdb.rpc.forward import Forwarder
 from vecdb.rpc.server import RpcServer
 from vecdb.server import Server
@@ -158,6 +161,7 @@ class QueryWorker:
         )
         self._forwarder = Forwarder(writer)
         self._certificates = certificates_of(config.tls)
+        self._node = Node()
         self._rpc = RpcServer(
             config,
             self.database,
@@ -165,6 +169,7 @@ class QueryWorker:
             self.metrics,
             forwarder=self._forwarder,
             certificates=self._certificates,
+            status=self._status,
         )
 
     def start(self) -> None:
@@ -192,6 +197,19 @@ class QueryWorker:
         self._embedding.take(told.get("embed"))
         self._rpc.set_health("data", serving=told.get("writer", False))
         self._rpc.set_health("models", serving=self._embedding.state.ready)
+        self._node.take(told.get("node"))
+
+    def _status(self) -> NodeStatus:
+        """Return how the node is, as far as it is known without the writer."""
+        enabled = self._config.embed.enabled or bool(self._config.embed.worker)
+        state = self._embedding.state
+        return status_of(
+            self._node,
+            self._config,
+            self.database,
+            data_conditions(self.database, self._config),
+            embedding_status(state, enabled=enabled, restarts=0),
+        )
 
     def report(self, gauges: bool) -> Message:
         """Return what was counted; the gauges of the data are the writer's."""
@@ -253,7 +271,13 @@ def _run_writer(post: Post, config: Config) -> None:
         }
 
     server = Server(config, counted=False, on_embed=on_embed)
-    post.attach(report, Attendance(server.database).take)
+    attendance = Attendance(server.database)
+
+    def take(told: Message) -> None:
+        attendance.take(told)
+        server.node.take(told.get("node"))
+
+    post.attach(report, take)
     server.start()
     post.send(
         {"ready": True, "embed_pid": server.worker.pid, "embeddings": server.embeddings_address}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,14 @@ from vecdb.collection.upkeep import BuildTotals
 from vecdb.config import StorageConfig
 from vecdb.errors import Corrupt, NotFound, StorageFull, Unavailable, VecdbError
 from vecdb.folders import NEW
+from vecdb.node_status import CollectionStatus
 from vecdb.storage.catalog import Catalog, CatalogEntry
 from vecdb.storage.writer import Writer
 from vecdb.types import Schema
 
 log = logging.getLogger(__name__)
+
+Sizes = Sequence[CollectionStatus]
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,29 +281,38 @@ class OpenCollections:
                     log.exception("upkeep of %s failed, it is tried again", collection.folder.name)
         return more
 
-    def gauges(self) -> dict[str, float]:
-        """Return sizes and counts over the open collections, by metric name."""
-        stats = []
-        for collection in self.each():
+    def sizes(self) -> list[CollectionStatus]:
+        """Return how the open collections are, and those that cannot be opened."""
+        found = [
+            CollectionStatus(name, "quarantined", reason)
+            for name, reason in self._broken_names().items()
+        ]
+        for name, collection in self._named():
             try:
-                stats.append(collection.stats())
-            except VecdbError as error:  # of that one alone: the others are counted
-                log.error("sizes of %s: %s", collection.folder.name, error)
-        segments = [segment for stat in stats for segment in stat.segments]
+                found.append(_status(name, collection))
+            except VecdbError as error:  # of that one alone: the others are told
+                log.error("sizes of %s: %s", name, error)
+        return found
+
+    def gauges(self, sizes: Sizes | None = None) -> dict[str, float]:
+        """Return sums over the open collections, by metric name. sizes: those of sizes() now."""
+        sizes = self.sizes() if sizes is None else sizes
+        opened = [one for one in sizes if one.state != "quarantined"]
         return {
-            "vecdb_collections_open": len(stats),
-            "vecdb_collections_quarantined": len(self.broken),
-            "vecdb_points": sum(stat.points for stat in stats),
-            "vecdb_tail_points": sum(stat.tail_points for stat in stats),
-            "vecdb_segments": len(segments),
-            "vecdb_segments_quarantined": sum(bool(s.quarantined) for s in segments),
-            "vecdb_builds": sum(len(stat.builds) for stat in stats),
+            "vecdb_collections_open": len(opened),
+            "vecdb_collections_quarantined": len(sizes) - len(opened),
+            "vecdb_points": sum(one.points for one in opened),
+            "vecdb_tail_points": sum(one.tail_points for one in opened),
+            "vecdb_segments": sum(one.segments for one in opened),
+            "vecdb_segment_bytes": sum(one.segment_bytes for one in opened),
+            "vecdb_segments_quarantined": sum(one.segments_quarantined for one in opened),
+            "vecdb_builds": sum(one.builds for one in opened),
             "vecdb_built_segments": self._built.segments,
             "vecdb_built_rows": self._built.rows,
             "vecdb_build_seconds": self._built.seconds,
             "vecdb_build_failures": self._built.failures,
-            "vecdb_store_bytes": sum(stat.store_bytes for stat in stats),
-            "vecdb_store_map_bytes": sum(stat.map_bytes for stat in stats),
+            "vecdb_store_bytes": sum(one.store_bytes for one in opened),
+            "vecdb_store_map_bytes": sum(one.map_bytes for one in opened),
         }
 
     def health(self) -> DataHealth:
@@ -347,3 +359,25 @@ class OpenCollections:
                     self._table.pop(key).close()
         for collection in self.each():
             collection.let_go()
+
+
+def _status(name: str, collection: Collection) -> CollectionStatus:
+    stats, use = collection.stats(), collection.use()
+    quarantined = [one for one in stats.segments if one.quarantined]
+    reasons = [f"segment {one.number}: {one.quarantined}" for one in quarantined]
+    reasons += [stats.upkeep_error] * bool(stats.upkeep_error)
+    return CollectionStatus(
+        name,
+        "degraded" if reasons else "building" if stats.builds else "ok",
+        "; ".join(reasons),
+        points=stats.points,
+        tail_points=stats.tail_points,
+        segments=len(stats.segments),
+        segments_quarantined=len(quarantined),
+        builds=len(stats.builds),
+        store_bytes=stats.store_bytes,
+        map_bytes=stats.map_bytes,
+        segment_bytes=sum(one.bytes for one in stats.segments),
+        readers=use.readers,
+        readers_max=use.readers_max,
+    )

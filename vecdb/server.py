@@ -19,6 +19,7 @@ from vecdb.embed.client import Encoders
 from vecdb.embed.elsewhere import WorkerElsewhere
 from vecdb.embed.process import WorkerProcess
 from vecdb.metrics import Gauges, Metrics
+from vecdb.node_status import NodeStatus
 from vecdb.ops.condition_metric import ConditionMetric
 from vecdb.ops.conditions import (
     Conditions,
@@ -29,6 +30,7 @@ from vecdb.ops.conditions import (
 from vecdb.ops.embeddings_http import EmbeddingsPort
 from vecdb.ops.host import allow_files, certificates_of, check_exposure, write_addresses
 from vecdb.ops.http import HttpPort
+from vecdb.ops.status import Node, embedding_status, status_of
 from vecdb.ops.worker_counts import WorkerCounts
 from vecdb.rpc.server import RpcServer
 
@@ -45,6 +47,7 @@ _GAUGES = {
     "vecdb_points": "Points of the open collections.",
     "vecdb_tail_points": "Points of the open collections that are in no segment yet.",
     "vecdb_segments": "Segments of the open collections.",
+    "vecdb_segment_bytes": "Bytes of the open collections' segments.",
     "vecdb_segments_quarantined": "Segments whose files are not used.",
     "vecdb_builds": "Segments being built.",
     "vecdb_built_segments": "Segments built since the start.",
@@ -108,6 +111,7 @@ class Server:
                 self.metrics,
                 counted=counted,
                 certificates=self._certificates,
+                status=self._status,
             )
             self._http = self._metrics_port()
             self._embeddings = (
@@ -123,8 +127,11 @@ class Server:
         self.metrics.observe(self._gauges, _GAUGES)
         self.metrics.registry.register(ConditionMetric(self.conditions.now))
         self.conditions.add(lambda: data_conditions(self.database, config))
-        enabled = config.embed.enabled or bool(config.embed.worker)
-        self.conditions.add(lambda: embedding_conditions(self.worker.state, enabled=enabled))
+        self._embeds = config.embed.enabled or bool(config.embed.worker)
+        self.conditions.add(lambda: embedding_conditions(self.worker.state, enabled=self._embeds))
+        self.node = Node(
+            grpc=self.address, metrics=self.metrics_address, embeddings=self.embeddings_address
+        )
         if not config.embed.worker:  # one elsewhere may have several nodes, and tells for itself
             self.metrics.add(WorkerCounts(lambda: self._encoders.describe(SCRAPE_S, metrics=True)))
 
@@ -214,6 +221,18 @@ class Server:
                 for group in ("data", "search"):
                     self._rpc.set_health(group, serving=now)
                 serving = now
+
+    def _status(self) -> NodeStatus:
+        return status_of(
+            self.node,
+            self._config,
+            self.database,
+            self.conditions.now(),
+            embedding_status(
+                self.worker.state, enabled=self._embeds, restarts=self.worker.restarts
+            ),
+            embedding_pid=self.worker.pid,
+        )
 
     def _gauges(self) -> Gauges:
         shown = self._certificates and self._certificates.shown

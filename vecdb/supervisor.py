@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import queue
 import shutil
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 
 from vecdb import errors, stop
@@ -31,9 +31,11 @@ from vecdb.conditions import Condition, Conditions, ready_text
 from vecdb.config import Config, settings
 from vecdb.errors import InvalidArgument, Unavailable, VecdbError
 from vecdb.line import Message
+from vecdb.node_status import ProcessStatus
 from vecdb.ops.condition_metric import ConditionMetric
 from vecdb.ops.host import allow_files, certificates_of, check_exposure, write_addresses
 from vecdb.ops.http import HttpPort
+from vecdb.ops.process_metric import ProcessMetric
 from vecdb.ops.totals import Totals
 from vecdb.sockets import HeldPort, private_folder, split_address
 
@@ -78,6 +80,7 @@ class Supervisor:
         self._writer_stops = False
         self._serving = False
         self._told: Message = {}
+        self._begun = time.monotonic()
         self._embed_pid: int | None = None
         self._embeddings = ""
         self._scrapes: list[tuple[float, Future[None], list[Asked]]] = []
@@ -95,7 +98,7 @@ class Supervisor:
         if config.server.metrics:
             registry = CollectorRegistry()
             registry.register(self._totals)
-            registry.register(_Node(self._all))
+            registry.register(ProcessMetric(lambda: [one.status() for one in self._all]))
             registry.register(ConditionMetric(self.conditions.now))
             PlatformCollector(registry=registry)
             try:
@@ -226,12 +229,14 @@ class Supervisor:
             self._embed_pid, self._embeddings = message["embed_pid"], message["embeddings"]
             self._tell_workers({"writer": True})
         if self._serving:
+            self._tell_node()
             if child is self._writer:  # whose embedding worker, and free port, are others now
                 self._write_addresses()
             return
         if not all(one.ready for one in self._all):
             return
         self._serving = True
+        self._tell_node()
         log.info(
             "serving gRPC on %s by %d workers, metrics on %s, embeddings over HTTP on %s",
             self.address,
@@ -240,6 +245,23 @@ class Supervisor:
             self._embeddings or "none",
         )
         self._write_addresses()
+
+    def _tell_node(self) -> None:
+        """Tell all processes what only this one knows of the node; see ops.status.Node."""
+        processes = [ProcessStatus("supervisor", os.getpid(), ready=True)]
+        processes += [child.status() for child in self._all]
+        node = {
+            "begun": self._begun,
+            "addresses": {
+                "grpc": self.address,
+                "metrics": self._http.address if self._http else "",
+                "embeddings": self._embeddings,
+            },
+            "processes": [dataclasses.asdict(one) for one in processes],
+            "conditions": [dataclasses.asdict(one) for one in self._processes()],
+        }
+        self._tell_workers({"node": node})
+        self._writer.say({"told": {"node": node}})
 
     def _write_addresses(self) -> None:
         if self._address_file is not None:
@@ -263,6 +285,7 @@ class Supervisor:
             )
         if child is self._writer:
             self._tell_workers({"writer": False, "embed": None})
+        self._tell_node()
         pause_s = child.back_off()
         log.error(
             "the %s (pid %d) ended by %s; it is started again in %g s",
@@ -392,25 +415,6 @@ class Supervisor:
             self._certificates.stop()
         self._held.close()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-class _Node:
-    """A collector of what only the supervisor knows."""
-
-    def __init__(self, children: tuple[Child, ...]) -> None:
-        self._children = children
-
-    def collect(self) -> Iterable[Metric]:
-        """Return the processes and their ends, by role, and the version."""
-        running = GaugeMetricFamily("vecdb_processes", "Processes that serve.", labels=["role"])
-        restarts = CounterMetricFamily(
-            "vecdb_process_restarts", "Times that a process was started again.", labels=["role"]
-        )
-        for role in (WRITER, "worker"):
-            those = [child for child in self._children if child.name.startswith(role)]
-            running.add_metric([role], sum(child.ready for child in those))
-            restarts.add_metric([role], sum(max(0, child.lives - 1) for child in those))
-        return running, restarts
 
 
 def _plain(config: Config) -> Message:

@@ -31,6 +31,7 @@ from vecdb.cli import (
     reembed,
     schema_commands,
     serve,
+    status,
 )
 from vecdb.cli.connection import add_connection_options
 from vecdb.cli.screen import err
@@ -56,6 +57,7 @@ app.command("get")(client_commands.get)
 app.command("eval")(evaluate.evaluate)
 app.command("delete")(delete_points.delete_points)
 app.command("info")(client_commands.info)
+app.command("status")(status.status)
 collection_commands.collections.command("update")(schema_commands.update)
 collection_commands.collections.command("clone")(schema_commands.clone)
 app.add_typer(collection_commands.collections, name="collections")

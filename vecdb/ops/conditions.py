@@ -32,7 +32,7 @@ NAMED_MAX = 10
 
 def data_conditions(database: Database, config: Config) -> Iterator[Condition]:
     """Yield what is not well with the data: what is quarantined, the disk, the maps."""
-    health = database.health()
+    health = database.opened.health()
     if health.quarantined:
         yield Condition(
             "collections",

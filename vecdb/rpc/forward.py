@@ -49,6 +49,7 @@ STATES = frozenset(
         "/vecdb.v1.Collections/Get",
         "/vecdb.v1.Collections/List",
         "/vecdb.v1.Collections/Stats",
+        "/vecdb.v1.Admin/Status",
     )
 )
 """What a query worker can answer, and the writer knows better: it verifies, builds, quarantines."""

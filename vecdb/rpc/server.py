@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
@@ -14,6 +15,7 @@ from vecdb.database import Database
 from vecdb.embed.client import Encoders
 from vecdb.errors import Unavailable
 from vecdb.metrics import Metrics
+from vecdb.node_status import NodeStatus
 from vecdb.reembed.moves import Moves
 from vecdb.rpc.dispatch import Dispatcher
 from vecdb.rpc.forward import LOGGED, READS, Forwarder
@@ -71,8 +73,9 @@ class RpcServer:
         forwarder: Forwarder | None = None,
         counted: bool = True,
         certificates: Certificates | None = None,
+        status: Callable[[], NodeStatus],
     ) -> None:
-        """Bind the address. Raises Unavailable when it cannot be had.
+        """Bind the address. Raises Unavailable when it cannot be had. status: how the node is.
 
         forwarder: of a query worker, which listens beside others. counted: see CallInterceptor.
         certificates: what TLS shows on a TCP address; Unix sockets, and None, are plain.
@@ -93,9 +96,8 @@ class RpcServer:
             options=_options(limits.message_bytes, shared=forwarder is not None),
         )
         encoder = SpaceEncoder(encoders, metrics)
-        collections_pb2_grpc.add_CollectionsServicer_to_server(
-            CollectionsService(database, encoders, limits), self._server
-        )
+        collections = CollectionsService(database, encoders, limits)
+        collections_pb2_grpc.add_CollectionsServicer_to_server(collections, self._server)
         points_pb2_grpc.add_PointsServicer_to_server(
             PointsService(database, encoder, limits, metrics), self._server
         )
@@ -103,7 +105,8 @@ class RpcServer:
         search_pb2_grpc.add_SearchServicer_to_server(search, self._server)
         self._documents = DocumentsService(config, database, encoders, encoder, search, metrics)
         documents_pb2_grpc.add_DocumentsServicer_to_server(self._documents, self._server)
-        admin_pb2_grpc.add_AdminServicer_to_server(AdminService(database, limits), self._server)
+        admin = AdminService(database, limits, status)
+        admin_pb2_grpc.add_AdminServicer_to_server(admin, self._server)
         self._moves = None if forwarder else Moves(database, encoders, limits)
         models_pb2_grpc.add_ModelsServicer_to_server(
             ModelsService(encoders, encoder, limits, self._moves), self._server

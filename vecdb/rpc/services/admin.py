@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import grpc
 
 from vecdb.collection.recall import Estimate, estimates, sample
 from vecdb.config import LimitsConfig
 from vecdb.database import Database
 from vecdb.errors import LimitExceeded
+from vecdb.node_status import NodeStatus
+from vecdb.rpc.convert_status import status_message
 from vecdb.rpc.deadline import deadline_of
 from vecdb.rpc.pb import admin_pb2 as pb
 from vecdb.rpc.pb import admin_pb2_grpc
@@ -17,14 +21,28 @@ from vecdb.write.prepare import unknown_space
 K_MAX = 1_000
 SAMPLES_MAX = 1_000
 EFS_MAX = 32
+COLLECTIONS_MAX = 1_000
 
 
 class AdminService(admin_pb2_grpc.AdminServicer):
     """Serves vecdb.v1.Admin."""
 
-    def __init__(self, database: Database, limits: LimitsConfig) -> None:
+    def __init__(
+        self, database: Database, limits: LimitsConfig, status: Callable[[], NodeStatus]
+    ) -> None:
+        """Serve the data of a node. status: returns how the node is."""
         self._database = database
         self._limits = limits
+        self._status = status
+
+    def Status(self, request: pb.StatusRequest, context: grpc.ServicerContext) -> pb.StatusResponse:
+        """Return how the node is."""
+        count = request.collections or 100
+        if count > COLLECTIONS_MAX:
+            raise LimitExceeded(
+                f"collections: {count}, the limit is {COLLECTIONS_MAX}", field="collections"
+            )
+        return status_message(self._status(), count)
 
     def EstimateRecall(
         self, request: pb.EstimateRecallRequest, context: grpc.ServicerContext

@@ -67,6 +67,15 @@ from vecdb_client.highlights import Fragment, Highlights
 from vecdb_client.images import ImageFile
 from vecdb_client.legs import Fusion, Keyword, Leg, Near, OrderBy, Recommend, Rrf, Weighted
 from vecdb_client.multi import MaxSim, MultiDenseSpace
+from vecdb_client.node_status import (
+    BuildStatus,
+    CollectionStatus,
+    DataStatus,
+    EmbeddingStatus,
+    NodeCondition,
+    NodeStatus,
+    ProcessStatus,
+)
 from vecdb_client.ranking import Boost, Decay, Mmr, Prefer
 from vecdb_client.reembeds import ModelOverlap, Reembedding, ReembedState, ReembedStep
 from vecdb_client.rerank import CrossEncoder
@@ -111,17 +120,20 @@ __all__ = [
     "AsyncDocuments",
     "Boost",
     "BuildStats",
+    "BuildStatus",
     "Cancelled",
     "Changes",
     "Client",
     "Collection",
     "CollectionInfo",
     "CollectionStats",
+    "CollectionStatus",
     "Condition",
     "Conflict",
     "Context",
     "CrossEncoder",
     "DataLoss",
+    "DataStatus",
     "DeadlineExceeded",
     "Decay",
     "Delete",
@@ -129,6 +141,7 @@ __all__ = [
     "Document",
     "Documents",
     "Embedding",
+    "EmbeddingStatus",
     "Embeddings",
     "ErasureReceipt",
     "ExplainedLeg",
@@ -161,6 +174,8 @@ __all__ = [
     "ModelOverlap",
     "MultiDenseSpace",
     "Near",
+    "NodeCondition",
+    "NodeStatus",
     "NotFound",
     "NumberStats",
     "OrderBy",
@@ -173,6 +188,7 @@ __all__ = [
     "Point",
     "PointId",
     "Prefer",
+    "ProcessStatus",
     "PutDocument",
     "RankedText",
     "RecallEstimate",

@@ -113,6 +113,7 @@ QUERY_BATCH: Final = Method(
 ESTIMATE_RECALL: Final = Method(
     "Admin.EstimateRecall", admin_pb2.EstimateRecallRequest, admin_pb2.EstimateRecallResponse
 )
+STATUS: Final = Method("Admin.Status", admin_pb2.StatusRequest, admin_pb2.StatusResponse)
 LIST_MODELS: Final = Method(
     "Models.List", models_pb2.ListModelsRequest, models_pb2.ListModelsResponse
 )

@@ -21,6 +21,7 @@ from vecdb_client.errors import (
 from vecdb_client.health import Health
 from vecdb_client.aio.models import Models
 from vecdb_client.multi import MultiDenseSpace
+from vecdb_client.node_status import NodeStatus, node_status
 from vecdb_client.payloads import Payload
 from vecdb_client.protocol import (
     CLONE,
@@ -29,6 +30,7 @@ from vecdb_client.protocol import (
     LIST_ALIASES,
     LIST_COLLECTIONS,
     SET_ALIASES,
+    STATUS,
     TRUNCATE,
     UPDATE_COLLECTION,
 )
@@ -101,6 +103,14 @@ class AsyncClient(Models):
         limit = self._transport.timeout_s if timeout_s is None else timeout_s
         request = health.check_request(service)
         return health.check_reply(await self._transport.call_raw(health.CHECK, request, timeout_s=limit))
+
+    async def status(self, *, collections: int = 100, timeout_s: float | None = None) -> NodeStatus:
+        """Return how the node is: its processes, sizes, and what ails it, with advice.
+
+        collections: told of one by one, at most 1,000. Raises InvalidArgument.
+        """
+        request = STATUS.request(collections=collections)
+        return node_status(await self._transport.call(STATUS, request, timeout_s=timeout_s))
 
     async def wait_ready(self, timeout_s: float = 30.0, *, service: str = "") -> None:
         """Return when the server is SERVING. Raises DeadlineExceeded that says what it was last."""

@@ -39,6 +39,11 @@ class AdminStub(object):
                 request_serializer=vecdb_dot_v1_dot_admin__pb2.EstimateRecallRequest.SerializeToString,
                 response_deserializer=vecdb_dot_v1_dot_admin__pb2.EstimateRecallResponse.FromString,
                 _registered_method=True)
+        self.Status = channel.unary_unary(
+                '/vecdb.v1.Admin/Status',
+                request_serializer=vecdb_dot_v1_dot_admin__pb2.StatusRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_admin__pb2.StatusResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServicer(object):
@@ -53,6 +58,13 @@ class AdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Status(self, request, context):
+        """How the node is: its parts, sizes, and what ails it, with reasons and advice. Reads no points.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +72,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.EstimateRecall,
                     request_deserializer=vecdb_dot_v1_dot_admin__pb2.EstimateRecallRequest.FromString,
                     response_serializer=vecdb_dot_v1_dot_admin__pb2.EstimateRecallResponse.SerializeToString,
+            ),
+            'Status': grpc.unary_unary_rpc_method_handler(
+                    servicer.Status,
+                    request_deserializer=vecdb_dot_v1_dot_admin__pb2.StatusRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_admin__pb2.StatusResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -89,6 +106,33 @@ class Admin(object):
             '/vecdb.v1.Admin/EstimateRecall',
             vecdb_dot_v1_dot_admin__pb2.EstimateRecallRequest.SerializeToString,
             vecdb_dot_v1_dot_admin__pb2.EstimateRecallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Status(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Admin/Status',
+            vecdb_dot_v1_dot_admin__pb2.StatusRequest.SerializeToString,
+            vecdb_dot_v1_dot_admin__pb2.StatusResponse.FromString,
             options,
             channel_credentials,
             insecure,
