@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,31 +10,28 @@ import numpy as np
 import pytest
 
 from tests.live import LiveServer, wait_until
+from tests.surroundings import MIB, small_disk
 from vecdb_client import NO_RETRIES, Collection, StorageFull
 
 DIM = 64
-MIB = 1 << 20
 SERVERS: list[LiveServer] = []  # for the fixture, which must unmount after the server
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={12 * MIB}", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small file system needs root and the right to mount")
-    yield folder
-    if SERVERS and SERVERS[-1].process is not None and SERVERS[-1].process.poll() is None:
-        SERVERS[-1].stop()
-    subprocess.run(["umount", str(folder)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", 12 * MIB) as mounted:
+        if not mounted:
+            pytest.skip("mounting a small file system needs root and the right to mount")
+        yield tmp_path / "disk"
+        if SERVERS and SERVERS[-1].process is not None and SERVERS[-1].process.poll() is None:
+            SERVERS[-1].stop()
 
 
-def test_a_full_disk_refuses_writes_and_heals(small_disk: Path) -> None:
-    ballast = small_disk / "ballast"
+def test_a_full_disk_refuses_writes_and_heals(disk: Path) -> None:
+    ballast = disk / "ballast"
     ballast.write_bytes(bytes(4 * MIB))
     settings = {"embed.enabled": "false", "storage.disk_reserve_bytes": MIB}
-    server = LiveServer(small_disk / "data", settings)
+    server = LiveServer(disk / "data", settings)
     SERVERS.append(server)
     server.start()
     vectors = np.random.default_rng(1).normal(size=(500, DIM)).astype(np.float32)

@@ -411,7 +411,7 @@ class Database:
         }
 
     def in_use(self) -> dict[str, list[int]]:
-        """Return the names of the open collections, with the segments whose files are not used."""
+        """Return the collections that are open, or cannot be, with the segments not used."""
         return self._open.in_use()
 
     def let_go(self) -> None:

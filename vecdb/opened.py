@@ -5,10 +5,12 @@ One whose store cannot be read is quarantined: named with the reason, and no oth
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Container, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +86,12 @@ class _Place:
         """Close the collection; nobody uses it."""
         if self.collection is not None:
             self.collection.close()
+
+
+def _is_of_the_times(error: Exception) -> bool:
+    """Whether upkeep failed of what can happen to it: a full disk, or a builder that was killed."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or isinstance(error, (StorageFull, Unavailable, BrokenProcessPool))
 
 
 class Use:
@@ -273,12 +281,12 @@ class OpenCollections:
                 continue
             try:
                 more |= collection.maintain(builders)
-            except (StorageFull, Unavailable) as error:
+            except Exception as error:
                 if not closing.is_set():
-                    log.error("upkeep of %s: %s", collection.folder.name, error)
-            except Exception:
-                if not closing.is_set():
-                    log.exception("upkeep of %s failed, it is tried again", collection.folder.name)
+                    # Hard times say so in a line; what is a bug of ours shows its traceback.
+                    bug = None if _is_of_the_times(error) else error
+                    name = collection.folder.name
+                    log.error("upkeep of %s is tried again: %s", name, error, exc_info=bug)
         return more
 
     def sizes(self) -> list[CollectionStatus]:
@@ -354,6 +362,8 @@ class OpenCollections:
     def let_go(self) -> None:
         """Close what was deleted, and replaced segments: a reader must not keep their space."""
         with self._lock:
+            for key in [key for key in self.broken if not (self._path / key).exists()]:
+                self.broken.pop(key, None)
             for key in [key for key in self._table if not (self._path / key).exists()]:
                 if not self._table[key].users:
                     self._table.pop(key).close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import statistics
 import sys
 import tempfile
 import time
@@ -88,14 +89,24 @@ def watch(
 
 def measure(server: LiveServer, fuzzers: list[Fuzzer], findings: Findings, calls: int) -> None:
     """Compare memory after warming up with that after so many calls more."""
-    watch(server, fuzzers, findings, float("inf"), calls // 5)
-    first = resident_mib(server)
-    watch(server, fuzzers, findings, float("inf"), calls // 5 + calls)
-    last = resident_mib(server)
+    warm = 2 * calls // 5
+    watch(server, fuzzers, findings, float("inf"), warm)
+    first = settled_mib(server)
+    watch(server, fuzzers, findings, float("inf"), warm + calls)
+    last = settled_mib(server)
     growth = last / first - 1
     print(f"memory {first:.1f} MiB, after {calls:,} calls {last:.1f} MiB: {growth:+.1%}")
     if growth > GROWTH_MAX:
         findings.blame(f"memory grew by {growth:.1%}")
+
+
+def settled_mib(server: LiveServer) -> float:
+    """Return the memory while nobody asks for anything."""
+    samples = []
+    for _ in range(9):
+        time.sleep(0.5)
+        samples.append(resident_mib(server))
+    return statistics.median(samples)
 
 
 if __name__ == "__main__":

@@ -18,15 +18,20 @@ from pathlib import Path
 
 import lmdb
 
-from vecdb.errors import Corrupt, NotFound, ReadOnly, StorageFull, Unavailable
+from vecdb.errors import Corrupt, NotFound, ReadOnly, StorageFull, Unavailable, VecdbError
 from vecdb.storage.scrub import Scrubbed, is_whole, scrub, separators
 
 _GROW_AT = 0.8
 _MAP_MAX = 1 << 46
 _FULL_BYTES = 1 << 20
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+"""What keeps a store from being opened now, and says nothing of its files."""
 MAX_READERS = 4096
 """Read transactions at once, over all processes: some tens each, with those kept for reuse."""
+
+_LOCK_BYTES = 16 << 10
+"""Of a lock file: room for the first 250 of them, which are used first."""
 
 READERS_POLL_S = 0.002
 
@@ -133,6 +138,7 @@ class Environment:
         """Open the environment; nobody uses it yet. Raises Corrupt, StorageFull."""
         path = self.path
         try:
+            _reserve(path / "lock.mdb")
             self.env = lmdb.open(
                 str(path),
                 map_size=map_bytes,
@@ -144,34 +150,23 @@ class Environment:
                 create=create,
                 mode=0o600,
             )
-            # Before any page but the first two is read.
-            self._check_length(path / "data.mdb")
-            self.databases = {name: self.env.open_db(name, create=create) for name in databases}
+            try:
+                # Before any page but the first two is read.
+                self._check_length(path / "data.mdb")
+                self.databases = {name: self.env.open_db(name, create=create) for name in databases}
+            except BaseException:
+                self.env.close()  # or nobody in this process could open it again
+                raise
         except lmdb.NotFoundError:
             raise Corrupt(f"{path} lacks a database of its format", hint="see FORMAT.md") from None
-        except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError) as error:
-            raise Corrupt(
-                f"{path} cannot be opened: {error}", hint="restore it from a backup"
-            ) from None
-        except (lmdb.DiskError, OSError) as error:
-            unusable = Corrupt(f"{path} cannot be opened: {error}")
-            raise _full_or(error, unusable, path.parent) from None
-        except lmdb.Error as error:
-            if not (path / "data.mdb").exists():  # deleted since we looked
-                raise NotFound(f"no store at {path}") from None
-            # Such as too many open files: it says nothing about this one.
-            raise Unavailable(
-                f"a store cannot be opened now: {error}",
-                hint="raise the limit of open files (ulimit -n), or lower storage.open_collections",
-                retry_after_s=1.0,
-            ) from None
+        except (lmdb.Error, OSError) as error:
+            raise _full_or(error, _unopened(path, error), path.parent) from None
         self.env.reader_check()
 
     def _check_length(self, data: Path) -> None:
         """Raise Corrupt when pages are missing: reading one would end the process with SIGBUS."""
         needed, there = self._used_bytes(), data.stat().st_size
         if there < needed and not is_whole(data, self.env.info()["last_txnid"]):
-            self.env.close()
             raise Corrupt(
                 f"{data} was cut: it has {there} bytes, and pages up to {needed}",
                 hint="restore it from a backup",
@@ -354,6 +349,43 @@ def free_bytes(path: Path) -> int:
     """Return the free space of a path's file system."""
     disk = os.statvfs(path)
     return disk.f_bavail * disk.f_frsize
+
+
+def _reserve(lock: Path) -> None:
+    """Have the first pages of a lock file on the disk. Raises OSError where they find no room.
+
+    LMDB writes them through a map: a page that is not there yet, on a full disk, is SIGBUS, which
+    ends the process.
+    """
+    if lock.exists() and lock.stat().st_blocks * 512 >= _LOCK_BYTES:
+        return
+    try:
+        file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return  # LMDB reads without it, or says what it may not do
+        raise
+    try:
+        os.posix_fallocate(file, 0, _LOCK_BYTES)
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise
+    finally:
+        os.close(file)  # before LMDB locks it: this process has no lock on it to lose
+
+
+def _unopened(path: Path, error: lmdb.Error | OSError) -> VecdbError:
+    """Return what to raise for a store that could not be opened."""
+    code = getattr(error, "errno", None) or getattr(error, "code", 0)
+    if code in _OF_THE_MACHINE or isinstance(error, lmdb.ReadersFullError):
+        return Unavailable(
+            f"a store cannot be opened now: {error}",
+            hint="raise the limit of open files (ulimit -n), or lower storage.open_collections",
+            retry_after_s=1.0,
+        )
+    if not (path / "data.mdb").exists():
+        return NotFound(f"no store at {path}")  # deleted since we looked
+    return Corrupt(f"{path} cannot be opened: {error}", hint="restore it from a backup")
 
 
 def disk_full() -> StorageFull:

@@ -1,0 +1,1 @@
+"""Faults and attacks: rows.py says which tests show what becomes of each."""
