@@ -8,7 +8,7 @@ KERNEL := CMakeLists.txt $(wildcard vecdb/kernel/src/*)
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check lint types layers generate generated sanitize fuzz bench image-size clean
+.PHONY: help demo test test-torch check lint types layers generate generated sanitize fuzz soak bench image-size clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -72,6 +72,9 @@ MINUTES ?= 10
 
 fuzz: $(VENV)/.dev ## Send every call random and mutated messages for MINUTES=n
 	$(PY) -m tests.fuzz --minutes $(MINUTES) $(ARGS)
+
+soak: $(VENV)/.dev ## Load and faults on a node for MINUTES=n, held against a model
+	$(PY) -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 $(VENV)/.bench: $(VENV)/.dev
 	@echo "installing the peers that the benchmarks are held against"

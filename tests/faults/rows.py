@@ -53,6 +53,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
         "tests/rpc/test_worker_ends.py::test_those_that_hang_are_replaced",
         "tests/rpc/test_worker_ends.py::test_one_that_always_dies_is_started_ever_less_often",
         "tests/collection/test_segments.py::test_a_killed_builder_is_started_again",
+        "tests/collection/test_upkeep.py::test_a_builder_that_hangs_is_killed_and_another_goes_on",
         "tests/embed/test_worker.py::test_a_worker_that_hangs_is_replaced",
         "tests/embed/test_worker.py::test_a_killed_worker_is_unavailable_then_back_with_the_same_vectors",
         "tests/rpc/test_health.py::test_a_killed_worker_comes_back_and_searches_go_on",

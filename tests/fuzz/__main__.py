@@ -88,11 +88,10 @@ def watch(
 
 
 def measure(server: LiveServer, fuzzers: list[Fuzzer], findings: Findings, calls: int) -> None:
-    """Compare memory after warming up with that after so many calls more."""
-    warm = 2 * calls // 5
-    watch(server, fuzzers, findings, float("inf"), warm)
+    """Compare memory after as many calls to warm up with that after so many calls more."""
+    watch(server, fuzzers, findings, float("inf"), calls)
     first = settled_mib(server)
-    watch(server, fuzzers, findings, float("inf"), warm + calls)
+    watch(server, fuzzers, findings, float("inf"), 2 * calls)
     last = settled_mib(server)
     growth = last / first - 1
     print(f"memory {first:.1f} MiB, after {calls:,} calls {last:.1f} MiB: {growth:+.1%}")

@@ -64,6 +64,7 @@ class Findings:
         with self.lock:
             if len(self.violations) < 50:
                 self.violations.append(what)
+                print(what[:300], flush=True)
 
 
 class Fuzzer:

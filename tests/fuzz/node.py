@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def resident_mib(server: LiveServer) -> float:
     return total / 1024
 
 
-def complaints(server: LiveServer) -> list[str]:
+def complaints(server: LiveServer, words: Sequence[str] = BAD_WORDS) -> list[str]:
     """Return the lines of the log that speak of a bug."""
     lines = server.log.read_text(errors="replace").splitlines()
-    return [line for line in lines if any(word in line for word in BAD_WORDS)]
+    return [line for line in lines if any(word in line for word in words)]
