@@ -34,6 +34,7 @@ class LiveServer:
     embeddings: str = ""
     log: Path = Path()
     listen: str = "127.0.0.1:0"
+    start_s: float = START_S
 
     def start(self, *, ready: bool = True) -> LiveServer:
         """Return once it answers, or without `ready` once it says where it listens."""
@@ -55,7 +56,7 @@ class LiveServer:
                 env={**os.environ, **self.environment},
                 start_new_session=True,
             )
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + self.start_s
         while not addresses.exists():
             try:
                 self.process.wait(0.02)
@@ -68,7 +69,7 @@ class LiveServer:
         self.embeddings = found["embeddings"]
         if ready:
             with self.client() as client:
-                client.wait_ready(START_S)
+                client.wait_ready(self.start_s)
         return self
 
     def tail(self) -> str:

@@ -51,7 +51,7 @@ def main() -> int:
     clock = FakedClock(folder / "clock")
     with small_disk(folder / "data", DISK_BYTES) as disk:
         settings = {**SETTINGS, "embed.enabled": str(embed).lower()}
-        server = LiveServer(folder / "data", settings, clock.environment)
+        server = LiveServer(folder / "data", settings, clock.environment, start_s=300)
         without = [] if disk else ["full disks (they need the right to mount)"]
         without += [] if clock.library else ["clock jumps (they need Debian's libfaketime)"]
         print(f"embedding {'on' if embed else 'off'}; without: {', '.join(without) or 'nothing'}")
