@@ -8,7 +8,7 @@ KERNEL := CMakeLists.txt $(wildcard vecdb/kernel/src/*)
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch check lint types layers generate generated sanitize fuzz soak bench image-size clean
+.PHONY: help demo test test-torch check lint types layers generate generated sanitize fuzz soak bench lifecycle image-size clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -97,6 +97,9 @@ bench: $(VENV)/.bench ## Run the benchmarks (minutes); figures go to build/bench
 	$(PY) benchmarks/embed.py --json build/bench/embed.json
 	$(PY) benchmarks/documents.py --json build/bench/documents.json
 	$(PY) benchmarks/documents_load.py --json build/bench/documents_load.json
+
+lifecycle: $(VENV)/.dev ## Make 10,000 collections, restart, and query them (minutes)
+	VECDB_TEST_COLLECTIONS=10000 $(PY) -m pytest -s tests/lifecycle/test_many_collections.py $(ARGS)
 
 image-size: $(VENV)/.server ## Make what the container image holds, measure it, serve from it (needs root)
 	@scripts/image_size.sh $(PY)

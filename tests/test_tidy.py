@@ -199,6 +199,26 @@ def test_readiness_is_never_a_sleep() -> None:
     clean(found)
 
 
+WALL_CLOCK = {
+    "vecdb/certificates.py": "when a certificate expires",
+    "vecdb/clock.py": "when points expire",
+    "vecdb/collection/upkeep.py": "names of quarantined segments",
+    "vecdb/database.py": "when a collection was made, for people",
+    "vecdb/embed/address.py": "dates in a service's Retry-After",
+    "vecdb/ops/embeddings_http.py": "OpenAI's `created`, for people",
+    "vecdb/rpc/services/query_log.py": "when a question was asked, for people",
+}
+"""Who asks what time it is, and what for. Everything else measures by the monotonic clock."""
+
+
+def test_the_wall_clock_is_for_people_and_for_what_expires() -> None:
+    asked = re.compile(r"\btime\.time(_ns)?\(|\bdatetime\.(now|utcnow)\(|\blocaltime\(|\bgmtime\(")
+    found = {
+        str(path) for path in python_files("vecdb/") if asked.search((ROOT / path).read_text())
+    }
+    assert found == set(WALL_CLOCK)
+
+
 # Split, so that this file is not the first to be found.
 PRIVATE = re.compile(
     "|".join(

@@ -107,8 +107,8 @@ class Database:
         self._maintenance: threading.Thread | None = None
         self._judge = RecallJudge(self._open.each, judged)
         if not read_only:
-            entries, dropped = self._catalog.entries(), self._catalog.dropped()
-            folders.finish(path / "collections", entries, dropped)
+            there, dropped = self._catalog.folders(), self._catalog.dropped()
+            folders.finish(path / "collections", there, dropped)
             self._remove_dropped()
             self._maintenance = threading.Thread(
                 target=self._maintain, name="vecdb-maintenance", daemon=True

@@ -29,7 +29,8 @@ VecdbError
 ├── Unavailable              starting, draining, or a part is being restarted
 ├── DeadlineExceeded
 ├── Corrupt                  bytes that fail their checksum; hint names the next command
-└── FormatTooNew             written by a later vecdb; left untouched
+├── FormatTooNew             written by a later vecdb; left untouched
+└── FormatTooOld             written by an earlier vecdb; hint names the command to run
 """
 
 from __future__ import annotations
@@ -246,6 +247,12 @@ class FormatTooNew(VecdbError):
     """Data written by a later vecdb than this one."""
 
     reason = "FORMAT_TOO_NEW"
+
+
+class FormatTooOld(VecdbError):
+    """Data written by an earlier vecdb than this one, which `vecdb upgrade` brings up to date."""
+
+    reason = "FORMAT_TOO_OLD"
 
 
 def by_reason(reason: str) -> type[VecdbError]:

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable
 from pathlib import Path
 
 from vecdb.segment.segment import sync_folder
-from vecdb.storage.catalog import CatalogEntry
+from vecdb.storage.catalog import CatalogFolder
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +28,13 @@ def settle(fresh: Path) -> None:
     sync_folder(fresh.parent)
 
 
-def finish(parent: Path, entries: Iterable[CatalogEntry], dropped: Container[str]) -> None:
-    """Complete what was being changed when the process before this one ended."""
-    known = {entry.uuid: entry for entry in entries}
-    folders = {entry.folder for entry in known.values()}
+def finish(parent: Path, there: Iterable[CatalogFolder], dropped: Container[str]) -> None:
+    """Complete what was being changed when the process before this one ended.
+
+    there: as the catalog says. dropped: folders that are being deleted.
+    """
+    known = {folder.uuid: folder for folder in there}
+    folders = {folder.name for folder in known.values()}
     for path in parent.iterdir():
         name = path.name.removesuffix(NEW)
         uuid, _, seq = path.name.partition("-")

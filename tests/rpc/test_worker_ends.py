@@ -21,7 +21,7 @@ from tests.rpc.nodes import (
     whole,
 )
 from vecdb.rpc.pb import points_pb2, points_pb2_grpc
-from vecdb_client import NO_RETRIES, NotFound, Retries, Unavailable, VecdbError
+from vecdb_client import NO_RETRIES, NotFound, Unavailable, VecdbError
 
 DIM = 4
 
@@ -178,34 +178,3 @@ def test_stopped_under_load(node: LiveServer, end: Callable[[LiveServer], int]) 
         stored = {point.id for point in client.collection("load").list()}
     for at, number in enumerate(done):
         assert {f"{at}-{n}" for n in range(number)} <= stored
-
-
-def test_a_client_that_retries_outlasts_a_restart(node: LiveServer) -> None:
-    with node.client() as client:
-        points = client.create_collection("c", dim=DIM)
-        stop = threading.Event()
-        failed: list[VecdbError] = []
-
-        def run() -> None:
-            with node.client(retries=Retries(attempts_max=40), timeout_s=120) as mine:
-                number = 0
-                while not stop.is_set():
-                    try:
-                        mine.collection("c").upsert([{"id": f"{number}", "vector": [1] * DIM}])
-                        number += 1
-                        assert mine.collection("c").count() >= number
-                    except VecdbError as error:
-                        failed.append(error)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        wait_until(lambda: points.count() > 20)
-        address = node.address
-        assert node.stop() == 0
-        node.listen = address
-        node.start()
-        before = points.count()
-        wait_until(lambda: points.count() > before + 20)
-        stop.set()
-        thread.join(60)
-        assert failed == []

@@ -32,6 +32,7 @@ from vecdb.cli import (
     schema_commands,
     serve,
     status,
+    upgrade,
 )
 from vecdb.cli.connection import add_connection_options
 from vecdb.cli.screen import err
@@ -67,6 +68,7 @@ model_commands.models.command("bench")(model_bench.bench_model)
 model_commands.models.command("reembed")(reembed.reembed)
 app.add_typer(model_commands.models, name="models")
 app.command("check")(check.check)
+app.command("upgrade")(upgrade.upgrade)
 add_connection_options(app)
 app.command("health", context_settings=health.AS_IT_CAME)(health.health)
 

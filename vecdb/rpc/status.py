@@ -24,6 +24,7 @@ CODES: dict[type[VecdbError], grpc.StatusCode] = {
     errors.DeadlineExceeded: Code.DEADLINE_EXCEEDED,
     errors.Corrupt: Code.DATA_LOSS,
     errors.FormatTooNew: Code.FAILED_PRECONDITION,
+    errors.FormatTooOld: Code.FAILED_PRECONDITION,
 }
 """By the root of each family; a test holds that every error has one."""
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import lmdb
 
 from vecdb.errors import Corrupt, NotFound, ReadOnly, StorageFull, Unavailable, VecdbError
+from vecdb.storage.large_blocks import mapped
 from vecdb.storage.scrub import Scrubbed, is_whole, scrub, separators
 
 _GROW_AT = 0.8
@@ -139,17 +140,18 @@ class Environment:
         path = self.path
         try:
             _reserve(path / "lock.mdb")
-            self.env = lmdb.open(
-                str(path),
-                map_size=map_bytes,
-                max_dbs=len(databases),
-                max_readers=MAX_READERS,
-                max_spare_txns=64,
-                readonly=self.read_only,
-                readahead=False,
-                create=create,
-                mode=0o600,
-            )
+            with mapped():
+                self.env = lmdb.open(
+                    str(path),
+                    map_size=map_bytes,
+                    max_dbs=len(databases),
+                    max_readers=MAX_READERS,
+                    max_spare_txns=64,
+                    readonly=self.read_only,
+                    readahead=False,
+                    create=create,
+                    mode=0o600,
+                )
             try:
                 # Before any page but the first two is read.
                 self._check_length(path / "data.mdb")

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 UNKNOWN_SEQ = (1 << 64) - 1
 
-_DATABASES = (b"meta", b"ids", b"points", b"tombstones", b"changes", b"requests", EXPIRIES)
+DATABASES = (b"meta", b"ids", b"points", b"tombstones", b"changes", b"requests", EXPIRIES)
 
 
 class ReadTxn:
@@ -349,7 +349,7 @@ class Store:
         self.path = path
         self._ended = False  # guarded by LMDB's lock of writers
         self.known_state: tuple[bytes, State] | None = None  # sealed and decoded, last seen
-        self.environment = Environment(path, _DATABASES, read_only=read_only, map_bytes=map_bytes)
+        self.environment = Environment(path, DATABASES, read_only=read_only, map_bytes=map_bytes)
         try:
             with self.environment.begin() as txn:
                 check_format(path, txn, self.environment.databases[b"meta"])
@@ -366,7 +366,7 @@ class Store:
     def create(path: Path, schema: NumberedSchema, *, map_bytes: int) -> None:
         """Make an empty store. Durable when it returns."""
         environment = Environment(
-            path, _DATABASES, read_only=False, map_bytes=map_bytes, create=True
+            path, DATABASES, read_only=False, map_bytes=map_bytes, create=True
         )
         try:
             with environment.begin(write=True) as txn:
