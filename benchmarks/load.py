@@ -72,10 +72,18 @@ class Load:
         self._cores = cores
 
     def burst(
-        self, url: str, bodies: Sequence[Path], requests: int, *, streams: int, rps: float = 0
+        self,
+        url: str,
+        bodies: Sequence[Path],
+        requests: int,
+        *,
+        streams: int,
+        rps: float = 0,
+        key: str = "",
     ) -> Answers:
         """Send requests, as many of each body, `streams` at a time; at a rate where one is given.
 
+        key: an API key that goes with each.
         Raises RuntimeError for any answer that is not HTTP's 200 with a message.
         """
         each = max(1, requests // len(bodies))
@@ -85,6 +93,7 @@ class Load:
             self._log.unlink(missing_ok=True)
             clients, rate = (1, []) if not rps else (streams, ["--rps", f"{rps / streams:g}"])
             command = ["h2load", "-t1", f"-n{each}", f"-c{clients}", "-d", str(body), *HEADERS]
+            command += ["-H", f"authorization: Bearer {key}"] * bool(key)
             command += [f"-m{1 if rps else streams}", "--log-file", str(self._log), *rate, url]
             with pinned(self._cores):
                 done = subprocess.run(

@@ -114,6 +114,14 @@ def test_server(tmp_path: Path) -> None:
     assert figures["start_recall"] == 1.0
 
 
+def test_guarded(tmp_path: Path) -> None:
+    if shutil.which("h2load") is None:
+        pytest.skip("needs h2load, a part of nghttp2")
+    figures = run("guarded", tmp_path)
+    check_facts(figures, "guarded")
+    positive(figures, "guarded_vs_open", "guarded_cpu", "metrics_us")
+
+
 def test_server_without_h2load_says_what_to_install() -> None:
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / "server.py"), "--smoke"],

@@ -301,6 +301,7 @@ COUNTS = {
     "spaces",
     "aliases",
     "collections",
+    "keys",
     "open_collections",
     "writes",
     "retained",

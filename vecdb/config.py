@@ -80,6 +80,26 @@ class TlsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthConfig:
+    """Who may call. With none of these, and no key made by `vecdb keys`, anybody who reaches it."""
+
+    key_file: str = setting(
+        "", "file of keys that may do everything, one a line; read again when it changes"
+    )
+    jwt_secret_file: str = setting("", "file with the secret of HS256 tokens; '' takes none")
+    jwt_public_key_file: str = setting("", "PEM file with the RSA key of RS256 tokens; likewise")
+    jwt_audience: str = setting("", "what the claim `aud` of a token must name; '' for anything")
+    jwt_issuer: str = setting("", "what the claim `iss` of a token must be; '' for anything")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditConfig:
+    """The log of calls that change something, or were refused."""
+
+    file: str = setting("", "file to which a JSON line is added for each; '' for none")
+
+
+@dataclass(frozen=True, slots=True)
 class LimitsConfig:
     """The most that a request may ask."""
 
@@ -112,6 +132,7 @@ class LimitsConfig:
     streams: int = setting(100, "Watch and WriteStream calls open at once in a process", 1, 4096)
     aggregations: int = setting(32, "aggregations of a call", 1, 1_000)
     facet_values: int = setting(1_000, "values of a facet", 1, 100_000)
+    keys: int = setting(1_000, "API keys that have not ended", 1, 100_000)
     queued_writes: int = setting(256, "writes that wait for the writer", 1, 100_000)
 
 
@@ -263,6 +284,8 @@ class Config:
 
     server: ServerConfig = field(default_factory=ServerConfig)
     tls: TlsConfig = field(default_factory=TlsConfig)
+    auth: AuthConfig = field(default_factory=AuthConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
     embed: EmbedConfig = field(default_factory=EmbedConfig)
@@ -300,6 +323,8 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
     return Config(
         server=ServerConfig(**given["server"]),  # type: ignore[arg-type]
         tls=TlsConfig(**given["tls"]),  # type: ignore[arg-type]
+        auth=AuthConfig(**given["auth"]),  # type: ignore[arg-type]
+        audit=AuditConfig(**given["audit"]),  # type: ignore[arg-type]
         limits=LimitsConfig(**given["limits"]),  # type: ignore[arg-type]
         storage=StorageConfig(**given["storage"]),  # type: ignore[arg-type]
         embed=EmbedConfig(**given["embed"]),  # type: ignore[arg-type]

@@ -13,10 +13,11 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from vecdb import folders
+from vecdb.auth.keys import Keys
 from vecdb.clock import Clock, wall_clock
 from vecdb.collection.build import Builders
 from vecdb.collection.clone import Copied
@@ -24,6 +25,7 @@ from vecdb.collection.judge import Judged, RecallJudge
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.errors import AlreadyExists, FailedPrecondition, LimitExceeded, NotFound, ReadOnly
 from vecdb.opened import CollectionInfo, OpenCollections, Sizes, Use
+from vecdb.outcomes import Truncated
 from vecdb.segment.segment import sync_folder
 from vecdb.storage import codec
 from vecdb.storage.catalog import Catalog, CatalogEntry
@@ -55,14 +57,6 @@ log = logging.getLogger(__name__)
 
 MAINTAIN_INTERVAL_S = 0.2
 READERS_INTERVAL_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Truncated:
-    """What a truncation did: how many points it removed, and the seq at which it did."""
-
-    points: int
-    seq: int
 
 
 class Database:
@@ -99,13 +93,14 @@ class Database:
             (path / "collections").mkdir(exist_ok=True)
             for folder in (path / "catalog", path, path.parent):
                 sync_folder(folder)
+        self.keys = Keys(self._catalog, self._names_lock, limits.keys, read_only)
         self._writer = None if read_only else Writer(queue_jobs_max=limits.queued_writes)
         self._open = OpenCollections(
             path / "collections", storage, self._writer, self._catalog, clock
         )
         self._closing = threading.Event()
-        self._maintenance: threading.Thread | None = None
         self._judge = RecallJudge(self._open.each, judged)
+        self._maintenance: threading.Thread | None = None
         if not read_only:
             there, dropped = self._catalog.folders(), self._catalog.dropped()
             folders.finish(path / "collections", there, dropped)

@@ -23,7 +23,10 @@ VecdbError
 ├── Conflict                 a compare-and-set lost
 │   └── VersionMismatch      if_version is not the point's version
 ├── HorizonPassed            changes from further back than they are kept
+├── Unauthenticated          no key where one is needed, or one that is not, or no longer, known
+├── PermissionDenied         a key that may not do this
 ├── Overloaded               a queue is full; retry_after_s says when to come back
+├── QuotaExceeded            a key used all that it may for today
 ├── StorageFull              disk or map; reads still work
 ├── CollectionFull           as many points as its limits allow; deletes make room
 ├── Unavailable              starting, draining, or a part is being restarted
@@ -207,10 +210,28 @@ class HorizonPassed(VecdbError):
     reason = "HORIZON_PASSED"
 
 
+class Unauthenticated(VecdbError):
+    """No key or token where one is needed, or one that is not, or no longer, good."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(VecdbError):
+    """A key or token that is good, but not for this."""
+
+    reason = "PERMISSION_DENIED"
+
+
 class Overloaded(VecdbError):
     """A bounded queue is full."""
 
     reason = "OVERLOADED"
+
+
+class QuotaExceeded(VecdbError):
+    """A key used all that it may for today."""
+
+    reason = "QUOTA_EXCEEDED"
 
 
 class StorageFull(VecdbError):

@@ -34,6 +34,7 @@ from vecdb.ops.conditions import data_conditions
 from vecdb.ops.host import certificates_of
 from vecdb.ops.status import Node, embedding_status, status_of
 from vecdb.rpc.forward import Forwarder
+from vecdb.rpc.guard import guard_of
 from vecdb.rpc.server import RpcServer
 from vecdb.server import Server
 
@@ -167,6 +168,7 @@ class QueryWorker:
             self.database,
             self._encoders,
             self.metrics,
+            guard_of(config, self.database.keys),
             forwarder=self._forwarder,
             certificates=self._certificates,
             status=self._status,

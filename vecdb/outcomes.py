@@ -65,3 +65,11 @@ class QueryResult(NamedTuple):
     groups: tuple[GroupHits, ...] = ()
     tokens: int = 0
     next_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Truncated:
+    """What a truncation did: how many points it removed, and the seq at which it did."""
+
+    points: int
+    seq: int

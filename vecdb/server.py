@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vecdb import stop
+from vecdb.auth.door import Door
+from vecdb.auth.scopes import METRICS, MODELS
 from vecdb.collection.build import Builders
 from vecdb.config import Config
 from vecdb.database import Database
@@ -32,6 +34,7 @@ from vecdb.ops.host import allow_files, certificates_of, check_exposure, write_a
 from vecdb.ops.http import HttpPort
 from vecdb.ops.status import Node, embedding_status, status_of
 from vecdb.ops.worker_counts import WorkerCounts
+from vecdb.rpc.guard import guard_of
 from vecdb.rpc.server import RpcServer
 
 log = logging.getLogger(__name__)
@@ -104,23 +107,19 @@ class Server:
                 image_bytes=limits.image_bytes,
                 patient_calls=max(1, config.server.threads // 2),
             )
+            self.guard = guard_of(config, self.database.keys, is_behind=not counted)
             self._rpc = RpcServer(
                 config,
                 self.database,
                 self._encoders,
                 self.metrics,
+                self.guard,
                 counted=counted,
                 certificates=self._certificates,
                 status=self._status,
             )
             self._http = self._metrics_port()
-            self._embeddings = (
-                EmbeddingsPort(
-                    config.embed.http, self._encoders, self.metrics, limits, self._certificates
-                )
-                if config.embed.http
-                else None
-            )
+            self._embeddings = self._embeddings_port()
         except BaseException:
             self.database.close()
             raise
@@ -135,6 +134,19 @@ class Server:
         if not config.embed.worker:  # one elsewhere may have several nodes, and tells for itself
             self.metrics.add(WorkerCounts(lambda: self._encoders.describe(SCRAPE_S, metrics=True)))
 
+    def _embeddings_port(self) -> EmbeddingsPort | None:
+        config, guard = self._config, self.guard
+        if not config.embed.http:
+            return None
+        return EmbeddingsPort(
+            config.embed.http,
+            self._encoders,
+            self.metrics,
+            config.limits,
+            self._certificates,
+            Door(guard.authenticator, MODELS, guard.usage, guard.audit),
+        )
+
     def _metrics_port(self) -> HttpPort | None:
         config = self._config
         if not config.server.metrics:
@@ -145,6 +157,7 @@ class Server:
             self.not_ready,
             more=lambda: ready_text(self.conditions.now()),
             certificates=self._certificates if config.tls.metrics else None,
+            door=Door(self.guard.authenticator, METRICS),
         )
 
     @property

@@ -26,6 +26,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.platform_collector import PlatformCollector
 
 from vecdb import errors, stop
+from vecdb.auth.authenticator import Authenticator
+from vecdb.auth.door import Door
+from vecdb.auth.keys import KeysOnDisk
+from vecdb.auth.scopes import METRICS
 from vecdb.child import Child
 from vecdb.conditions import Condition, Conditions, ready_text
 from vecdb.config import Config, settings
@@ -95,6 +99,7 @@ class Supervisor:
         self.conditions.add(self._processes)
         self.conditions.add(lambda: list(self._writer.conditions))
         self._http: HttpPort | None = None
+        self._keys = KeysOnDisk(Path(config.server.data))
         if config.server.metrics:
             registry = CollectorRegistry()
             registry.register(self._totals)
@@ -108,6 +113,7 @@ class Supervisor:
                     self.not_ready,
                     more=lambda: ready_text(self.conditions.now()),
                     certificates=self._certificates if config.tls.metrics else None,
+                    door=Door(Authenticator(config.auth, self._keys), METRICS),
                 )
             except BaseException:
                 self._give_back()
@@ -413,6 +419,7 @@ class Supervisor:
             self._http.stop()
         if self._certificates:
             self._certificates.stop()
+        self._keys.close()
         self._held.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 

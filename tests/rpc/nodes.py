@@ -12,6 +12,9 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.live import LiveServer, children
+from vecdb.auth.authenticator import Authenticator
+from vecdb.config import AuthConfig
+from vecdb.rpc.guard import Guard
 
 WORKERS = 2
 
@@ -101,3 +104,8 @@ def whole(server: LiveServer) -> bool:
 
 def mapped(pid: int) -> str:
     return Path(f"/proc/{pid}/maps").read_text()
+
+
+def open_guard() -> Guard:
+    """Return the guard of a server that has no keys."""
+    return Guard(Authenticator(AuthConfig(), lambda: None))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
+from tests.rpc.nodes import open_guard
 from vecdb.metrics import Metrics
 from vecdb.rpc import dispatch
 from vecdb.rpc.dispatch import Dispatcher, never_quick, quick_when, waits
@@ -55,7 +56,7 @@ def served(
     server = grpc.server(
         Dispatcher(16, threads),
         maximum_concurrent_rpcs=16,
-        interceptors=[CallInterceptor(Metrics(), threads, 1)] if intercepted else [],
+        interceptors=[CallInterceptor(Metrics(), open_guard(), threads, 1)] if intercepted else [],
     )
     handlers = {
         "Ours": grpc.unary_unary_rpc_method_handler(service.ours, refuse_bad),

@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from tests.rpc.nodes import open_guard
 from vecdb.metrics import Metrics
 from vecdb.rpc import server as rpc_server
 from vecdb.rpc.forward import READS, STATES, Forwarder
@@ -52,7 +53,7 @@ def worker(writer: Answers) -> Iterator[grpc.Channel]:
     front = grpc.server(
         ThreadPoolExecutor(4),
         (here,),
-        interceptors=[CallInterceptor(Metrics(), 2, 1, forwarder=forwarder)],
+        interceptors=[CallInterceptor(Metrics(), open_guard(), 2, 1, forwarder=forwarder)],
     )
     port = front.add_insecure_port("127.0.0.1:0")
     front.start()
@@ -196,7 +197,7 @@ def streams(tmp_path: Path) -> Iterator[tuple[Streams, grpc.Server, grpc.Channel
     writer.add_insecure_port(address)
     writer.start()
     forwarder = Forwarder(address)
-    calls = CallInterceptor(Metrics(), 2, 1, forwarder=forwarder)
+    calls = CallInterceptor(Metrics(), open_guard(), 2, 1, forwarder=forwarder)
     here = Streams(lambda bodies, context: iter([b"here"]))
     front = grpc.server(ThreadPoolExecutor(4), (here,), interceptors=[calls])
     port = front.add_insecure_port("127.0.0.1:0")

@@ -57,6 +57,7 @@ LIMITS: dict[str, int] = {
     "mask_paths": 3,
 }
 ELSEWHERE = {
+    "keys": "tests/auth/test_keys.py",
     "queued_writes": "tests/storage/test_writer.py",
     "image_bytes": "tests/rpc/test_images.py",  # where a model takes images
 }

@@ -14,6 +14,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.rpc.nodes import open_guard
 from vecdb import errors
 from vecdb.errors import InvalidArgument, NotFound, Overloaded, VecdbError
 from vecdb.metrics import Metrics
@@ -192,7 +193,9 @@ def channel(metrics: Metrics) -> Iterator[grpc.Channel]:
         **{f"odd-{name}": error for name, error in ABNORMAL.items()},
         **{kind.__name__: kind("a message", field="a.field", n=7) for kind in KINDS},
     }
-    server = grpc.server(ThreadPoolExecutor(2), interceptors=[CallInterceptor(metrics, 2, 1)])
+    server = grpc.server(
+        ThreadPoolExecutor(2), interceptors=[CallInterceptor(metrics, open_guard(), 2, 1)]
+    )
     server.add_generic_rpc_handlers([Behaviours(raised)])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

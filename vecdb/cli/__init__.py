@@ -25,6 +25,7 @@ from vecdb.cli import (
     health,
     import_files,
     ingest,
+    keys,
     model_bench,
     model_commands,
     model_files,
@@ -67,6 +68,7 @@ model_commands.models.command("check")(model_files.check_models)
 model_commands.models.command("bench")(model_bench.bench_model)
 model_commands.models.command("reembed")(reembed.reembed)
 app.add_typer(model_commands.models, name="models")
+app.add_typer(keys.keys, name="keys")
 app.command("check")(check.check)
 app.command("upgrade")(upgrade.upgrade)
 add_connection_options(app)

@@ -1,7 +1,6 @@
 """The HTTP port of /v1/embeddings, as OpenAI's clients ask for them: what comes, and its limits.
 
-There are no keys yet: what a client sends as one is not looked at, and the port is for this machine
-unless it has TLS or the operator says --insecure, as for the others. Of texts nothing is logged.
+A key may do this that has the action `models`. Of texts nothing is logged.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote
 
+from vecdb.auth.door import Door
 from vecdb.certificates import Certificates
 from vecdb.config import MIB, LimitsConfig
 from vecdb.embed.client import Encoders
@@ -59,8 +59,13 @@ class EmbeddingsPort(Listener):
         metrics: Metrics,
         limits: LimitsConfig,
         certificates: Certificates | None = None,
+        door: Door | None = None,
     ) -> None:
-        """Bind the address. Raises Unavailable when it cannot be had, InvalidArgument."""
+        """Bind the address. Raises Unavailable when it cannot be had, InvalidArgument.
+
+        door: says who may come in; None lets in all.
+        """
+        self.door = door
         self.encoders = encoders
         self.metrics = metrics
         self.texts_max = limits.embed_texts
@@ -286,6 +291,7 @@ class _Handler(BaseHTTPRequestHandler):
             return 204, b"", {"Allow": allowed}
         if self.command not in allowed.split(", "):
             raise _failed(405, f"{known} takes {allowed}", {"Allow": allowed})
+        self._check_caller(known)
         if known == EMBEDDINGS:
             return 200, self._embedded(), {}
         try:
@@ -294,6 +300,21 @@ class _Handler(BaseHTTPRequestHandler):
                 return 200, shapes.write_models(self.port.encoders.models(), self.port.created), {}
             model = self.port.encoders.resolve(name)
             return 200, shapes.write_model(model, self.port.created), {}
+        except VecdbError as error:
+            raise Failed(shapes.failure(error)) from None
+
+    def _check_caller(self, known: str) -> None:
+        """Raise Failed unless the caller may come in. Nothing of the body was read yet."""
+        if self.port.door is None:
+            return
+        size = self.headers.get("Content-Length", "")
+        try:
+            self.port.door.check(
+                f"{self.command} {known}",
+                self.headers.get("Authorization", ""),
+                str(self.client_address[0]),
+                int(size) if size.isascii() and size.isdecimal() and len(size) < 19 else 0,
+            )
         except VecdbError as error:
             raise Failed(shapes.failure(error)) from None
 

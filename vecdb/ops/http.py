@@ -13,8 +13,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from vecdb.auth.door import Door
 from vecdb.certificates import Certificates
-from vecdb.errors import Unavailable
+from vecdb.errors import PermissionDenied, Unauthenticated, Unavailable, VecdbError
 from vecdb.sockets import split_address
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,8 @@ class Listener:
 class HttpPort(Listener):
     """Serves from start() to stop().
 
-    not_ready: why the node is not ready, or "". more: lines of /readyz below that.
+    not_ready: why the node is not ready, or "". more: lines of /readyz below that. door: says who
+    may have /metrics; None lets in all. The others are for probes, which have no key.
     """
 
     def __init__(
@@ -115,36 +117,65 @@ class HttpPort(Listener):
         setting: str = "server.metrics",
         more: Callable[[], str] = lambda: "",
         certificates: Certificates | None = None,
+        door: Door | None = None,
     ) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            timeout = REQUEST_S
-            server_version = "vecdb"
-            sys_version = ""
-
-            def do_GET(self) -> None:
-                path = self.path.partition("?")[0]
-                if path == "/metrics":
-                    encode, kind = choose_encoder(self.headers.get("Accept", ""))
-                    self._answer(200, encode(registry), kind)
-                elif path == "/livez":
-                    self._answer(200, b"ok\n")
-                elif path == "/readyz":
-                    reason = not_ready()
-                    text = f"{reason or 'ok'}\n{more()}"
-                    self._answer(503 if reason else 200, text.encode())
-                else:
-                    self._answer(404, b"there is /metrics, /livez and /readyz\n")
-
-            def _answer(self, code: int, body: bytes, kind: str = "text/plain") -> None:
-                self.send_response(code)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:
-                log.debug(format, *args)
-
+        self.registry = registry
+        self.not_ready = not_ready
+        self.more = more
+        self.door = door
+        handler = type("Handler", (_Handler,), {"port": self})
         super().__init__(
-            address, Handler, purpose="metrics", setting=setting, certificates=certificates
+            address, handler, purpose="metrics", setting=setting, certificates=certificates
         )
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """The requests of one connection."""
+
+    port: HttpPort
+    timeout = REQUEST_S
+    server_version = "vecdb"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        path = self.path.partition("?")[0]
+        if path == "/metrics":
+            self._answer_metrics()
+        elif path == "/livez":
+            self._answer(200, b"ok\n")
+        elif path == "/readyz":
+            reason = self.port.not_ready()
+            text = f"{reason or 'ok'}\n{self.port.more()}"
+            self._answer(503 if reason else 200, text.encode())
+        else:
+            self._answer(404, b"there is /metrics, /livez and /readyz\n")
+
+    def _answer_metrics(self) -> None:
+        authorization = self.headers.get("Authorization", "")
+        try:
+            if self.port.door is not None:
+                self.port.door.check("GET /metrics", authorization, str(self.client_address[0]))
+        except Unauthenticated as error:
+            self._answer(401, f"{error}\n".encode(), challenge=True)
+        except VecdbError as error:
+            code = 403 if isinstance(error, PermissionDenied) else 503
+            self._answer(code, f"{error}\n".encode())
+        else:
+            encode, kind = choose_encoder(self.headers.get("Accept", ""))
+            self._answer(200, encode(self.port.registry), kind)
+
+    def _answer(
+        self, code: int, body: bytes, kind: str = "text/plain", *, challenge: bool = False
+    ) -> None:
+        self.send_response(code)
+        if challenge:
+            self.send_header("WWW-Authenticate", "Bearer")
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Log a request's first line, where that is asked for."""
+        log.debug(format, *args)

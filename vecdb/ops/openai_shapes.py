@@ -26,6 +26,9 @@ from vecdb.errors import (
     LimitExceeded,
     NotFound,
     Overloaded,
+    PermissionDenied,
+    QuotaExceeded,
+    Unauthenticated,
     Unavailable,
     VecdbError,
 )
@@ -40,7 +43,10 @@ _STATUS: dict[type[VecdbError], int] = {
     InvalidArgument: 400,
     FailedPrecondition: 400,
     NotFound: 404,
+    Unauthenticated: 401,
+    PermissionDenied: 403,
     Overloaded: 429,
+    QuotaExceeded: 429,
     Unavailable: 503,
     DeadlineExceeded: 504,
 }
@@ -179,6 +185,8 @@ def failure(error: VecdbError, *, alone: bool = False) -> Failure:
         message = message.replace(error.field, param, 1)
     code = "model_not_found" if isinstance(error, NotFound) else error.reason.lower()
     headers = {}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     return Failure(status, write_error(status, message, param or None, code), headers)

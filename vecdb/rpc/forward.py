@@ -12,9 +12,11 @@ from typing import Any
 
 import grpc
 
+from vecdb.auth.call import REQUEST_ID, current
 from vecdb.errors import Unavailable
 from vecdb.rpc.deadline import remaining_s
-from vecdb.rpc.status import DETAILS, REQUEST_ID
+from vecdb.rpc.guard import PEER
+from vecdb.rpc.status import DETAILS
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 Behaviour = Callable[[Any, grpc.ServicerContext], Any]
@@ -115,7 +117,7 @@ class Forwarder:
         invoke: grpc.StreamStreamMultiCallable[Any, Any] = self._channel.stream_stream(path)
 
         def forward(bodies: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-            metadata = _theirs(context.invocation_metadata())
+            metadata = _passed_on(context)
             call: Any = invoke(bodies, timeout=remaining_s(context), metadata=metadata)
             with self._lock:
                 self._streams.add(call)
@@ -159,9 +161,7 @@ def _answer(
     invoke: grpc.UnaryUnaryMultiCallable[Any, Any], body: bytes, context: grpc.ServicerContext
 ) -> bytes:
     try:
-        call = invoke.future(
-            body, timeout=remaining_s(context), metadata=_theirs(context.invocation_metadata())
-        )
+        call = invoke.future(body, timeout=remaining_s(context), metadata=_passed_on(context))
     except ValueError:  # closed: this worker is ending
         raise _Away from None
 
@@ -184,6 +184,16 @@ def _answer(
     if trailing := _theirs(call.trailing_metadata()):
         context.set_trailing_metadata(trailing)
     return reply
+
+
+def _passed_on(context: grpc.ServicerContext) -> Metadata:
+    """Return what goes to the writer with a call: the caller's, where from, and its id."""
+    theirs = tuple(
+        pair for pair in _theirs(context.invocation_metadata()) if pair[0] not in (PEER, REQUEST_ID)
+    )
+    call = current()
+    ours = ((REQUEST_ID, call.request_id),) if call is not None else ()
+    return (*theirs, (PEER, context.peer()), *ours)
 
 
 def _theirs(metadata: Iterable[tuple[str, str | bytes]] | None) -> Metadata:

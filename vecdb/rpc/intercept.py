@@ -1,4 +1,4 @@
-"""What every call goes through: an id, metrics, and errors turned into statuses.
+"""What every call goes through: who calls, an id, metrics, and errors turned into statuses.
 
 An error of ours becomes its status with details. Any other is our bug: it is logged with its
 traceback and the request's id, and the client gets the id, never the text.
@@ -10,30 +10,36 @@ import logging
 import queue
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
 
+from vecdb.auth.call import REQUEST_ID, Call, enter, leave
+from vecdb.auth.scopes import Principal
 from vecdb.errors import DeadlineExceeded, Overloaded, Unavailable, VecdbError
 from vecdb.metrics import Metrics
 from vecdb.rpc import dispatch, status
 from vecdb.rpc.deadline import remaining_s
 from vecdb.rpc.dispatch import never_quick, quick_when, waits
 from vecdb.rpc.forward import READS, STATES, Behaviour, Forwarder, Passed, StreamBehaviour
-from vecdb.rpc.malformed import Malformed, all_well_formed, reading, well_formed
-from vecdb.rpc.status import REQUEST_ID
+from vecdb.rpc.guard import Admission, Guard
+from vecdb.rpc.malformed import Malformed, reading, well_formed
+from vecdb.rpc.streams import Counted, admitted_replies, worked_on
 
 log = logging.getLogger(__name__)
 
 OURS = "vecdb."
 HEALTH = "grpc.health.v1.Health"
+NOBODY = Principal("", ())
+HANDLERS_KEPT = 2_048
+"""Handlers of callers' methods; tokens come and go."""
 
 
 class CallInterceptor(grpc.ServerInterceptor):
     """Wraps calls.
 
+    guard: says who calls, and whether they may.
     streams: streams of ours open at once; more are refused. A behaviour that streams yields None
     where it has nothing to say yet, so that it can be ended.
     working: calls of ours that are worked on at once where the dispatcher does not see to it;
@@ -46,6 +52,7 @@ class CallInterceptor(grpc.ServerInterceptor):
     def __init__(
         self,
         metrics: Metrics,
+        guard: Guard,
         working: int,
         streams: int,
         *,
@@ -53,6 +60,7 @@ class CallInterceptor(grpc.ServerInterceptor):
         forwarder: Forwarder | None = None,
         counted: bool = True,
     ) -> None:
+        self._guard = guard
         self._reads = reads
         # What is not exported is counted all the same: that is cheaper than asking.
         self._metrics = metrics if counted else Metrics()
@@ -64,7 +72,8 @@ class CallInterceptor(grpc.ServerInterceptor):
         self._streams = threading.Semaphore(streams)
         self._streams_max = streams
         self._draining = threading.Event()
-        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}  # wrapped, by method
+        # Wrapped, by method and caller.
+        self._handlers: dict[tuple[str, Principal], grpc.RpcMethodHandler[Any, Any]] = {}
 
     def drain(self) -> None:
         """Refuse calls from now on, in words that clients understand; those under way go on."""
@@ -77,39 +86,64 @@ class CallInterceptor(grpc.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Return the handler of a call, wrapped."""
-        wrapped = self._handlers.get(handler_call_details.method)
+        """Return the handler of a call, wrapped for its caller."""
+        path = handler_call_details.method
+        try:
+            principal = self._guard.principal(path, handler_call_details.invocation_metadata)
+        except Exception as error:
+            # Nothing is read of what a stranger sends.
+            return self._refusal(path, error) if continuation(handler_call_details) else None
+        wrapped = self._handlers.get((path, principal))
         if wrapped is not None:
             return wrapped
         handler = continuation(handler_call_details)
         # Methods that are not ours are not remembered: a caller may invent any number of them.
         if handler is None:
             return handler
-        _, service, method = handler_call_details.method.split("/", 2)
         if handler.unary_unary is None:
-            return self._stream(handler, handler_call_details.method)
+            return self._stream(handler, path, principal)
+        _, service, method = path.split("/", 2)
         labels = ("unary", service, method)
-        if self._is_forwarded(handler_call_details.method):
+        if self._is_forwarded(path):
+            forwarding = self._forwarding(path, handler, principal)
             wrapped = grpc.unary_unary_rpc_method_handler(
-                self._wrapped(self._forwarding(handler_call_details.method, handler), labels)
+                self._wrapped(forwarding, labels, path, principal, None)
             )
         else:
             wrapped = grpc.unary_unary_rpc_method_handler(
-                self._here(handler.unary_unary, labels),
+                self._here(handler.unary_unary, labels, path, principal),
                 request_deserializer=reading(handler.request_deserializer),
                 response_serializer=_unless_serialized(handler.response_serializer),
             )
-        self._handlers[handler_call_details.method] = wrapped
+        if len(self._handlers) >= HANDLERS_KEPT:
+            self._handlers.clear()
+        self._handlers[path, principal] = wrapped
         return wrapped
 
+    def _refusal(self, path: str, error: Exception) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return the handler of a call whose caller is not known, whatever they send."""
+        _, service, method = path.split("/", 2)
+        labels = ("unary", service, method)
+
+        def refuse(requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: ANN401
+            call = self._guard.call(path, NOBODY, context)
+            self._guard.refused(call)
+            code, text, trailer = _failure(error, labels, call)
+            self._metrics.started.labels(*labels).inc()
+            self._metrics.handled.labels(*labels, code.name).inc()
+            context.set_trailing_metadata(trailer)
+            context.abort(code, text)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
     def _stream(
-        self, handler: grpc.RpcMethodHandler[Any, Any], path: str
+        self, handler: grpc.RpcMethodHandler[Any, Any], path: str, principal: Principal
     ) -> grpc.RpcMethodHandler[Any, Any]:
         """Return the handler of a stream, wrapped. They have no turns."""
         _, service, method = path.split("/", 2)
-        metrics = self._metrics
         read = reading(handler.request_deserializer)
         write = _unless_serialized(handler.response_serializer)
+        admission = self._guard.admission(path, principal)
         if handler.request_streaming:
             labels = ("bidi_stream", service, method)
             behaviour, made = handler.stream_stream, grpc.stream_stream_rpc_method_handler
@@ -120,29 +154,30 @@ class CallInterceptor(grpc.ServerInterceptor):
             behaviour = self._forwarder.stream(path)
             if not handler.request_streaming:
                 behaviour = _of_one(behaviour)
-            read, write = reading(None), None
+            read, write, admission = reading(None), None, None
         assert behaviour is not None  # no call has one reply to a stream
         bounded = self._bounded if service != HEALTH else iter  # which counts its own
-        checked = all_well_formed if handler.request_streaming else well_formed
 
         def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: ANN401
-            metrics.started.labels(*labels).inc()
-            begun = time.perf_counter()
-            code = grpc.StatusCode.OK
-            try:
-                yield from bounded(behaviour(checked(request), context))
-                if not context.is_active():
-                    code = grpc.StatusCode.CANCELLED
-            except Exception as error:
-                code, text, trailer = _failure(error, labels)
-                context.set_trailing_metadata(trailer)
-                context.abort(code, text)
-            except GeneratorExit:
-                code = grpc.StatusCode.CANCELLED
-                raise
-            finally:
-                metrics.handled.labels(*labels, code.name).inc()
-                metrics.handling.labels(*labels).observe(time.perf_counter() - begun)
+            call, seen = self._guard.call(path, principal, context), dict[str, None]()
+            with Counted(self._metrics, labels) as counted:
+                try:
+                    replies = admitted_replies(
+                        behaviour, admission, seen, many_requests=handler.request_streaming
+                    )
+                    yield from worked_on(call, lambda: bounded(replies(request, context)))
+                    if not context.is_active():
+                        counted.code = grpc.StatusCode.CANCELLED
+                except Exception as error:
+                    counted.code, text, trailer = _failure(error, labels, call)
+                    context.set_trailing_metadata(trailer)
+                    context.abort(counted.code, text)
+                except GeneratorExit:
+                    counted.code = grpc.StatusCode.CANCELLED
+                    raise
+                finally:
+                    if admission is not None:
+                        admission.tell(call, lambda: seen, counted.code.name)
 
         return made(stream, request_deserializer=read, response_serializer=write)
 
@@ -163,10 +198,13 @@ class CallInterceptor(grpc.ServerInterceptor):
         finally:
             self._streams.release()
 
-    def _here(self, behaviour: Behaviour, labels: tuple[str, str, str]) -> Behaviour:
+    def _here(
+        self, behaviour: Behaviour, labels: tuple[str, str, str], path: str, principal: Principal
+    ) -> Behaviour:
         """Return what works on a call in this process: in turn, if it is one of ours."""
         if not labels[1].startswith(OURS):
-            return self._wrapped(behaviour, labels)
+            return self._wrapped(behaviour, labels, path, principal, None)
+        admission = self._guard.admission(path, principal)
         quick = getattr(behaviour, "is_quick", never_quick)
         waiting = getattr(behaviour, "waits", False)
         # With a turn to take besides the thread, quick calls would wait for all the others.
@@ -176,7 +214,7 @@ class CallInterceptor(grpc.ServerInterceptor):
         def is_quick(request: Any) -> bool:  # noqa: ANN401
             return isinstance(request, Malformed) or quick(request)
 
-        found = quick_when(is_quick)(self._wrapped(work, labels))
+        found = quick_when(is_quick)(self._wrapped(work, labels, path, principal, admission))
         return waits(found) if waiting else found
 
     def _is_forwarded(self, path: str) -> bool:
@@ -184,40 +222,61 @@ class CallInterceptor(grpc.ServerInterceptor):
             self._forwarder is not None and path.startswith(f"/{OURS}") and path not in self._reads
         )
 
-    def _forwarding(self, path: str, handler: Any) -> Behaviour:  # noqa: ANN401
+    def _forwarding(self, path: str, handler: Any, principal: Principal) -> Behaviour:  # noqa: ANN401
         """Return what forwards a call. It takes no turn: the work is done, in turn, elsewhere."""
         assert self._forwarder is not None
         if path not in STATES:
             return self._forwarder.behaviour(path)
         behaviour, read = self._in_turn(handler.unary_unary), reading(handler.request_deserializer)
+        admission = self._guard.admission(path, principal)
 
         def here(body: bytes, context: grpc.ServicerContext) -> Any:  # noqa: ANN401
-            reply = behaviour(well_formed(read(body)), context)
-            return handler.response_serializer(reply)
+            request = well_formed(read(body))
+            if admission is not None:
+                admission.check(request)
+            return handler.response_serializer(behaviour(request, context))
 
         return self._forwarder.behaviour(path, here)
 
-    def _wrapped(self, work: Behaviour, labels: tuple[str, str, str]) -> Behaviour:
+    def _wrapped(
+        self,
+        work: Behaviour,
+        labels: tuple[str, str, str],
+        path: str,
+        principal: Principal,
+        admission: Admission | None,
+    ) -> Behaviour:
         started = self._metrics.started.labels(*labels)
         handling = self._metrics.handling.labels(*labels)
         handled_ok = self._metrics.handled.labels(*labels, "OK")
         is_ours = labels[1].startswith(OURS)  # health goes on saying that nothing serves
+        call_of = self._guard.call
 
         def call(request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401
             started.inc()
             begun = time.perf_counter()
+            this = call_of(path, principal, context)
+            before = enter(this)
             try:
                 if is_ours and self._draining.is_set():
                     raise Unavailable("the server is stopping", retry_after_s=1.0)
-                reply = work(well_formed(request), context)
+                well_formed(request)
+                if admission is not None:
+                    admission.check(request)
+                reply = work(request, context)
             except Exception as error:
-                code, text, trailer = _failure(error, labels)
+                code, text, trailer = _failure(error, labels, this)
                 self._metrics.handled.labels(*labels, code.name).inc()
                 handling.observe(time.perf_counter() - begun)
+                _tell(admission, this, request, code.name)
                 context.set_trailing_metadata(trailer)
                 context.abort(code, text)
+            finally:
+                leave(before)
             handled_ok.inc()
             handling.observe(time.perf_counter() - begun)
+            if admission is not None:
+                _tell(admission, this, request, "OK")
             return reply
 
         return call
@@ -268,12 +327,17 @@ def _unless_serialized(serialize: Callable[[Any], bytes] | None) -> Callable[[An
     return lambda reply: reply if type(reply) is bytes else serialize(reply)
 
 
+def _tell(admission: Admission | None, call: Call, request: Any, result: str) -> None:  # noqa: ANN401
+    if admission is not None and not isinstance(request, Malformed):
+        admission.tell(call, lambda: admission.collections(request), result)
+
+
 def _failure(
-    error: Exception, labels: tuple[str, str, str]
+    error: Exception, labels: tuple[str, str, str], call: Call
 ) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]]:
     if isinstance(error, Passed):
         return error.code, error.text, error.trailer
-    request_id = uuid.uuid4().hex
+    request_id = call.request_id
     code = status.code_of(type(error))
     if isinstance(error, VecdbError) and code is not grpc.StatusCode.INTERNAL:
         if code is grpc.StatusCode.DATA_LOSS:

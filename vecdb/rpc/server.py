@@ -19,6 +19,7 @@ from vecdb.node_status import NodeStatus
 from vecdb.reembed.moves import Moves
 from vecdb.rpc.dispatch import Dispatcher
 from vecdb.rpc.forward import LOGGED, READS, Forwarder
+from vecdb.rpc.guard import Guard
 from vecdb.rpc.health import Health
 from vecdb.rpc.intercept import CallInterceptor
 from vecdb.rpc.pb import (
@@ -69,6 +70,7 @@ class RpcServer:
         database: Database,
         encoders: Encoders,
         metrics: Metrics,
+        guard: Guard,
         *,
         forwarder: Forwarder | None = None,
         counted: bool = True,
@@ -77,12 +79,14 @@ class RpcServer:
     ) -> None:
         """Bind the address. Raises Unavailable when it cannot be had. status: how the node is.
 
+        guard: see CallInterceptor.
         forwarder: of a query worker, which listens beside others. counted: see CallInterceptor.
         certificates: what TLS shows on a TCP address; Unix sockets, and None, are plain.
         """
         limits = config.limits
         self._calls = CallInterceptor(
             metrics,
+            guard,
             config.server.threads,
             limits.streams,
             reads=READS - LOGGED if config.documents.query_log else READS,
@@ -105,7 +109,7 @@ class RpcServer:
         search_pb2_grpc.add_SearchServicer_to_server(search, self._server)
         self._documents = DocumentsService(config, database, encoders, encoder, search, metrics)
         documents_pb2_grpc.add_DocumentsServicer_to_server(self._documents, self._server)
-        admin = AdminService(database, limits, status)
+        admin = AdminService(database, limits, status, guard)
         admin_pb2_grpc.add_AdminServicer_to_server(admin, self._server)
         self._moves = None if forwarder else Moves(database, encoders, limits)
         models_pb2_grpc.add_ModelsServicer_to_server(

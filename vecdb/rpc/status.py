@@ -17,7 +17,10 @@ CODES: dict[type[VecdbError], grpc.StatusCode] = {
     errors.FailedPrecondition: Code.FAILED_PRECONDITION,
     errors.Conflict: Code.ABORTED,
     errors.HorizonPassed: Code.OUT_OF_RANGE,
+    errors.Unauthenticated: Code.UNAUTHENTICATED,
+    errors.PermissionDenied: Code.PERMISSION_DENIED,
     errors.Overloaded: Code.RESOURCE_EXHAUSTED,
+    errors.QuotaExceeded: Code.RESOURCE_EXHAUSTED,
     errors.StorageFull: Code.RESOURCE_EXHAUSTED,
     errors.CollectionFull: Code.RESOURCE_EXHAUSTED,
     errors.Unavailable: Code.UNAVAILABLE,
@@ -29,8 +32,7 @@ CODES: dict[type[VecdbError], grpc.StatusCode] = {
 """By the root of each family; a test holds that every error has one."""
 
 DETAILS = "grpc-status-details-bin"
-REQUEST_ID = "vecdb-request-id"
-"""Trailers of a failed call: its google.rpc.Status, and what the log calls it."""
+"""Trailer of a failed call: its google.rpc.Status. Another, auth.call.REQUEST_ID, names it."""
 
 _TYPE = "type.googleapis.com/google.rpc."
 _REASONS = {

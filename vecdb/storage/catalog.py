@@ -24,6 +24,7 @@ from vecdb.storage.catalog_command import (
 )
 from vecdb.storage.environment import Environment, MapFull, told_when_full
 from vecdb.storage.format import check_format, check_version, format_of
+from vecdb.storage.keys import CreateKey, KeyRecord, KeyRows, RevokeKey
 from vecdb.storage.numbered import NumberedSchema
 
 DATABASES = (b"meta", b"collections", b"aliases", b"dropped")
@@ -170,6 +171,19 @@ class Catalog:
         finally:
             self._environment.end_read(txn)
 
+    def keys(self) -> list[KeyRecord]:
+        """Return all API keys in the order of their making, ended ones too. Raises Corrupt."""
+        with self._environment.begin() as txn:
+            return KeyRows(txn, self._db[b"meta"]).all()
+
+    def keys_state(self) -> bytes:
+        """Return what every change of a key changes; b"" where there never was one."""
+        txn = self._environment.begin_read()
+        try:
+            return KeyRows(txn, self._db[b"meta"]).state()
+        finally:
+            self._environment.end_read(txn)
+
     def apply(self, command: CatalogCommand) -> None:
         """Change the catalog by a command of its log. Durable when it returns.
 
@@ -181,14 +195,14 @@ class Catalog:
             try:
                 with self._environment.begin(write=True) as txn, told_when_full(self._path):
                     seq, chain = self._state(txn)
-                    self._change(txn, command)
+                    self._change(txn, command, seq + 1)
                     chain = codec.next_chain(chain, seq + 1, digest)
                     self._put(txn, b"meta", b"state", codec.u64(seq + 1) + chain)
                 return
             except MapFull:
                 self._environment.grow(force=True)
 
-    def _change(self, txn: Any, command: CatalogCommand) -> None:  # noqa: ANN401
+    def _change(self, txn: Any, command: CatalogCommand, seq: int) -> None:  # noqa: ANN401
         match command:
             case CreateCollection():
                 self._create(txn, command)
@@ -208,6 +222,10 @@ class Catalog:
             case SetAliases(aliases):
                 for alias, collection in aliases:
                     self._set_alias(txn, alias, collection)
+            case CreateKey():
+                KeyRows(txn, self._db[b"meta"]).create(command, seq)
+            case RevokeKey():
+                KeyRows(txn, self._db[b"meta"]).revoke(command, seq)
 
     def _there(self, txn: Any, name: str, uuid: str) -> CatalogEntry:  # noqa: ANN401
         entry = self._entry(txn, name)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from vecdb.errors import Corrupt
+from vecdb.storage.keys import CreateKey, RevokeKey, created_key
 from vecdb.storage.pb import command_pb2 as pb
 
 
@@ -124,7 +125,14 @@ class SetAliases:
 
 
 CatalogCommand: TypeAlias = (
-    CreateCollection | CloneCollection | DropCollection | UpdateCollection | Truncate | SetAliases
+    CreateCollection
+    | CloneCollection
+    | DropCollection
+    | UpdateCollection
+    | Truncate
+    | SetAliases
+    | CreateKey
+    | RevokeKey
 )
 
 
@@ -161,6 +169,10 @@ def decode_catalog_command(encoded: bytes) -> CatalogCommand:
         case "set_aliases":
             named = command.set_aliases.aliases
             return SetAliases(tuple((one.alias, one.collection or None) for one in named))
+        case "create_key":
+            return created_key(command.create_key)
+        case "revoke_key":
+            return RevokeKey(command.revoke_key.id, command.revoke_key.revoked_at_ms)
         case kind:
             raise Corrupt(f"a command of the catalog's log is of kind {kind!r}")
 

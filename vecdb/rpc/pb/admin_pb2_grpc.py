@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from . import admin_pb2 as vecdb_dot_v1_dot_admin__pb2
+from . import keys_pb2 as vecdb_dot_v1_dot_keys__pb2
 
 GRPC_GENERATED_VERSION = '1.78.0'
 GRPC_VERSION = grpc.__version__
@@ -44,6 +45,26 @@ class AdminStub(object):
                 request_serializer=vecdb_dot_v1_dot_admin__pb2.StatusRequest.SerializeToString,
                 response_deserializer=vecdb_dot_v1_dot_admin__pb2.StatusResponse.FromString,
                 _registered_method=True)
+        self.CreateKey = channel.unary_unary(
+                '/vecdb.v1.Admin/CreateKey',
+                request_serializer=vecdb_dot_v1_dot_keys__pb2.CreateKeyRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_keys__pb2.CreateKeyResponse.FromString,
+                _registered_method=True)
+        self.ListKeys = channel.unary_unary(
+                '/vecdb.v1.Admin/ListKeys',
+                request_serializer=vecdb_dot_v1_dot_keys__pb2.ListKeysRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_keys__pb2.ListKeysResponse.FromString,
+                _registered_method=True)
+        self.RevokeKey = channel.unary_unary(
+                '/vecdb.v1.Admin/RevokeKey',
+                request_serializer=vecdb_dot_v1_dot_keys__pb2.RevokeKeyRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_keys__pb2.RevokeKeyResponse.FromString,
+                _registered_method=True)
+        self.RotateKey = channel.unary_unary(
+                '/vecdb.v1.Admin/RotateKey',
+                request_serializer=vecdb_dot_v1_dot_keys__pb2.RotateKeyRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_keys__pb2.RotateKeyResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServicer(object):
@@ -65,6 +86,36 @@ class AdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateKey(self, request, context):
+        """Makes an API key; the reply is the only place where its secret stands. FAILED_PRECONDITION where the
+        server takes calls without one: the first is made by who can read its files, see README.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListKeys(self, request, context):
+        """Keys, without their secrets, which the server does not have.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeKey(self, request, context):
+        """Ends a key for good: calls that begin afterwards are refused. One that is revoked is revoked
+        still. FAILED_PRECONDITION for the last that may make others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateKey(self, request, context):
+        """Makes a key to take the place of another, which ends by itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +128,26 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.Status,
                     request_deserializer=vecdb_dot_v1_dot_admin__pb2.StatusRequest.FromString,
                     response_serializer=vecdb_dot_v1_dot_admin__pb2.StatusResponse.SerializeToString,
+            ),
+            'CreateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateKey,
+                    request_deserializer=vecdb_dot_v1_dot_keys__pb2.CreateKeyRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_keys__pb2.CreateKeyResponse.SerializeToString,
+            ),
+            'ListKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListKeys,
+                    request_deserializer=vecdb_dot_v1_dot_keys__pb2.ListKeysRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_keys__pb2.ListKeysResponse.SerializeToString,
+            ),
+            'RevokeKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeKey,
+                    request_deserializer=vecdb_dot_v1_dot_keys__pb2.RevokeKeyRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_keys__pb2.RevokeKeyResponse.SerializeToString,
+            ),
+            'RotateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateKey,
+                    request_deserializer=vecdb_dot_v1_dot_keys__pb2.RotateKeyRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_keys__pb2.RotateKeyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -133,6 +204,114 @@ class Admin(object):
             '/vecdb.v1.Admin/Status',
             vecdb_dot_v1_dot_admin__pb2.StatusRequest.SerializeToString,
             vecdb_dot_v1_dot_admin__pb2.StatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Admin/CreateKey',
+            vecdb_dot_v1_dot_keys__pb2.CreateKeyRequest.SerializeToString,
+            vecdb_dot_v1_dot_keys__pb2.CreateKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Admin/ListKeys',
+            vecdb_dot_v1_dot_keys__pb2.ListKeysRequest.SerializeToString,
+            vecdb_dot_v1_dot_keys__pb2.ListKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Admin/RevokeKey',
+            vecdb_dot_v1_dot_keys__pb2.RevokeKeyRequest.SerializeToString,
+            vecdb_dot_v1_dot_keys__pb2.RevokeKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Admin/RotateKey',
+            vecdb_dot_v1_dot_keys__pb2.RotateKeyRequest.SerializeToString,
+            vecdb_dot_v1_dot_keys__pb2.RotateKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -13,8 +13,10 @@ from vecdb.errors import LimitExceeded
 from vecdb.node_status import NodeStatus
 from vecdb.rpc.convert_status import status_message
 from vecdb.rpc.deadline import deadline_of
+from vecdb.rpc.guard import Guard
 from vecdb.rpc.pb import admin_pb2 as pb
 from vecdb.rpc.pb import admin_pb2_grpc
+from vecdb.rpc.services.keys import KeyCalls
 from vecdb.segment.vectors import Effort
 from vecdb.write.prepare import unknown_space
 
@@ -24,14 +26,20 @@ EFS_MAX = 32
 COLLECTIONS_MAX = 1_000
 
 
-class AdminService(admin_pb2_grpc.AdminServicer):
+class AdminService(KeyCalls, admin_pb2_grpc.AdminServicer):
     """Serves vecdb.v1.Admin."""
 
     def __init__(
-        self, database: Database, limits: LimitsConfig, status: Callable[[], NodeStatus]
+        self,
+        database: Database,
+        limits: LimitsConfig,
+        status: Callable[[], NodeStatus],
+        guard: Guard,
     ) -> None:
-        """Serve the data of a node. status: returns how the node is."""
+        """Serve the data of a node. status: returns how the node is. guard: knows its keys."""
         self._database = database
+        self._keys = database.keys
+        self._guard = guard
         self._limits = limits
         self._status = status
 

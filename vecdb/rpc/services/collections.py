@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import grpc
 
+from vecdb.auth.call import caller
+from vecdb.auth.scopes import READ
 from vecdb.config import LimitsConfig
 from vecdb.database import Database
 from vecdb.embed.client import Encoders
@@ -55,7 +57,10 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
         """Return all collections."""
         reply = pb.ListCollectionsResponse()
         size = 0
+        may = caller().may
         for info in self._database.infos():
+            if not may(READ, info.name):
+                continue
             message = collection_message(info)
             if request.without_metadata:
                 message.ClearField("metadata")
@@ -117,9 +122,13 @@ class CollectionsService(collections_pb2_grpc.CollectionsServicer):
         self, request: pb.ListAliasesRequest, context: grpc.ServicerContext
     ) -> pb.ListAliasesResponse:
         """Return aliases by name."""
-        found = self._database.aliases(request.collection)
+        found, may = self._database.aliases(request.collection), caller().may
         return pb.ListAliasesResponse(
-            aliases=[pb.Alias(alias=alias, collection=name) for alias, name in found.items()]
+            aliases=[
+                pb.Alias(alias=alias, collection=name)
+                for alias, name in found.items()
+                if may(READ, alias)
+            ]
         )
 
     def Delete(

@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Command(_message.Message):
-    __slots__ = ("write", "create_collection", "drop_collection", "update_collection", "set_aliases", "truncate", "clone_collection")
+    __slots__ = ("write", "create_collection", "drop_collection", "update_collection", "set_aliases", "truncate", "clone_collection", "create_key", "revoke_key")
     WRITE_FIELD_NUMBER: _ClassVar[int]
     CREATE_COLLECTION_FIELD_NUMBER: _ClassVar[int]
     DROP_COLLECTION_FIELD_NUMBER: _ClassVar[int]
@@ -15,6 +15,8 @@ class Command(_message.Message):
     SET_ALIASES_FIELD_NUMBER: _ClassVar[int]
     TRUNCATE_FIELD_NUMBER: _ClassVar[int]
     CLONE_COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    CREATE_KEY_FIELD_NUMBER: _ClassVar[int]
+    REVOKE_KEY_FIELD_NUMBER: _ClassVar[int]
     write: Write
     create_collection: CreateCollection
     drop_collection: DropCollection
@@ -22,7 +24,9 @@ class Command(_message.Message):
     set_aliases: SetAliases
     truncate: Truncate
     clone_collection: CloneCollection
-    def __init__(self, write: _Optional[_Union[Write, _Mapping]] = ..., create_collection: _Optional[_Union[CreateCollection, _Mapping]] = ..., drop_collection: _Optional[_Union[DropCollection, _Mapping]] = ..., update_collection: _Optional[_Union[UpdateCollection, _Mapping]] = ..., set_aliases: _Optional[_Union[SetAliases, _Mapping]] = ..., truncate: _Optional[_Union[Truncate, _Mapping]] = ..., clone_collection: _Optional[_Union[CloneCollection, _Mapping]] = ...) -> None: ...
+    create_key: CreateKey
+    revoke_key: RevokeKey
+    def __init__(self, write: _Optional[_Union[Write, _Mapping]] = ..., create_collection: _Optional[_Union[CreateCollection, _Mapping]] = ..., drop_collection: _Optional[_Union[DropCollection, _Mapping]] = ..., update_collection: _Optional[_Union[UpdateCollection, _Mapping]] = ..., set_aliases: _Optional[_Union[SetAliases, _Mapping]] = ..., truncate: _Optional[_Union[Truncate, _Mapping]] = ..., clone_collection: _Optional[_Union[CloneCollection, _Mapping]] = ..., create_key: _Optional[_Union[CreateKey, _Mapping]] = ..., revoke_key: _Optional[_Union[RevokeKey, _Mapping]] = ...) -> None: ...
 
 class CreateCollection(_message.Message):
     __slots__ = ("name", "uuid", "created_at_ms", "schema", "metadata", "ttl_ms")
@@ -91,6 +95,42 @@ class Alias(_message.Message):
     alias: str
     collection: str
     def __init__(self, alias: _Optional[str] = ..., collection: _Optional[str] = ...) -> None: ...
+
+class CreateKey(_message.Message):
+    __slots__ = ("id", "number", "name", "digest", "actions", "collections", "created_at_ms", "expires_at_ms", "calls_per_s", "bytes_per_day", "replaces", "replaced_expires_at_ms")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    ACTIONS_FIELD_NUMBER: _ClassVar[int]
+    COLLECTIONS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    CALLS_PER_S_FIELD_NUMBER: _ClassVar[int]
+    BYTES_PER_DAY_FIELD_NUMBER: _ClassVar[int]
+    REPLACES_FIELD_NUMBER: _ClassVar[int]
+    REPLACED_EXPIRES_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    number: int
+    name: str
+    digest: bytes
+    actions: _containers.RepeatedScalarFieldContainer[str]
+    collections: _containers.RepeatedScalarFieldContainer[str]
+    created_at_ms: int
+    expires_at_ms: int
+    calls_per_s: int
+    bytes_per_day: int
+    replaces: str
+    replaced_expires_at_ms: int
+    def __init__(self, id: _Optional[str] = ..., number: _Optional[int] = ..., name: _Optional[str] = ..., digest: _Optional[bytes] = ..., actions: _Optional[_Iterable[str]] = ..., collections: _Optional[_Iterable[str]] = ..., created_at_ms: _Optional[int] = ..., expires_at_ms: _Optional[int] = ..., calls_per_s: _Optional[int] = ..., bytes_per_day: _Optional[int] = ..., replaces: _Optional[str] = ..., replaced_expires_at_ms: _Optional[int] = ...) -> None: ...
+
+class RevokeKey(_message.Message):
+    __slots__ = ("id", "revoked_at_ms")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    REVOKED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    revoked_at_ms: int
+    def __init__(self, id: _Optional[str] = ..., revoked_at_ms: _Optional[int] = ...) -> None: ...
 
 class Truncate(_message.Message):
     __slots__ = ("name", "uuid", "seq")

@@ -53,6 +53,7 @@ from vecdb_client.errors import (
     OutOfRange,
     Overloaded,
     PermissionDenied,
+    QuotaExceeded,
     ResourceExhausted,
     StorageFull,
     Unauthenticated,
@@ -65,6 +66,7 @@ from vecdb_client.explanations import Condition, ExplainedLeg, ExplainedPart, Ex
 from vecdb_client.filters import F, Filter
 from vecdb_client.highlights import Fragment, Highlights
 from vecdb_client.images import ImageFile
+from vecdb_client.keys import Action, KeyInfo, NewKey
 from vecdb_client.legs import Fusion, Keyword, Leg, Near, OrderBy, Recommend, Rrf, Weighted
 from vecdb_client.multi import MaxSim, MultiDenseSpace
 from vecdb_client.node_status import (
@@ -111,6 +113,7 @@ from vecdb_client.version import VERSION as __version__
 __all__ = [
     "NO_RETRIES",
     "RETRIES",
+    "Action",
     "Aggregates",
     "AlreadyExists",
     "Answer",
@@ -163,6 +166,7 @@ __all__ = [
     "Internal",
     "InvalidArgument",
     "ItemFailure",
+    "KeyInfo",
     "Keyword",
     "Leg",
     "LegHit",
@@ -174,6 +178,7 @@ __all__ = [
     "ModelOverlap",
     "MultiDenseSpace",
     "Near",
+    "NewKey",
     "NodeCondition",
     "NodeStatus",
     "NotFound",
@@ -190,6 +195,7 @@ __all__ = [
     "Prefer",
     "ProcessStatus",
     "PutDocument",
+    "QuotaExceeded",
     "RankedText",
     "RecallEstimate",
     "RecallReport",

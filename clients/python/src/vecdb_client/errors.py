@@ -8,7 +8,9 @@ VecdbError
 ├── Conflict               a compare-and-set lost
 ├── OutOfRange             what is asked for is not kept any more: HORIZON_PASSED
 ├── ResourceExhausted
-│   ├── Overloaded         a queue is full; `retry_after_s` says when to come back
+│   ├── Overloaded         a queue is full, or a key calls too often; `retry_after_s` says when
+│   │                      to come back
+│   ├── QuotaExceeded      the key used all that it may for today
 │   └── StorageFull        disk or map; reads still work
 ├── Unavailable            not reachable, starting, draining, or a part is being restarted
 ├── DeadlineExceeded       `timeout_s` passed; a write may or may not have been applied
@@ -122,6 +124,10 @@ class ResourceExhausted(VecdbError):
 
 class Overloaded(ResourceExhausted):
     """A bounded queue of the server is full: come back after `retry_after_s`."""
+
+
+class QuotaExceeded(ResourceExhausted):
+    """The key used all that it may for today."""
 
 
 class StorageFull(ResourceExhausted):

@@ -11,6 +11,7 @@ from vecdb_client.pb import (
     admin_pb2,
     collections_pb2,
     documents_pb2,
+    keys_pb2,
     models_pb2,
     points_pb2,
     reembed_pb2,
@@ -114,6 +115,10 @@ ESTIMATE_RECALL: Final = Method(
     "Admin.EstimateRecall", admin_pb2.EstimateRecallRequest, admin_pb2.EstimateRecallResponse
 )
 STATUS: Final = Method("Admin.Status", admin_pb2.StatusRequest, admin_pb2.StatusResponse)
+CREATE_KEY: Final = Method("Admin.CreateKey", keys_pb2.CreateKeyRequest, keys_pb2.CreateKeyResponse)
+LIST_KEYS: Final = Method("Admin.ListKeys", keys_pb2.ListKeysRequest, keys_pb2.ListKeysResponse)
+REVOKE_KEY: Final = Method("Admin.RevokeKey", keys_pb2.RevokeKeyRequest, keys_pb2.RevokeKeyResponse)
+ROTATE_KEY: Final = Method("Admin.RotateKey", keys_pb2.RotateKeyRequest, keys_pb2.RotateKeyResponse)
 LIST_MODELS: Final = Method(
     "Models.List", models_pb2.ListModelsRequest, models_pb2.ListModelsResponse
 )

@@ -34,6 +34,7 @@ _BY_CODE: Final[dict[str, type[VecdbError]]] = {
 }
 _BY_REASON: Final[dict[str, type[VecdbError]]] = {
     "OVERLOADED": errors.Overloaded,
+    "QUOTA_EXCEEDED": errors.QuotaExceeded,
     "STORAGE_FULL": errors.StorageFull,
 }
 _ITEM_FIELDS: Final = frozenset(("ops", "ids", "texts", "page_size"))

@@ -19,6 +19,7 @@ from vecdb_client.errors import (
     Unavailable,
 )
 from vecdb_client.health import Health
+from vecdb_client.aio.keys import Keys
 from vecdb_client.aio.models import Models
 from vecdb_client.multi import MultiDenseSpace
 from vecdb_client.node_status import NodeStatus, node_status
@@ -44,7 +45,7 @@ MESSAGE_BYTES_MIN: Final = 64 << 10
 _HEALTH_EVERY_S: Final = 0.05
 
 
-class AsyncClient(Models):
+class AsyncClient(Models, Keys):
     """The way to one server. Tasks of one event loop may share it; a context manager.
 
     One connection, or one to each worker of a server that has several: see connections.py.

@@ -1,0 +1,175 @@
+"""What keys and metrics cost: searches of a guarded server beside those of an open one.
+
+    python benchmarks/guarded.py [--smoke] [--json FILE] [--points N] [--rounds R] [--folder DIR]
+
+Both run on one core, on copies of the same data, and are asked in turn. The guarded one has 100
+keys, each search brings one that is good for that collection and has a limit of calls, an audit
+log is kept, and /metrics is scraped every second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from live import Live, serve
+from load import Load, check_installed, pinned, record
+from options import parser as options_parser
+from points import DIM, Points, load
+from report import Report, measured
+from timing import median, timed
+from vecdb.metrics import Metrics
+from vecdb.rpc.pb.search_pb2 import QueryRequest
+from vecdb_client import Client
+from vecdb_client.protocol import QUERY
+
+K, EF, BODIES, STREAMS, KEYS = 10, 64, 4, 16, 100
+SCRAPE_S = 1.0
+CALLS_PER_S = 1_000_000
+"""A limit that counts each call and stops none."""
+
+
+def main() -> int:
+    """Run and return the exit status."""
+    check_installed()
+    options = _parse()
+    with measured("guarded", options) as (report, root):
+        points = load(options.points, BODIES, smoke=options.smoke)
+        report.fact("data_set", points.name)
+        report.fact("n", len(points))
+        report.fact("dim", DIM)
+        report.fact("rounds", options.rounds)
+        _fill(root, points)
+        key = _make_keys(root / "guarded", 5 if options.smoke else KEYS)
+        _compare(report, root, points, key, options)
+    return 0
+
+
+def _fill(root: Path, points: Points) -> None:
+    with serve(root / "open") as live, live.client(600) as client:
+        collection = client.create_collection("c", dim=DIM)
+        collection.upsert(ids=points.ids, vectors=points.vectors, payloads=points.payloads)
+        collection.compact(timeout_s=600)
+    shutil.copytree(root / "open", root / "guarded")
+
+
+def _make_keys(folder: Path, count: int) -> str:
+    """Return the secret of one of the keys that are made."""
+    made = _keys("create", "root", "--allow", "all", "--data", folder / "data")
+    with serve(folder) as live, Client(live.address, api_key=made) as client:
+        for number in range(count):
+            client.create_key(f"holder {number}", ["read"], collections=["c"])
+        reader = client.create_key(
+            "reader", ["read", "metrics"], collections=["c", "other-*"], calls_per_s=CALLS_PER_S
+        )
+    return reader.secret
+
+
+def _keys(*arguments: object) -> str:
+    command = [sys.executable, "-m", "vecdb", "keys", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@contextmanager
+def _scraped(live: Live, key: str) -> Iterator[None]:
+    """Have /metrics asked for once a second."""
+    ended = threading.Event()
+    request = urllib.request.Request(
+        f"http://{live.metrics}/metrics", headers={"Authorization": f"Bearer {key}"}
+    )
+
+    def scrape() -> None:
+        while not ended.wait(SCRAPE_S):
+            with urllib.request.urlopen(request, timeout=10) as reply:
+                reply.read()
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _compare(
+    report: Report, root: Path, points: Points, key: str, options: argparse.Namespace
+) -> None:
+    core, *others = sorted(os.sched_getaffinity(0))
+    sender = Load(root, set(others) or {core})
+    requests = 400 if options.smoke else 8_000
+    bodies = [record(root, f"query{at}", _request(points.queries[at])) for at in range(BODIES)]
+    audit = {"audit.file": root / "audit.jsonl"}
+    rates: list[float] = []
+    spent: list[float] = []
+    with (
+        pinned({core}),
+        serve(root / "open") as open_,
+        serve(root / "guarded", settings=audit) as guarded,
+        pinned(set(range(os.cpu_count() or 1))),
+        _scraped(guarded, key),
+    ):
+        for at in range(options.rounds + 1):
+            one = _burst(sender, open_, bodies, requests, "")
+            two = _burst(sender, guarded, bodies, requests, key)
+            report.say(f"open {one[0]:,.0f}/s, guarded {two[0]:,.0f}/s")
+            if at:  # the first round warms both
+                rates.append(two[0] / one[0])
+                spent.append(two[1] / one[1])
+    report.figure(
+        "guarded_vs_open", median(rates), "", "searches a second, of the rounds", at_least=0.95
+    )
+    report.figure("guarded_vs_open_min", min(rates), "", "in the worst round")
+    report.figure("guarded_vs_open_max", max(rates), "", "in the best round")
+    report.figure("guarded_cpu", median(spent), "", "processor time of a search", at_most=1.05)
+    metrics = Metrics()
+    labels = ("unary", "vecdb.v1.Search", "Query")
+    started, handling = metrics.started.labels(*labels), metrics.handling.labels(*labels)
+    handled = metrics.handled.labels(*labels, "OK")
+
+    def count(at: int) -> None:
+        started.inc()
+        handled.inc()
+        handling.observe(0.001)
+
+    each = float(np.mean(timed(count, 1_000 if options.smoke else 100_000)))
+    report.figure("metrics_us", each * 1e6, "us", "to count a call, of any kind")
+
+
+def _burst(
+    sender: Load, live: Live, bodies: list[Path], requests: int, key: str
+) -> tuple[float, float]:
+    """Return searches a second, and the processor seconds that they took."""
+    before = live.cpu_s()
+    url = f"http://{live.address}{QUERY.path}"
+    qps = sender.burst(url, bodies, requests, streams=STREAMS, key=key).qps
+    return qps, live.cpu_s() - before
+
+
+def _request(query: np.ndarray) -> bytes:
+    request = QueryRequest(collection="c", k=K)
+    request.legs.add(ef=EF).near.vector.f32 = query.astype("<f4").tobytes()
+    encoded: bytes = request.SerializeToString()
+    return encoded
+
+
+def _parse() -> argparse.Namespace:
+    parser = options_parser(__doc__, "points that are searched", "both in turn")
+    options = parser.parse_args()
+    options.points = options.points or (3_000 if options.smoke else 50_000)
+    options.rounds = options.rounds or (1 if options.smoke else 7)
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

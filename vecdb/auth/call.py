@@ -1,0 +1,74 @@
+"""The call that a thread is working on: its method, its caller, and the id that logs give it."""
+
+from __future__ import annotations
+
+import contextvars
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterable
+
+from vecdb.auth.scopes import ANYBODY, Principal
+
+REQUEST_ID = "vecdb-request-id"
+"""Metadata by which a caller may name a call, and by which a call that failed is named."""
+
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_PROCESS = os.urandom(6).hex()
+_numbers = itertools.count(1)
+
+Metadata = Iterable[tuple[str, str | bytes]]
+
+
+class Call:
+    """A call. Cheap to make: what is seldom wanted is found when it is asked for."""
+
+    __slots__ = ("_metadata", "_peer", "_request_id", "method", "principal")
+
+    def __init__(
+        self,
+        method: str,
+        principal: Principal = ANYBODY,
+        metadata: Callable[[], Metadata | None] = tuple,
+        peer: Callable[[], str] = str,
+    ) -> None:
+        """Take what is known of it. method: such as ``Points/Write``."""
+        self.method = method
+        self.principal = principal
+        self._metadata = metadata
+        self._peer = peer
+        self._request_id = ""
+
+    @property
+    def request_id(self) -> str:
+        """What logs call it: the caller's own word for it, where that is a short one."""
+        if not self._request_id:
+            for name, value in self._metadata() or ():
+                if name == REQUEST_ID and isinstance(value, str) and _ID.fullmatch(value):
+                    self._request_id = value
+                    return value
+            self._request_id = f"{_PROCESS}-{next(_numbers):x}"
+        return self._request_id
+
+    @property
+    def peer(self) -> str:
+        """The address that it came from."""
+        return self._peer()
+
+
+_current: contextvars.ContextVar[Call | None] = contextvars.ContextVar("call", default=None)
+
+enter = _current.set
+"""Begin to work on a call, in this thread; returns what `leave` takes."""
+
+leave = _current.reset
+"""Work on what was worked on before."""
+
+current = _current.get
+"""Return the call that this thread works on, or None."""
+
+
+def caller() -> Principal:
+    """Return who the current call is of; ANYBODY outside of one."""
+    call = _current.get()
+    return ANYBODY if call is None else call.principal
