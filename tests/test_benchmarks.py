@@ -119,7 +119,7 @@ def test_guarded(tmp_path: Path) -> None:
         pytest.skip("needs h2load, a part of nghttp2")
     figures = run("guarded", tmp_path)
     check_facts(figures, "guarded")
-    positive(figures, "guarded_vs_open", "guarded_cpu", "metrics_us")
+    positive(figures, "guarded_vs_open", "limited_vs_open", "guarded_cpu", "metrics_us")
 
 
 def test_server_without_h2load_says_what_to_install() -> None:

@@ -14,7 +14,8 @@ from vecdb.storage import codec
 from vecdb.storage.pb import command_pb2 as pb
 
 _ROW = b"key/"
-_STATE = b"keys"
+KEYS_STATE = b"keys"
+"""Where the seq of the last change of a key stands: absent where there never was one."""
 _META = b"meta"
 
 
@@ -122,10 +123,6 @@ class KeyRows:
                     found.append(_decoded(bytes(key), bytes(sealed)))
         return sorted(found, key=lambda one: one.number)
 
-    def state(self) -> bytes:
-        """Return what is another after each change of a key; b"" where there never was one."""
-        return bytes(self._txn.get(_STATE, db=self._meta) or b"")
-
     def create(self, command: CreateKey, seq: int) -> None:
         """Apply a command. seq: its own. Raises AlreadyExists, NotFound."""
         if self._get(command.record.id) is not None:
@@ -136,14 +133,14 @@ class KeyRows:
             if not 0 < old.expires_at_ms <= until:
                 self._put_record(replace(old, expires_at_ms=until))
         self._put_record(command.record)
-        self._put(_STATE, codec.u64(seq))
+        self._put(KEYS_STATE, codec.u64(seq))
 
     def revoke(self, command: RevokeKey, seq: int) -> None:
         """Apply a command. seq: its own. Raises NotFound."""
         record = self._there(command.id)
         if not record.revoked_at_ms:
             self._put_record(replace(record, revoked_at_ms=command.revoked_at_ms))
-        self._put(_STATE, codec.u64(seq))
+        self._put(KEYS_STATE, codec.u64(seq))
 
     def _there(self, key_id: str) -> KeyRecord:
         record = self._get(key_id)
