@@ -113,6 +113,35 @@ ATTACKS: dict[str, tuple[str, ...]] = {
         "tests/faults/test_messages.py::test_a_hundred_levels",
     ),
     "calls on the port of metrics": ("tests/rpc/test_health.py::test_nothing_else_is_there",),
+    "no key, or one that is not known": (
+        "tests/rpc/test_keys.py::test_every_call_asks_who_calls",
+        "tests/rpc/test_keys.py::test_nothing_of_a_strangers_message_is_kept",
+        "tests/rpc/test_keys.py::test_metrics_take_a_key_and_probes_do_not",
+        "tests/cli/test_keys.py::test_nobody_who_calls_makes_the_first_key",
+    ),
+    "a key that asks for more than it may": (
+        "tests/rpc/test_keys.py::test_a_key_may_what_it_was_made_for",
+        "tests/rpc/test_keys.py::test_streams_ask_for_each_write",
+        "tests/rpc/test_keys.py::test_who_names_a_collection_must_manage_it",
+        "tests/rpc/test_access.py::test_what_is_not_listed_takes_every_right",
+    ),
+    "a key that was revoked, replaced, or has expired": (
+        "tests/rpc/test_keys.py::test_a_revoked_key_is_refused_by_all_processes_at_once",
+        "tests/rpc/test_keys.py::test_a_key_is_replaced_without_a_call_refused",
+        "tests/rpc/test_keys.py::test_a_key_expires",
+    ),
+    "a token without access, without an end, expired, forged": (
+        "tests/auth/test_tokens.py::test_without_access_nothing_is_allowed",
+        "tests/auth/test_tokens.py::test_a_token_without_an_end_is_none",
+        "tests/auth/test_tokens.py::test_a_token_ends_thirty_seconds_late",
+        "tests/auth/test_tokens.py::test_a_forged_token_is_none",
+        "tests/auth/test_tokens.py::test_a_public_key_is_never_a_shared_secret",
+    ),
+    "who did what, and secrets in what is written": (
+        "tests/rpc/test_keys.py::test_what_changes_or_is_refused_is_written_down",
+        "tests/rpc/test_keys.py::test_secrets_are_nowhere_but_with_their_holders",
+        "tests/auth/test_audit.py::test_strangers_do_not_fill_the_disk",
+    ),
     "a client without a certificate, an expired one": (
         "tests/rpc/test_tls.py::test_clients_need_certificates_where_that_is_asked",
         "tests/rpc/test_tls.py::test_an_expired_certificate_is_told",
