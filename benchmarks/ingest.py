@@ -240,7 +240,7 @@ def _singles(
     times = timed(lambda at: _put_one(collection, points, at, f"one-{at}"), one)
     one_cpu = live.cpu_s() - cpu
     bare += [floor.put(batch) for batch in batches[one // 2 :]]
-    commits, cpu = live.gauge("vecdb_commits"), live.cpu_s()
+    commits, cpu = live.gauge("vecdb_commits_total"), live.cpu_s()
     started = time.perf_counter()
     threads = [
         threading.Thread(target=_put_many, args=(collection, points, thread, each))
@@ -252,7 +252,7 @@ def _singles(
         thread.join()
     took = time.perf_counter() - started
     many_cpu = live.cpu_s() - cpu
-    commits = live.gauge("vecdb_commits") - commits
+    commits = live.gauge("vecdb_commits_total") - commits
     total = THREADS * each
     assert collection.count() == one + total
     report.figure("singles_per_s", one / sum(times), "/s", "single durable writes, one client")

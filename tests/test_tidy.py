@@ -200,6 +200,10 @@ def test_readiness_is_never_a_sleep() -> None:
 
 
 WALL_CLOCK = {
+    "vecdb/auth/audit.py": "when a call was made, for people",
+    "vecdb/auth/authenticator.py": "when keys and tokens expire",
+    "vecdb/auth/keys.py": "when keys were made, and when they expire",
+    "vecdb/cli/keys.py": "when keys expire",
     "vecdb/certificates.py": "when a certificate expires",
     "vecdb/clock.py": "when points expire",
     "vecdb/collection/upkeep.py": "names of quarantined segments",
@@ -322,7 +326,7 @@ def test_numbers_name_their_unit_last() -> None:
             assert key in COUNTS or key.rpartition("_")[2] in UNITS | COUNTS, name
 
 
-SECTIONS = "limits|storage|embed|server|documents|answer"
+SECTIONS = "limits|storage|embed|server|documents|answer|metrics"
 HINTED = re.compile(rf"\b(?:raise|see|set|key=\W?) ((?:{SECTIONS})\.\w+)")
 
 

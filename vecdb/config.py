@@ -14,30 +14,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from vecdb.errors import InvalidArgument
-
-T = TypeVar("T")
+from vecdb.observe_config import MetricsConfig
+from vecdb.setting import setting
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-
-
-def setting(
-    default: T,
-    doc: str,
-    low: float | None = None,
-    high: float | None = None,
-    *,
-    one_of: tuple[str, ...] = (),
-) -> T:
-    """Return a dataclass field that knows its meaning and bounds (inclusive).
-
-    one_of: the values there are, where those are words.
-    """
-    known = {"doc": doc, "low": low, "high": high, "one_of": one_of}
-    made: T = field(default=default, metadata=known)
-    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +274,7 @@ class Config:
     embed: EmbedConfig = field(default_factory=EmbedConfig)
     documents: DocumentsConfig = field(default_factory=DocumentsConfig)
     answer: AnswerConfig = field(default_factory=AnswerConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
 
     def to_toml(self) -> str:
         """Return the settings as a TOML file, each with its meaning: what --print-config prints."""
@@ -330,6 +314,7 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
         embed=EmbedConfig(**given["embed"]),  # type: ignore[arg-type]
         documents=DocumentsConfig(**given["documents"]),  # type: ignore[arg-type]
         answer=AnswerConfig(**given["answer"]),  # type: ignore[arg-type]
+        metrics=MetricsConfig(**given["metrics"]),  # type: ignore[arg-type]
     )
 
 

@@ -40,7 +40,7 @@ from vecdb.storage.catalog_command import (
 from vecdb.storage.lock import acquire
 from vecdb.storage.numbered import NO_CHANGE, NumberedSchema, SchemaChange
 from vecdb.storage.store import Store
-from vecdb.storage.writer import Writer
+from vecdb.storage.writer import NO_WRITER, Writer
 from vecdb.types import Schema
 from vecdb.write.expiry import check_ttl
 from vecdb.write.schema import (
@@ -401,8 +401,7 @@ class Database:
         return {
             "vecdb_collections": self._catalog.count(),
             **self._open.gauges(sizes),
-            "vecdb_writes_waiting": self._writer.waiting if self._writer else 0,
-            "vecdb_commits": self._writer.commits if self._writer else 0,
+            **(self._writer.counts() if self._writer else NO_WRITER),
         }
 
     def in_use(self) -> dict[str, list[int]]:

@@ -1,8 +1,9 @@
 """What the server counts, under the names that docs and dashboards use. One registry per server.
 
 gRPC metrics follow the names that the gRPC ecosystem's Prometheus interceptors share
-(``grpc_server_*``); our own start with ``vecdb_``. Labels are of small, fixed sets: never an id, a
-collection name or anything else that a client chooses.
+(``grpc_server_*``); our own start with ``vecdb_``. Labels are of small, fixed sets: never an id or
+anything else that a client chooses, but for the names of the largest collections (ops.data_metric).
+deploy/prometheus/METRICS.md explains each; a test holds it to what is exported.
 """
 
 from __future__ import annotations
@@ -10,15 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from vecdb import __version__
+from vecdb import __version__, errors
 from vecdb.quick_metrics import SECONDS, Durations, Queries, Tally
 
 QUERY_STAGES = ("embed", "snapshot", "filter", "search", "fetch")
+
+_REASONS = frozenset(
+    kind.reason
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, errors.VecdbError)
+)
 
 _SHARES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 1.0)
 
@@ -47,6 +54,15 @@ class Metrics:
         self.handling = Durations(
             "grpc_server_handling_seconds", "Time that a call took on the server.", call
         )
+        self.errors = Tally(
+            "vecdb_call_errors",
+            "Calls that failed, by reason: LIMIT_EXCEEDED, OVERLOADED, STORAGE_FULL and so on.",
+            ("reason",),
+        )
+        self.build = Gauge(
+            "vecdb_build_info", "The version that runs.", ("version",), registry=self.registry
+        )
+        self.build.labels(__version__).set(1)
         self.write_operations = Counter(
             "vecdb_write_operations",
             "Operations of writes by kind (put, delete, patch) and result (applied, refused, "
@@ -55,7 +71,7 @@ class Metrics:
             registry=self.registry,
         )
         self.queries = Queries(QUERY_STAGES)
-        for collector in (self.started, self.handled, self.handling, self.queries):
+        for collector in (self.started, self.handled, self.handling, self.errors, self.queries):
             self.registry.register(collector)
         self.incomplete = Counter(
             "vecdb_query_incomplete",
@@ -68,6 +84,10 @@ class Metrics:
             buckets=_SHARES,
             registry=self.registry,
         )
+        self._count_embedding()
+        self._count_documents()
+
+    def _count_embedding(self) -> None:
         self.embedded_texts = Counter(
             "vecdb_embed_texts", "Texts encoded, by role.", ("role",), registry=self.registry
         )
@@ -92,8 +112,6 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
-
-        self._count_documents()
 
     def _count_documents(self) -> None:
         self.document_puts = Counter(
@@ -144,13 +162,18 @@ class Metrics:
         if not complete:
             self.incomplete.inc()
 
+    def count_error(self, error: Exception) -> None:
+        """Count a call that failed, by the reason that its caller is told."""
+        reason = getattr(error, "reason", "")
+        self.errors.labels(reason if reason in _REASONS else "INTERNAL").inc()
+
     def add(self, collector: Any) -> None:  # noqa: ANN401  # what prometheus_client takes for one
         """Export what a collector has, too."""
         self._added.append(collector)
         self.registry.register(collector)
 
     def observe(self, read: Callable[[], Gauges], help_texts: dict[str, str]) -> None:
-        """Export gauges that are read when they are scraped. help_texts: name to meaning."""
+        """Export gauges, and counters (..._total), read when scraped. help_texts: by name."""
         self._observed.append(_Gauges(read, help_texts))
         self.registry.register(self._observed[-1])
 
@@ -179,7 +202,7 @@ def families_of(collectors: Iterable[Any]) -> list[Family]:
     ]
 
 
-_COUNTED = (Counter, Histogram, Durations, Queries, Tally)
+_COUNTED = (Counter, Gauge, Histogram, Durations, Queries, Tally)
 
 
 class _Gauges:
@@ -189,14 +212,18 @@ class _Gauges:
 
     def describe(self) -> Iterable[Metric]:
         """Return the names, so that registering does not read."""
-        return [GaugeMetricFamily(name, text) for name, text in self._help.items()]
+        return [one_family(name, text) for name, text in self._help.items()]
 
     def collect(self) -> Iterable[Metric]:
         """Return the values now."""
         values = self._read()
         for name, text in self._help.items():
             if name in values:
-                yield GaugeMetricFamily(name, text, value=values[name])
-        build = GaugeMetricFamily("vecdb_build_info", "The version that runs.", labels=["version"])
-        build.add_metric([__version__], 1)
-        yield build
+                yield one_family(name, text, values[name])
+
+
+def one_family(name: str, text: str, value: float | None = None) -> Metric:
+    """Return a metric without labels: a counter where its name ends so, else a gauge."""
+    if name.endswith("_total"):
+        return CounterMetricFamily(name.removesuffix("_total"), text, value=value)
+    return GaugeMetricFamily(name, text, value=value)

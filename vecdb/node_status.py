@@ -16,6 +16,7 @@ class CollectionStatus:
 
     state: "degraded" where segments' files are not used, or builds fail; "quarantined" where the
     store cannot be opened. reason: why, or "". readers: slots of its store that are taken.
+    reader_lag_txns: how far the oldest read under way is behind.
     """
 
     name: str
@@ -31,6 +32,7 @@ class CollectionStatus:
     segment_bytes: int = 0
     readers: int = 0
     readers_max: int = 0
+    reader_lag_txns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -315,10 +315,10 @@ class OpenCollections:
             "vecdb_segment_bytes": sum(one.segment_bytes for one in opened),
             "vecdb_segments_quarantined": sum(one.segments_quarantined for one in opened),
             "vecdb_builds": sum(one.builds for one in opened),
-            "vecdb_built_segments": self._built.segments,
-            "vecdb_built_rows": self._built.rows,
-            "vecdb_build_seconds": self._built.seconds,
-            "vecdb_build_failures": self._built.failures,
+            "vecdb_built_segments_total": self._built.segments,
+            "vecdb_built_rows_total": self._built.rows,
+            "vecdb_build_seconds_total": self._built.seconds,
+            "vecdb_build_failures_total": self._built.failures,
             "vecdb_store_bytes": sum(one.store_bytes for one in opened),
             "vecdb_store_map_bytes": sum(one.map_bytes for one in opened),
         }
@@ -390,4 +390,5 @@ def _status(name: str, collection: Collection) -> CollectionStatus:
         segment_bytes=sum(one.bytes for one in stats.segments),
         readers=use.readers,
         readers_max=use.readers_max,
+        reader_lag_txns=use.lag_txns,
     )

@@ -22,6 +22,7 @@ from vecdb.embed.elsewhere import WorkerElsewhere
 from vecdb.embed.process import WorkerProcess
 from vecdb.metrics import Gauges, Metrics
 from vecdb.node_status import NodeStatus
+from vecdb.opened import Sizes
 from vecdb.ops.condition_metric import ConditionMetric
 from vecdb.ops.conditions import (
     Conditions,
@@ -29,6 +30,7 @@ from vecdb.ops.conditions import (
     embedding_conditions,
     ready_text,
 )
+from vecdb.ops.data_metric import DataMetric
 from vecdb.ops.embeddings_http import EmbeddingsPort
 from vecdb.ops.host import allow_files, certificates_of, check_exposure, write_addresses
 from vecdb.ops.http import HttpPort
@@ -44,25 +46,8 @@ SCRAPE_S = 1.0
 EXPIRY = "vecdb_tls_certificate_expiry_timestamp_seconds"
 
 _GAUGES = {
-    "vecdb_collections": "Collections in the catalog.",
-    "vecdb_collections_open": "Collections kept open.",
-    "vecdb_collections_quarantined": "Collections that cannot be opened.",
-    "vecdb_points": "Points of the open collections.",
-    "vecdb_tail_points": "Points of the open collections that are in no segment yet.",
-    "vecdb_segments": "Segments of the open collections.",
-    "vecdb_segment_bytes": "Bytes of the open collections' segments.",
-    "vecdb_segments_quarantined": "Segments whose files are not used.",
-    "vecdb_builds": "Segments being built.",
-    "vecdb_built_segments": "Segments built since the start.",
-    "vecdb_built_rows": "Rows of the segments built since the start.",
-    "vecdb_build_seconds": "Seconds that their builds took.",
-    "vecdb_build_failures": "Builds and checks that failed, to be tried again.",
-    "vecdb_store_bytes": "Bytes in use of the open collections' stores.",
-    "vecdb_store_map_bytes": "Address space of the open collections' stores.",
-    "vecdb_writes_waiting": "Writes that wait for the writer.",
-    "vecdb_commits": "Transactions committed since the start.",
     "vecdb_embed_ready": "1 when the embedding worker answers.",
-    "vecdb_embed_restarts": "Times that the embedding worker was started again.",
+    "vecdb_embed_restarts_total": "Times that the embedding worker was started again.",
     EXPIRY: "Until when the certificate of TLS is good; absent without.",
 }
 
@@ -124,6 +109,9 @@ class Server:
             self.database.close()
             raise
         self.metrics.observe(self._gauges, _GAUGES)
+        self.metrics.add(
+            DataMetric(self._sizes, Path(config.server.data), config.metrics.collections)
+        )
         self.metrics.registry.register(ConditionMetric(self.conditions.now))
         self.conditions.add(lambda: data_conditions(self.database, config))
         self._embeds = config.embed.enabled or bool(config.embed.worker)
@@ -247,14 +235,17 @@ class Server:
             embedding_pid=self.worker.pid,
         )
 
+    def _sizes(self) -> tuple[Sizes, Gauges]:
+        sizes = self.database.opened.sizes()
+        return sizes, self.database.gauges(sizes)
+
     def _gauges(self) -> Gauges:
         shown = self._certificates and self._certificates.shown
         expiry = {EXPIRY: shown.expires_at} if shown else {}
         return {
             **expiry,
-            **self.database.gauges(),
             "vecdb_embed_ready": float(self.worker.state.ready),
-            "vecdb_embed_restarts": float(self.worker.restarts),
+            "vecdb_embed_restarts_total": float(self.worker.restarts),
         }
 
 

@@ -127,8 +127,8 @@ vecdb_query_incomplete_total vecdb_embed_texts_total vecdb_embed_tokens_total
 vecdb_embed_queue_seconds_bucket vecdb_embed_inference_seconds_bucket vecdb_collections
 vecdb_collections_open vecdb_collections_quarantined vecdb_points vecdb_tail_points vecdb_segments
 vecdb_segments_quarantined vecdb_store_bytes vecdb_store_map_bytes vecdb_writes_waiting
-vecdb_commits vecdb_embed_ready vecdb_embed_restarts vecdb_build_info process_cpu_seconds_total
-process_resident_memory_bytes process_open_fds python_info
+vecdb_commits_total vecdb_embed_ready vecdb_embed_restarts_total vecdb_build_info
+process_cpu_seconds_total process_resident_memory_bytes process_open_fds python_info
 """.split()
 
 
@@ -160,7 +160,8 @@ def test_metrics_count_what_happened(server: LiveServer, client: Client) -> None
     assert lines["vecdb_points"] == "1.0"
     assert lines["vecdb_embed_ready"] == "0.0"
     assert lines[f'vecdb_build_info{{version="{__version__}"}}'] == "1.0"
-    assert "counted" not in body  # what clients name is no label
+    points_of = 'vecdb_collection_points{collection="counted"}'
+    assert lines[points_of] == "1.0"
     client.delete_collection("counted")
 
 
@@ -203,6 +204,6 @@ def test_a_killed_worker_comes_back_and_searches_go_on(with_worker: LiveServer) 
     (again,) = embedding_workers(with_worker)
     assert again != worker
     _, body = ask(with_worker, "/metrics")
-    assert "vecdb_embed_restarts 1.0" in body
+    assert "vecdb_embed_restarts_total 1.0" in body
     assert "vecdb_embed_ready 1.0" in body
     assert 'vecdb_embed_texts_total{role="document"} 1.0' in body

@@ -88,9 +88,9 @@ def status_of(
         embedding=embedding,
         builds=BuildStatus(
             int(gauges["vecdb_builds"]),
-            int(gauges["vecdb_built_segments"]),
-            gauges["vecdb_build_seconds"],
-            int(gauges["vecdb_build_failures"]),
+            int(gauges["vecdb_built_segments_total"]),
+            gauges["vecdb_build_seconds_total"],
+            int(gauges["vecdb_build_failures_total"]),
         ),
         memory_bytes=sum(one.memory_bytes for one in processes),
     )

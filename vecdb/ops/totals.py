@@ -31,23 +31,25 @@ class Totals:
         self._fresh = fresh
         self._lock = threading.Lock()  # guards the three below
         self._known: dict[str, tuple[str, str]] = {}  # type and meaning of each family
-        self._running: dict[str, dict[Key, float]] = {}  # by process
+        self._running: dict[str, dict[str, dict[Key, float]]] = {}  # by process and family
         self._ended: dict[Key, float] = {}
 
     def tell(self, process: str, families: Sequence[Family]) -> None:
-        """Take what a process counts now; gauges that it leaves out stay as they were."""
+        """Take what a process counts now; families that it leaves out stay as they were."""
         with self._lock:
-            values = self._running.setdefault(process, {})
+            told = self._running.setdefault(process, {})
             for name, kind, meaning, samples in families:
                 self._known.setdefault(name, (kind, meaning))
-                for sample, labels, value in samples:
-                    values[name, sample, tuple(sorted(labels.items()))] = value
+                told[name] = {
+                    (name, sample, tuple(sorted(labels.items()))): value
+                    for sample, labels, value in samples
+                }
 
     def end(self, process: str) -> None:
         """Keep what a process counted, and forget its gauges."""
         with self._lock:
-            for key, value in self._running.pop(process, {}).items():
-                if self._known[key[0]][0] in _COUNTING:
+            for name, values in self._running.pop(process, {}).items():
+                for key, value in values.items() if self._known[name][0] in _COUNTING else ():
                     _add(self._ended, key, value)
 
     def collect(self) -> Iterable[Metric]:
@@ -55,9 +57,10 @@ class Totals:
         self._fresh()
         with self._lock:
             sums = dict(self._ended)
-            for values in self._running.values():
-                for key, value in values.items():
-                    _add(sums, key, value)
+            for told in self._running.values():
+                for values in told.values():
+                    for key, value in values.items():
+                        _add(sums, key, value)
             known = dict(self._known)
         found = {name: Metric(name, meaning, kind) for name, (kind, meaning) in known.items()}
         for (name, sample, labels), value in sums.items():

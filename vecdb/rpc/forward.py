@@ -16,7 +16,7 @@ from vecdb.auth.call import REQUEST_ID, current
 from vecdb.errors import Unavailable
 from vecdb.rpc.deadline import remaining_s
 from vecdb.rpc.guard import PEER
-from vecdb.rpc.status import DETAILS
+from vecdb.rpc.status import DETAILS, reason_of
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 Behaviour = Callable[[Any, grpc.ServicerContext], Any]
@@ -68,6 +68,12 @@ class Passed(Exception):
         self.code = code
         self.text = text
         self.trailer = trailer
+
+    @property
+    def reason(self) -> str:
+        """The reason that its caller is told, or ""."""
+        details = dict(self.trailer).get(DETAILS, b"")
+        return reason_of(details) if isinstance(details, bytes) else ""
 
 
 class _Away(Exception):

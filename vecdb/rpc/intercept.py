@@ -129,6 +129,7 @@ class CallInterceptor(grpc.ServerInterceptor):
             call = self._guard.call(path, NOBODY, context)
             self._guard.refused(call)
             code, text, trailer = _failure(error, labels, call)
+            self._metrics.count_error(error)
             self._metrics.started.labels(*labels).inc()
             self._metrics.handled.labels(*labels, code.name).inc()
             context.set_trailing_metadata(trailer)
@@ -170,6 +171,7 @@ class CallInterceptor(grpc.ServerInterceptor):
                         counted.code = grpc.StatusCode.CANCELLED
                 except Exception as error:
                     counted.code, text, trailer = _failure(error, labels, call)
+                    self._metrics.count_error(error)
                     context.set_trailing_metadata(trailer)
                     context.abort(counted.code, text)
                 except GeneratorExit:
@@ -266,6 +268,7 @@ class CallInterceptor(grpc.ServerInterceptor):
                 reply = work(request, context)
             except Exception as error:
                 code, text, trailer = _failure(error, labels, this)
+                self._metrics.count_error(error)
                 self._metrics.handled.labels(*labels, code.name).inc()
                 handling.observe(time.perf_counter() - begun)
                 _tell(admission, this, request, code.name)

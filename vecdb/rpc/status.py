@@ -78,6 +78,14 @@ def encode_details(error: VecdbError) -> bytes:
     return status_of(error).SerializeToString()
 
 
+def reason_of(details: bytes) -> str:
+    """Return the reason that encode_details put into a trailer, or ""."""
+    for detail in pb.Status.FromString(details).details:
+        if detail.type_url == _TYPE + "ErrorInfo":
+            return pb.ErrorInfo.FromString(detail.value).reason
+    return ""
+
+
 def status_of(error: VecdbError) -> pb.Status:
     """Return an error as google.rpc.Status."""
     status = pb.Status(code=code_of(type(error)).value[0], message=shown(str(error)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -25,6 +26,13 @@ log = logging.getLogger(__name__)
 GROUP_JOBS_MAX = 64
 GROUP_BYTES_MAX = 64 << 20
 QUEUE_BYTES_MAX = 256 << 20
+
+NO_WRITER = {
+    "vecdb_writes_waiting": 0.0,
+    "vecdb_commits_total": 0.0,
+    "vecdb_commit_seconds_total": 0.0,
+}
+"""What counts() returns, where there is no writer."""
 
 
 @dataclass(slots=True)
@@ -49,6 +57,7 @@ class Writer:
         self._bytes = 0
         self._closed = False
         self.commits = 0
+        self.commit_s = 0.0
         self._thread = threading.Thread(target=self._main, name="vecdb-writer", daemon=True)
         self._thread.start()
 
@@ -95,6 +104,14 @@ class Writer:
     def waiting(self) -> int:
         """Jobs submitted and not yet done."""
         return self._jobs
+
+    def counts(self) -> dict[str, float]:
+        """Return what waits and what was committed, by metric name."""
+        return {
+            "vecdb_writes_waiting": self.waiting,
+            "vecdb_commits_total": self.commits,
+            "vecdb_commit_seconds_total": self.commit_s,
+        }
 
     @property
     def load(self) -> float:
@@ -191,6 +208,7 @@ class Writer:
 
     def _commit(self, store: Store, jobs: list[_Job[object]]) -> list[object]:
         outcomes: list[object] = []
+        begun = time.monotonic()
         with store.write() as txn:
             for job in jobs:
                 txn.changed = False
@@ -201,6 +219,7 @@ class Writer:
                         raise
                     outcomes.append(error)
         self.commits += 1
+        self.commit_s += time.monotonic() - begun
         return outcomes
 
     def _finish(

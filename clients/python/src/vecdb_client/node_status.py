@@ -51,7 +51,8 @@ class CollectionStatus:
 
     state: "degraded" where files of segments are not used, or builds fail: it answers all the same.
     reason: why, or "". tail_points: in no segment yet. builds: segments being made. readers: slots
-    for readers of its store that are taken, of readers_max.
+    for readers of its store that are taken, of readers_max. reader_lag_txns: transactions by which
+    the oldest read under way is behind.
     """
 
     name: str
@@ -67,6 +68,7 @@ class CollectionStatus:
     segment_bytes: int
     readers: int
     readers_max: int
+    reader_lag_txns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,4 +196,5 @@ def _collection(one: admin_pb2.CollectionStatus) -> CollectionStatus:
         segment_bytes=one.segment_bytes,
         readers=one.readers,
         readers_max=one.readers_max,
+        reader_lag_txns=one.reader_lag_txns,
     )

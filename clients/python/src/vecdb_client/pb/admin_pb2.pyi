@@ -172,7 +172,7 @@ class DataStatus(_message.Message):
     def __init__(self, directory: _Optional[str] = ..., format_version: _Optional[int] = ..., collections: _Optional[int] = ..., collections_open: _Optional[int] = ..., collections_quarantined: _Optional[int] = ..., points: _Optional[int] = ..., tail_points: _Optional[int] = ..., segments: _Optional[int] = ..., segments_quarantined: _Optional[int] = ..., store_bytes: _Optional[int] = ..., segment_bytes: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., disk_bytes: _Optional[int] = ..., writes_waiting: _Optional[int] = ...) -> None: ...
 
 class CollectionStatus(_message.Message):
-    __slots__ = ("name", "state", "reason", "points", "tail_points", "segments", "segments_quarantined", "builds", "store_bytes", "map_bytes", "segment_bytes", "readers", "readers_max")
+    __slots__ = ("name", "state", "reason", "points", "tail_points", "segments", "segments_quarantined", "builds", "store_bytes", "map_bytes", "segment_bytes", "readers", "readers_max", "reader_lag_txns")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
@@ -186,6 +186,7 @@ class CollectionStatus(_message.Message):
     SEGMENT_BYTES_FIELD_NUMBER: _ClassVar[int]
     READERS_FIELD_NUMBER: _ClassVar[int]
     READERS_MAX_FIELD_NUMBER: _ClassVar[int]
+    READER_LAG_TXNS_FIELD_NUMBER: _ClassVar[int]
     name: str
     state: CollectionState
     reason: str
@@ -199,7 +200,8 @@ class CollectionStatus(_message.Message):
     segment_bytes: int
     readers: int
     readers_max: int
-    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[CollectionState, str]] = ..., reason: _Optional[str] = ..., points: _Optional[int] = ..., tail_points: _Optional[int] = ..., segments: _Optional[int] = ..., segments_quarantined: _Optional[int] = ..., builds: _Optional[int] = ..., store_bytes: _Optional[int] = ..., map_bytes: _Optional[int] = ..., segment_bytes: _Optional[int] = ..., readers: _Optional[int] = ..., readers_max: _Optional[int] = ...) -> None: ...
+    reader_lag_txns: int
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[CollectionState, str]] = ..., reason: _Optional[str] = ..., points: _Optional[int] = ..., tail_points: _Optional[int] = ..., segments: _Optional[int] = ..., segments_quarantined: _Optional[int] = ..., builds: _Optional[int] = ..., store_bytes: _Optional[int] = ..., map_bytes: _Optional[int] = ..., segment_bytes: _Optional[int] = ..., readers: _Optional[int] = ..., readers_max: _Optional[int] = ..., reader_lag_txns: _Optional[int] = ...) -> None: ...
 
 class EmbeddingStatus(_message.Message):
     __slots__ = ("enabled", "ready", "reason", "restarts", "models")
