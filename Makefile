@@ -6,6 +6,8 @@ JOBS   ?= 3
 
 KERNEL := CMakeLists.txt $(wildcard vecdb/kernel/src/*)
 SHELL  := /bin/bash
+# Python compiles each source once, and not at every start of a server, of which tests make hundreds.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-torch check lint types layers generate generated sanitize fuzz soak bench lifecycle image-size clean
@@ -28,17 +30,18 @@ $(VENV)/.server: $(PY) pyproject.toml clients/python/pyproject.toml $(KERNEL)
 	  -e ./clients/python -e '.[embed,documents]'
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.server
-	@echo "installing what the tests need"
+# All at once: installed after .server, the kernel would be compiled twice.
+$(VENV)/.dev: $(PY) pyproject.toml clients/python/pyproject.toml $(KERNEL)
+	@echo "installing vecdb and what the tests need; the kernel is compiled (about a minute)"
 	@HNSWLIB_NO_NATIVE=1 $(PY) -m pip install -q --disable-pip-version-check \
 	  -e ./clients/python -e '.[embed,documents,dev]'
-	@touch $@
+	@touch $(VENV)/.server $@
 
 demo: $(VENV)/.server ## Start a server, index Python's own documentation, ask it questions
 	@exec $(VENV)/bin/vecdb demo
 
 test: $(VENV)/.dev ## Run all tests
-	@$(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-torch: $(VENV)/.dev ## Run the tests that hold models against their reference implementations
 	@echo "installing torch and the reference implementations (a gigabyte)"

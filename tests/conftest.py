@@ -72,6 +72,30 @@ def shared_data() -> Path:
     return folder
 
 
+LONGEST = (
+    "test_benchmarks",
+    "test_graphs",
+    "test_state_machine",
+    "test_baseline",
+    "test_segments",
+    "test_worker_ends",
+    "test_crash",
+    "test_search",
+    "test_many_collections",
+    "test_rolling_restart",
+    "test_crash_names",
+    "test_demo",
+    "test_export",
+    "test_arm64",
+)
+"""Files that take the longest. A file is one process's work: begun last, it leaves others idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {name: at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Have what tests log travel between processes, which half a surrogate pair cannot."""

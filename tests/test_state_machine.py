@@ -1,7 +1,7 @@
 """Random operations on a real server beside a dict, restarts and kill -9 included.
 
 After every step: the count, and every point. Small segments, so that flushes, merges and rebuilds
-happen all the time. VECDB_EXAMPLES: runs of each metric.
+happen all the time. VECDB_EXAMPLES: runs of each metric; CI takes fewer, always the same.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.machine.searches import Searches
 from tests.machine.writes import Writes
 from vecdb_client.filters import filter_message
 
-EXAMPLES = int(os.environ.get("VECDB_EXAMPLES", "5"))
+EXAMPLES = int(os.environ.get("VECDB_EXAMPLES", "3" if "CI" in os.environ else "5"))
 
 
 class ServerMachine(Writes, Collections, Searches, Reorders):

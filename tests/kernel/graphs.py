@@ -65,8 +65,12 @@ def linked(vectors: np.ndarray, rows: np.ndarray, width: int, by: int = referenc
     near = nearness(by, points, points)
     if by == reference.L2:
         near -= np.square(points).sum(axis=1)[:, None]
-    order = np.argsort(-near, axis=1, kind="stable")
-    order = order[order != np.arange(len(rows))[:, None]].reshape(len(rows), -1)[:, :64]
+    np.fill_diagonal(near, -np.inf)  # no row links to itself
+    most = min(64, len(rows) - 1)
+    order = np.sort(np.argpartition(-near, most - 1, axis=1)[:, :most], axis=1) if most else []
+    if most:
+        by_nearness = np.argsort(-np.take_along_axis(near, order, axis=1), axis=1, kind="stable")
+        order = np.take_along_axis(order, by_nearness, axis=1)
     links = [[(i + 1) % len(rows)] for i in range(len(rows))]
     for i, candidates in enumerate(order):
         kept: list[int] = []

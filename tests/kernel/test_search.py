@@ -1,5 +1,6 @@
 """One contract of searching by walk or by scan, for the native kernel and its numpy reference."""
 
+import dataclasses
 import functools
 import types
 
@@ -33,6 +34,9 @@ def kernel(request: pytest.FixtureRequest) -> types.ModuleType:
 @functools.cache
 def sample(metric: int) -> tuple[Graph, np.ndarray]:
     """Return a refined graph, and queries like its rows."""
+    if metric == L1:  # whose links are by L2
+        graph, queries = sample(L2)
+        return dataclasses.replace(graph, metric=L1), queries
     points, _ = clusters(N + 60, DIM, 11)
     if metric == DOT:
         points /= np.linalg.norm(points, axis=1, keepdims=True)

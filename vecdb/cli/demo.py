@@ -45,6 +45,10 @@ def demo(
     questions: Annotated[
         list[str] | None, typer.Option("--question", "-q", help="Ask these instead; repeatable.")
     ] = None,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option("--module", help="Index these modules alone, such as csv; repeatable."),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Stop after the answers.")] = False,
     as_json: Annotated[
         Path | None, typer.Option("--json", help="Write answers and timings here.")
@@ -61,7 +65,7 @@ def demo(
         ):
             client.wait_ready(START_S)
             client.wait_ready(START_S, service="vecdb.v1.Models")
-            collection = _index(client)
+            collection = _index(client, modules or [])
             answers = _ask(collection, tuple(questions or QUESTIONS))
             if as_json is not None:
                 as_json.write_text(json.dumps(answers, indent=1))
@@ -122,9 +126,10 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _index(client: Client) -> Collection:
+def _index(client: Client, modules: list[str]) -> Collection:
+    """Return a collection of the library's documentation, or that of some modules."""
     with out.status("reading the documentation of the standard library"):
-        entries = list(read_stdlib())
+        entries = [one for one in read_stdlib() if not modules or one.module in modules]
     model = client.list_models()[0]
     collection = client.create_collection(COLLECTION, model=model.name, if_not_exists=True)
     started = time.perf_counter()
