@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -18,7 +17,7 @@ from typing import Any
 
 from vecdb.errors import InvalidArgument
 from vecdb.observe_config import MetricsConfig
-from vecdb.setting import setting
+from vecdb.setting import bounds, checked, setting, toml
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -40,9 +39,12 @@ class ServerConfig:
         64,
     )
     threads: int = setting(
-        16, "gRPC calls worked on at once, by each process, beside searches that are quick", 2, 1024
+        16,
+        "gRPC calls of a kind (see limits.query_calls) worked on at once, by each process, beside "
+        "searches that are quick",
+        2,
+        1024,
     )
-    calls: int = setting(256, "gRPC calls open at once in a process; more are refused", 16, 4096)
     drain_s: float = setting(10.0, "seconds that calls under way get at SIGTERM", 0, 600)
     insecure: bool = setting(False, "allow an address beyond loopback without TLS and keys")
     log_level: str = setting("info", "debug, info, warning or error")
@@ -112,11 +114,35 @@ class LimitsConfig:
     metadata_bytes: int = setting(64 * KIB, "bytes of a collection's metadata", 2, 1 * MIB)
     filter_nodes: int = setting(1_000, "nodes and values of a filter", 1, 100_000)
     filter_depth: int = setting(32, "levels of a filter", 1, 64)
+    query_calls: int = setting(256, "calls that read, open at once in a process", 1, 4096)
+    write_calls: int = setting(
+        128, "calls that write points or documents, open at once in a process", 1, 4096
+    )
+    embed_calls: int = setting(
+        128, "calls that embed, re-rank or make a context, open at once in a process", 1, 4096
+    )
+    admin_calls: int = setting(
+        64, "all other calls (schema, models, upkeep), open at once in a process", 1, 4096
+    )
     streams: int = setting(100, "Watch and WriteStream calls open at once in a process", 1, 4096)
     aggregations: int = setting(32, "aggregations of a call", 1, 1_000)
     facet_values: int = setting(1_000, "values of a facet", 1, 100_000)
     keys: int = setting(1_000, "API keys that have not ended", 1, 100_000)
     queued_writes: int = setting(256, "writes that wait for the writer", 1, 100_000)
+    memory_bytes: int = setting(
+        0,
+        "memory of all processes of the node, mapped files left out; 0 for what the machine or its "
+        "control group has",
+        0,
+        1 << 50,
+    )
+    memory_reserve_bytes: int = setting(
+        0,
+        "what of it puts must leave, or they are refused until a quarter more is left; 0 for a "
+        "tenth of it",
+        0,
+        1 << 50,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +167,10 @@ class StorageConfig:
     )
     build_threads: int = setting(0, "threads of a graph's build; 0 for all cores", 0, 1024)
     disk_reserve_bytes: int = setting(
-        64 * MIB, "free disk space below which puts are refused and deletes still work", 0, 1 << 40
+        64 * MIB,
+        "free disk space below which puts are refused, until a quarter more is free; deletes work",
+        0,
+        1 << 40,
     )
     open_collections: int = setting(256, "collections kept open at once", 1, 100_000)
 
@@ -283,8 +312,8 @@ class Config:
             lines.append(f"[{section.name}]")
             part = getattr(self, section.name)
             for item in fields(part):
-                lines.append(f"# {item.metadata['doc']}{_bounds(item)}")
-                lines.append(f"{item.name} = {_toml(getattr(part, item.name))}")
+                lines.append(f"# {item.metadata['doc']}{bounds(item)}")
+                lines.append(f"{item.name} = {toml(getattr(part, item.name))}")
             lines.append("")
         return "\n".join(lines)
 
@@ -364,7 +393,7 @@ def _set(given: dict[str, dict[str, object]], name: str, value: object, source: 
     if item is None:
         raise _unknown(source, f"setting {name!r}", name, known)
     section, _, key = name.partition(".")
-    given[section][key] = _checked(name, item, value, source)
+    given[section][key] = checked(name, item, value, source)
 
 
 def _unknown(source: str, what: str, name: str, known: Iterable[str]) -> InvalidArgument:
@@ -373,51 +402,3 @@ def _unknown(source: str, what: str, name: str, known: Iterable[str]) -> Invalid
         f"{source}: unknown {what}",
         hint=f"did you mean {', '.join(near)}?" if near else "see vecdb serve --print-config",
     )
-
-
-def _checked(name: str, item: dataclasses.Field[Any], value: object, source: str) -> object:
-    kind = type(item.default)
-    wrong = InvalidArgument(
-        f"{source}: {name} expects {kind.__name__}{_bounds(item)}, got {value!r}"
-    )
-    if isinstance(value, str) and kind is not str:
-        value = _parsed(kind, value, wrong)
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind:
-        raise wrong
-    if item.metadata["one_of"] and value not in item.metadata["one_of"]:
-        raise wrong
-    low, high = item.metadata["low"], item.metadata["high"]
-    if isinstance(value, (int, float)) and low is not None and not low <= value <= high:
-        raise wrong
-    return value
-
-
-def _parsed(kind: type, text: str, wrong: InvalidArgument) -> object:
-    if kind is bool:
-        if text.lower() in ("1", "true", "yes", "on"):
-            return True
-        if text.lower() in ("0", "false", "no", "off"):
-            return False
-        raise wrong
-    try:
-        return kind(text)
-    except ValueError:
-        raise wrong from None
-
-
-def _bounds(item: dataclasses.Field[Any]) -> str:
-    low, high, words = (item.metadata[key] for key in ("low", "high", "one_of"))
-    if words:
-        return f" ({', '.join(words[:-1])} or {words[-1]})"
-    return "" if low is None else f" ({low} to {high})"
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        # JSON's strings are TOML's, but for one control character that JSON leaves as it is.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return str(value)

@@ -26,6 +26,7 @@ from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.errors import AlreadyExists, FailedPrecondition, LimitExceeded, NotFound, ReadOnly
 from vecdb.opened import CollectionInfo, OpenCollections, Sizes, Use
 from vecdb.outcomes import Truncated
+from vecdb.room import Room
 from vecdb.segment.segment import sync_folder
 from vecdb.storage import codec
 from vecdb.storage.catalog import Catalog, CatalogEntry
@@ -72,12 +73,13 @@ class Database:
         builders: Builders | None = None,
         judged: Judged = lambda recall: None,
         clock: Clock = wall_clock,
+        room: Room | None = None,
     ) -> None:
         """Open a data directory, making it unless read_only.
 
         builders: the processes that build segments, ended with this; None builds in the
         maintenance thread. judged: told the recall of each live query that was judged. clock: by
-        which points expire.
+        which points expire. room: what puts must leave of the machine; None looks at the disk only.
         Raises FailedPrecondition when another process writes to it.
         """
         self.path = path
@@ -87,6 +89,7 @@ class Database:
         self._read_only = read_only
         self._builders = builders
         self._names_lock = threading.Lock()
+        self.room = room or Room(path, storage.disk_reserve_bytes)
         self._lock_file = None if read_only else acquire(path)
         self._catalog = Catalog(path / "catalog", read_only=read_only)
         if not read_only:
@@ -96,7 +99,7 @@ class Database:
         self.keys = Keys(self._catalog, self._names_lock, limits.keys, read_only)
         self._writer = None if read_only else Writer(queue_jobs_max=limits.queued_writes)
         self._open = OpenCollections(
-            path / "collections", storage, self._writer, self._catalog, clock
+            path / "collections", storage, self._writer, self._catalog, clock, self.room
         )
         self._closing = threading.Event()
         self._judge = RecallJudge(self._open.each, judged)
@@ -155,6 +158,7 @@ class Database:
                 check_same(name, there.schema.schema, schema)
                 return self._open.info(there, self._catalog.aliases()), False
             self._check_room()
+            self.room.check()
             entry = CatalogEntry(
                 name,
                 uuid.uuid4().hex,
@@ -187,6 +191,7 @@ class Database:
         if self._catalog.get(new_name) is not None:  # told again once the copy is to get the name
             raise AlreadyExists(f"{new_name!r} is taken", collection=new_name, field="new_name")
         self._check_room()
+        self.room.check()
         key = uuid.uuid4().hex
         fresh = self._folder(key + folders.NEW)
         try:

@@ -28,7 +28,8 @@ VecdbError
 ├── Overloaded               a queue is full; retry_after_s says when to come back
 ├── QuotaExceeded            a key used all that it may for today
 ├── StorageFull              disk or map; reads still work
-├── CollectionFull           as many points as its limits allow; deletes make room
+├── MemoryLow                the node's memory is all but taken; reads still work
+├── CollectionFull           as many points, or bytes, as its limits allow; deletes make room
 ├── Unavailable              starting, draining, or a part is being restarted
 ├── DeadlineExceeded
 ├── Corrupt                  bytes that fail their checksum; hint names the next command
@@ -240,8 +241,14 @@ class StorageFull(VecdbError):
     reason = "STORAGE_FULL"
 
 
+class MemoryLow(VecdbError):
+    """The memory of the node is all but taken; nothing of the write was kept."""
+
+    reason = "MEMORY_LOW"
+
+
 class CollectionFull(VecdbError):
-    """A collection holds as many points as its own limits allow."""
+    """A collection holds as many points, or takes as many bytes, as its limits allow."""
 
     reason = "COLLECTION_FULL"
 

@@ -33,6 +33,7 @@ from vecdb.node_status import NodeStatus
 from vecdb.ops.conditions import data_conditions
 from vecdb.ops.host import certificates_of
 from vecdb.ops.status import Node, embedding_status, status_of
+from vecdb.room import room_of
 from vecdb.rpc.forward import Forwarder
 from vecdb.rpc.guard import guard_of
 from vecdb.rpc.server import RpcServer
@@ -152,6 +153,7 @@ class QueryWorker:
             config.limits,
             read_only=True,
             judged=self.metrics.recall.observe,
+            room=room_of(Path(config.server.data), config.storage, config.limits, os.getppid()),
         )
         self._embedding = EmbeddingElsewhere()
         self._encoders = Encoders(
@@ -224,6 +226,7 @@ class QueryWorker:
         while not self._stopping.wait(UPKEEP_S):
             try:
                 self.database.let_go()
+                self.database.room.relieve()
                 used = self.database.in_use()
                 if used and (used != last or time.monotonic() - at > TELL_AGAIN_S):
                     self._tell({"used": used})
@@ -272,7 +275,7 @@ def _run_writer(post: Post, config: Config) -> None:
             "conditions": [asdict(one) for one in server.conditions.now()],
         }
 
-    server = Server(config, counted=False, on_embed=on_embed)
+    server = Server(config, counted=False, root=os.getppid(), on_embed=on_embed)
     attendance = Attendance(server.database)
 
     def take(told: Message) -> None:

@@ -22,6 +22,7 @@ from vecdb.config import StorageConfig
 from vecdb.errors import Corrupt, NotFound, StorageFull, Unavailable, VecdbError
 from vecdb.folders import NEW
 from vecdb.node_status import CollectionStatus
+from vecdb.room import Room
 from vecdb.storage.catalog import Catalog, CatalogEntry
 from vecdb.storage.writer import Writer
 from vecdb.types import Schema
@@ -123,6 +124,7 @@ class OpenCollections:
         writer: Writer | None,
         catalog: Catalog,
         clock: Clock = wall_clock,
+        room: Room | None = None,
     ) -> None:
         """Open none yet. path: the folder of their folders. writer: None to read alone."""
         self._path = path
@@ -130,6 +132,7 @@ class OpenCollections:
         self._writer = writer
         self._catalog = catalog
         self._clock = clock
+        self._room = room
         self._lock = threading.Lock()  # guards the table
         self._table: OrderedDict[str, _Place] = OrderedDict()
         self._verified: set[tuple[str, int]] = set()
@@ -195,6 +198,7 @@ class OpenCollections:
                 self._verified,
                 self._built,
                 self._clock,
+                self._room,
             )
         except (Corrupt, NotFound) as error:
             now = self._catalog.get(entry.name)

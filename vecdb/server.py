@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import signal
 import threading
@@ -36,6 +37,7 @@ from vecdb.ops.host import allow_files, certificates_of, check_exposure, write_a
 from vecdb.ops.http import HttpPort
 from vecdb.ops.status import Node, embedding_status, status_of
 from vecdb.ops.worker_counts import WorkerCounts
+from vecdb.room import room_of
 from vecdb.rpc.guard import guard_of
 from vecdb.rpc.server import RpcServer
 
@@ -46,6 +48,8 @@ SCRAPE_S = 1.0
 EXPIRY = "vecdb_tls_certificate_expiry_timestamp_seconds"
 
 _GAUGES = {
+    "vecdb_memory_taken_bytes": "Memory of all processes, mapped files left out.",
+    "vecdb_memory_limit_bytes": "What they may take: limits.memory_bytes, or what there is.",
     "vecdb_embed_ready": "1 when the embedding worker answers.",
     "vecdb_embed_restarts_total": "Times that the embedding worker was started again.",
     EXPIRY: "Until when the certificate of TLS is good; absent without.",
@@ -60,11 +64,14 @@ class Server:
         config: Config,
         *,
         counted: bool = True,
+        root: int = 0,
         on_embed: Callable[[WorkerState], object] = lambda state: None,
     ) -> None:
         """Open the data directory and bind the ports. Raises VecdbError with what to do.
 
-        counted: see RpcServer. on_embed: called with every new state of the embedding worker.
+        counted: see RpcServer. root: the process that started all of this node's, 0 for this one;
+        theirs is the memory that is looked at. on_embed: called with every new state of the
+        embedding worker.
         """
         self._config = config
         self._on_embed = on_embed
@@ -81,6 +88,9 @@ class Server:
             config.limits,
             builders=builders,
             judged=self.metrics.recall.observe,
+            room=room_of(
+                Path(config.server.data), config.storage, config.limits, root or os.getpid()
+            ),
         )
         try:
             limits = config.limits
@@ -108,17 +118,23 @@ class Server:
         except BaseException:
             self.database.close()
             raise
+        self._embeds = config.embed.enabled or bool(config.embed.worker)
+        self.node = Node(
+            grpc=self.address, metrics=self.metrics_address, embeddings=self.embeddings_address
+        )
+        self._tell()
+
+    def _tell(self) -> None:
+        """Have what there is to know of the node be known: by metrics and by conditions."""
+        config = self._config
         self.metrics.observe(self._gauges, _GAUGES)
         self.metrics.add(
             DataMetric(self._sizes, Path(config.server.data), config.metrics.collections)
         )
         self.metrics.registry.register(ConditionMetric(self.conditions.now))
         self.conditions.add(lambda: data_conditions(self.database, config))
-        self._embeds = config.embed.enabled or bool(config.embed.worker)
+        self.conditions.add(self.database.room.conditions)
         self.conditions.add(lambda: embedding_conditions(self.worker.state, enabled=self._embeds))
-        self.node = Node(
-            grpc=self.address, metrics=self.metrics_address, embeddings=self.embeddings_address
-        )
         if not config.embed.worker:  # one elsewhere may have several nodes, and tells for itself
             self.metrics.add(WorkerCounts(lambda: self._encoders.describe(SCRAPE_S, metrics=True)))
 
@@ -216,6 +232,7 @@ class Server:
     def _watch_health(self) -> None:
         serving = True
         while not self._stopping.wait(HEALTH_INTERVAL_S):
+            self.database.room.relieve()
             now = not self.database.ailment()
             if now != serving:
                 log.error("health: %s", self.database.ailment() or "serving again")
@@ -242,8 +259,14 @@ class Server:
     def _gauges(self) -> Gauges:
         shown = self._certificates and self._certificates.shown
         expiry = {EXPIRY: shown.expires_at} if shown else {}
+        use = self.database.room.memory()
+        memory = {
+            "vecdb_memory_taken_bytes": float(use.taken if use else 0),
+            "vecdb_memory_limit_bytes": float(use.limit if use else 0),
+        }
         return {
             **expiry,
+            **memory,
             "vecdb_embed_ready": float(self.worker.state.ready),
             "vecdb_embed_restarts_total": float(self.worker.restarts),
         }

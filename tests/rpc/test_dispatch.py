@@ -86,7 +86,7 @@ def test_grpcio_still_has_the_names_that_this_needs() -> None:
 def test_each_call_goes_to_threads_of_its_kind() -> None:
     with served(Service()) as (_, channel):
         assert ask(channel, b"quick").startswith(b"vecdb-quick")
-        assert ask(channel, b"slow").startswith(b"vecdb-call")
+        assert ask(channel, b"slow").startswith(b"vecdb-query")
         assert ask(channel, b"any", "Other").startswith(b"vecdb-rpc")
 
 
@@ -99,7 +99,7 @@ def test_calls_that_wait_keep_neither_quick_ones_nor_others_waiting() -> None:
         assert ask(channel, b"any", "Other").startswith(b"vecdb-rpc")
         assert not service.begun.acquire(blocking=False), "one thread, one call at a time"
         service.go_on.set()
-        assert [call.result(SECONDS) for call in calls] == [b"vecdb-call_0"] * 3
+        assert [call.result(SECONDS) for call in calls] == [b"vecdb-query_0"] * 3
 
 
 def test_quick_calls_wait_for_no_turn_that_others_have_taken() -> None:
@@ -109,7 +109,7 @@ def test_quick_calls_wait_for_no_turn_that_others_have_taken() -> None:
         assert service.begun.acquire(timeout=SECONDS)
         assert ask(channel, b"quick").startswith(b"vecdb-quick")
         service.go_on.set()
-        assert waiting.result(SECONDS) == b"vecdb-call_0"
+        assert waiting.result(SECONDS) == b"vecdb-query_0"
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["with those names", "without"])
@@ -137,7 +137,7 @@ def test_calls_whose_message_never_comes_hold_no_thread() -> None:
 
     with served(Service(), threads=1) as (_, channel):
         calls = [channel.stream_unary(f"/{SERVICE}/Ours").future(nothing()) for _ in range(8)]
-        assert ask(channel, b"slow").startswith(b"vecdb-call")
+        assert ask(channel, b"slow").startswith(b"vecdb-query")
         go_on.set()
         for call in calls:
             assert call.exception(SECONDS).code() is grpc.StatusCode.UNIMPLEMENTED
@@ -177,7 +177,7 @@ def test_calls_under_way_are_finished_when_the_server_stops() -> None:
         stopped = server.stop(SECONDS)
         service.go_on.set()
         assert stopped.wait(SECONDS)
-        assert [call.result(SECONDS) for call in calls] == [b"vecdb-call_0"] * 2
+        assert [call.result(SECONDS) for call in calls] == [b"vecdb-query_0"] * 2
 
 
 def test_where_no_thread_can_be_started_those_that_are_there_do_the_work(
@@ -198,7 +198,7 @@ def test_where_no_thread_can_be_started_those_that_are_there_do_the_work(
         assert [call.result(SECONDS) for call in others] == [b"vecdb-rpc_0"] * 3
         assert [ask(channel, b"quick") for _ in range(3)] == [b"vecdb-quick_0"] * 3
         service.go_on.set()
-        assert [call.result(SECONDS) for call in calls] == [b"vecdb-call_0"] * 3
+        assert [call.result(SECONDS) for call in calls] == [b"vecdb-query_0"] * 3
 
 
 def test_without_those_names_calls_go_grpcio_s_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,12 @@ LIMITS: dict[str, int] = {
 ELSEWHERE = {
     "keys": "tests/auth/test_keys.py",
     "queued_writes": "tests/storage/test_writer.py",
+    "query_calls": "tests/rpc/test_shares.py",
+    "write_calls": "tests/rpc/test_shares.py",
+    "embed_calls": "tests/rpc/test_shares.py",
+    "admin_calls": "tests/rpc/test_shares.py",
+    "memory_bytes": "tests/rpc/test_watermarks.py",
+    "memory_reserve_bytes": "tests/rpc/test_watermarks.py",
     "image_bytes": "tests/rpc/test_images.py",  # where a model takes images
 }
 

@@ -30,6 +30,7 @@ from vecdb.collection.watch import Watcher
 from vecdb.config import StorageConfig
 from vecdb.errors import ReadOnly, Unavailable
 from vecdb.outcomes import WriteOutcome
+from vecdb.room import Room
 from vecdb.storage.codec import RecordView
 from vecdb.storage.command import Deletes, WriteCommand
 from vecdb.storage.environment import StoreUse, disk_full, free_bytes
@@ -90,11 +91,13 @@ class Collection:
         verified: set[tuple[str, int]],
         built: BuildTotals | None = None,
         clock: Clock = wall_clock,
+        room: Room | None = None,
     ) -> None:
         """Open the collection of a folder; without a writer, to read.
 
         verified: uuid and number of segments that were read through by this process; added to.
-        built: what builds cost; added to. clock: by which points expire.
+        built: what builds cost; added to. clock: by which points expire. room: of the node; None
+        where only the disk is looked at.
         """
         self.folder = folder
         # A truncation changes the folder, and the uuid stays.
@@ -102,6 +105,7 @@ class Collection:
         self._truncated_seq = int(truncated or 0)
         self._config = config
         self._writer = writer
+        self._room = room or Room(folder, config.disk_reserve_bytes)
         self._store = Store(folder / "store", read_only=writer is None, map_bytes=config.map_bytes)
         self.clock = clock
         self.ttl_ms = 0
@@ -157,13 +161,12 @@ class Collection:
         """Return the future of a write: done when it is durable and visible.
 
         schema: that the command was made by. Raises Unavailable where a space of it has made room
-        for another one of its name since, and StorageFull for puts and patches while the disk is
-        all but full: what is left is for deletes.
+        for another one of its name since, and for puts and patches what check_room raises.
         """
         if schema is not None and schema is not self.schema and is_replaced(schema, self.schema):
             raise Unavailable("the schema has changed meanwhile", retry_after_s=0.01)
         if any(not isinstance(run, Deletes) for run in command.runs):
-            self._check_space()
+            self.check_room()
         command = replace(command, points_max=self._store.schema.points_max)
         encoded = command.encode()
         run = partial(
@@ -201,9 +204,12 @@ class Collection:
         with self._store.read() as txn:  # no view: nothing is searched
             return replayed(txn, idempotency_key, digest)
 
-    def _check_space(self) -> None:
-        if free_bytes(self.folder) < self._config.disk_reserve_bytes:
-            raise disk_full()
+    def check_room(self) -> None:
+        """Return if there is room for puts: what is left otherwise is for deletes.
+
+        Raises StorageFull, MemoryLow.
+        """
+        self._room.check()
 
     def _need_writer(self) -> Writer:
         if self._writer is None:

@@ -70,7 +70,8 @@ def data_conditions(database: Database, config: Config) -> Iterator[Condition]:
             f"{share:.0%} of the slots for readers of {name} are taken",
             "stop programs that open the data directory beside this node",
         )
-    yield from _disk(Path(config.server.data), config.storage.disk_reserve_bytes)
+    reached = database.room.disk_is_reached()
+    yield from _disk(Path(config.server.data), config.storage.disk_reserve_bytes, reached)
 
 
 def embedding_conditions(state: WorkerState, *, enabled: bool) -> Iterator[Condition]:
@@ -88,12 +89,12 @@ def embedding_conditions(state: WorkerState, *, enabled: bool) -> Iterator[Condi
             yield Condition("embedding", "warning", f"{name}: {reason}", advice)
 
 
-def _disk(data: Path, reserve_bytes: int) -> Iterator[Condition]:
+def _disk(data: Path, reserve_bytes: int, reached: bool) -> Iterator[Condition]:
     disk = os.statvfs(data)
     free, whole = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
     said = f"{free >> 20:,} MiB of {whole >> 20:,} MiB are free"
     advice = "free space on the data directory's file system, or move it to a larger one"
-    if free < reserve_bytes:
+    if reached:
         yield Condition("disk", "error", f"{said}: puts are refused, deletes work", advice)
     elif free < max(DISK_NEAR * reserve_bytes, DISK_SHARE * whole):
         yield Condition(

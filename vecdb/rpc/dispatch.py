@@ -14,6 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from vecdb.rpc.shares import Kind, Share
+
 try:
     from grpc._cython import cygrpc  # type: ignore[attr-defined]
     from grpc._server import (
@@ -48,6 +50,20 @@ def waits(behaviour: Made) -> Made:
     return behaviour
 
 
+Refusal = tuple[str, tuple[tuple[str, str | bytes], ...]]
+"""The words and the trailers of a call that is RESOURCE_EXHAUSTED."""
+
+
+def shared_by(share: Share, refusal: Callable[[], Refusal]) -> Callable[[Made], Made]:
+    """Mark a behaviour as one of a share. refusal: says what a call hears that finds it taken."""
+
+    def mark(behaviour: Made) -> Made:
+        behaviour.share, behaviour.refusal = share, refusal  # type: ignore[attr-defined]
+        return behaviour
+
+    return mark
+
+
 def never_quick(request: Any) -> bool:  # noqa: ANN401
     """Return that a request may take its time."""
     return False
@@ -77,21 +93,26 @@ class _Pool(ThreadPoolExecutor):
 class Dispatcher(_Pool):
     """The executor that a gRPC server gives its calls to.
 
+    A behaviour of a share (see shares.py) that is taken is refused here, without any thread.
+
     Behaviours with an `is_quick` are given a thread with their message: quick ones one of a few
     more than there are cores, so that a burst is worked off one by one and not by many threads
-    that take the interpreter from each other; the others one of `threads`, but for those that
-    `waits` marks, which are as many as there are `calls`. All else has a thread of `calls` from its
-    headers on, as streams need it.
+    that take the interpreter from each other; the others one of `threads` of their kind, a quarter
+    as many for ADMIN, but for those that `waits` marks, which are as many as there are `calls`. All
+    else has a thread of `calls` from its headers on, as streams need it.
     """
 
     def __init__(self, calls: int, threads: int) -> None:
         super().__init__(calls, "vecdb-rpc")
         self._quick = _Pool(len(os.sched_getaffinity(0)) + 1, "vecdb-quick")
-        self._slow = _Pool(threads, "vecdb-call")
+        self._slow = {
+            kind: _Pool(max(1, threads // 4) if kind is Kind.ADMIN else threads, f"vecdb-{kind}")
+            for kind in Kind
+        }
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End all threads, once what was begun is done."""
-        for pool in (self._quick, self._slow):
+        for pool in (self._quick, *self._slow.values()):
             pool.shutdown(wait, cancel_futures=cancel_futures)
         super().shutdown(wait, cancel_futures=cancel_futures)
 
@@ -99,9 +120,29 @@ class Dispatcher(_Pool):
         """Take a call over from grpcio."""
         if not KNOWN or args[0] is not _unary_response_in_pool:
             return super().submit(run, *args, **named)
-        if not hasattr(args[3], "is_quick"):
-            return super().submit(run, *args, **named)
-        return self._receive(*args)
+        share: Share | None = getattr(args[3], "share", None)
+        if share is not None and not share.take():
+            return self._refuse(*args[1:4])
+        try:
+            if hasattr(args[3], "is_quick"):
+                done = self._receive(*args)
+            else:
+                done = super().submit(run, *args, **named)
+        except BaseException:
+            if share is not None:
+                share.give_back()
+            raise
+        if share is not None:
+            done.add_done_callback(lambda _: share.give_back())
+        return done
+
+    def _refuse(self, rpc_event: Any, state: Any, behaviour: Any) -> Future[Any]:  # noqa: ANN401
+        """Answer a call whose share is taken; the caller holds state.condition."""
+        text, state.trailing_metadata = behaviour.refusal()
+        _abort(state, rpc_event.call, cygrpc.StatusCode.resource_exhausted, text.encode())
+        done: Future[Any] = Future()
+        done.set_result(None)
+        return done
 
     def _begin(
         self,
@@ -115,7 +156,8 @@ class Dispatcher(_Pool):
         elif behaviour.is_quick(request):
             self._quick.submit(call, request)
         else:
-            self._slow.submit(call, request)
+            share: Share | None = getattr(behaviour, "share", None)
+            self._slow[share.kind if share else Kind.QUERY].submit(call, request)
 
     def _receive(
         self,

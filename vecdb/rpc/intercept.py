@@ -10,7 +10,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -25,6 +26,8 @@ from vecdb.rpc.dispatch import never_quick, quick_when, waits
 from vecdb.rpc.forward import READS, STATES, Behaviour, Forwarder, Passed, StreamBehaviour
 from vecdb.rpc.guard import Admission, Guard
 from vecdb.rpc.malformed import Malformed, reading, well_formed
+from vecdb.rpc.shares import Kind, Share
+from vecdb.rpc.sharing import sharing
 from vecdb.rpc.streams import Counted, admitted_replies, worked_on
 
 log = logging.getLogger(__name__)
@@ -43,7 +46,8 @@ class CallInterceptor(grpc.ServerInterceptor):
     streams: streams of ours open at once; more are refused. A behaviour that streams yields None
     where it has nothing to say yet, so that it can be ended.
     working: calls of ours that are worked on at once where the dispatcher does not see to it;
-    others wait, and health never does.
+    others wait, and health never does. shares: how many of each kind may be open; kinds that
+    are not there have no limit.
     reads: methods that are answered here where there is a forwarder.
     forwarder: where other calls go; None answers all here. counted: whether calls are
     counted here; a call that was forwarded is counted where it came in.
@@ -59,9 +63,11 @@ class CallInterceptor(grpc.ServerInterceptor):
         reads: frozenset[str] = READS,
         forwarder: Forwarder | None = None,
         counted: bool = True,
+        shares: Mapping[Kind, Share] = MappingProxyType({}),
     ) -> None:
         self._guard = guard
         self._reads = reads
+        self._shares = shares
         # What is not exported is counted all the same: that is cheaper than asking.
         self._metrics = metrics if counted else Metrics()
         self._forwarder = forwarder
@@ -107,11 +113,11 @@ class CallInterceptor(grpc.ServerInterceptor):
         if self._is_forwarded(path):
             forwarding = self._forwarding(path, handler, principal)
             wrapped = grpc.unary_unary_rpc_method_handler(
-                self._wrapped(forwarding, labels, path, principal, None)
+                self._sharing(self._wrapped(forwarding, labels, path, principal, None), labels)
             )
         else:
             wrapped = grpc.unary_unary_rpc_method_handler(
-                self._here(handler.unary_unary, labels, path, principal),
+                self._sharing(self._here(handler.unary_unary, labels, path, principal), labels),
                 request_deserializer=reading(handler.request_deserializer),
                 response_serializer=_unless_serialized(handler.response_serializer),
             )
@@ -218,6 +224,9 @@ class CallInterceptor(grpc.ServerInterceptor):
 
         found = quick_when(is_quick)(self._wrapped(work, labels, path, principal, admission))
         return waits(found) if waiting else found
+
+    def _sharing(self, behaviour: Behaviour, labels: tuple[str, str, str]) -> Behaviour:
+        return sharing(behaviour, self._shares, labels, self._metrics)
 
     def _is_forwarded(self, path: str) -> bool:
         return (

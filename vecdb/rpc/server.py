@@ -43,6 +43,7 @@ from vecdb.rpc.services.encode import SpaceEncoder
 from vecdb.rpc.services.models import ModelsService
 from vecdb.rpc.services.points import PointsService
 from vecdb.rpc.services.search import SearchService
+from vecdb.rpc.shares import shares_of
 from vecdb.rpc.tls import credentials
 
 _SERVICES = {
@@ -59,6 +60,10 @@ _SERVICES = {
 }
 STREAM_BYTES = 4 << 20
 NOTICE_S = 0.5
+HEALTH_WATCHES = 128
+"""Watches of health at once, each of which holds a thread; more are refused."""
+SPARE_CALLS = 64
+"""Calls that may be open beside those that have a limit of their own: health, reflection."""
 
 
 class RpcServer:
@@ -84,6 +89,7 @@ class RpcServer:
         certificates: what TLS shows on a TCP address; Unix sockets, and None, are plain.
         """
         limits = config.limits
+        self.shares = shares_of(limits)
         self._calls = CallInterceptor(
             metrics,
             guard,
@@ -92,10 +98,13 @@ class RpcServer:
             reads=READS - LOGGED if config.documents.query_log else READS,
             forwarder=forwarder,
             counted=counted,
+            shares=self.shares,
         )
+        calls = sum(share.most for share in self.shares.values()) + limits.streams
+        calls += HEALTH_WATCHES + SPARE_CALLS
         self._server = grpc.server(
-            Dispatcher(config.server.calls, config.server.threads),
-            maximum_concurrent_rpcs=config.server.calls,
+            Dispatcher(calls, config.server.threads),
+            maximum_concurrent_rpcs=calls,
             interceptors=[self._calls],
             options=_options(limits.message_bytes, shared=forwarder is not None),
         )
@@ -118,7 +127,7 @@ class RpcServer:
         self._health = Health(
             is_worker=forwarder is not None,
             workers=config.server.workers,
-            watches_max=config.server.calls // 2,
+            watches_max=HEALTH_WATCHES,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = [name for group in _SERVICES.values() for name in group]

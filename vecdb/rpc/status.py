@@ -22,6 +22,7 @@ CODES: dict[type[VecdbError], grpc.StatusCode] = {
     errors.Overloaded: Code.RESOURCE_EXHAUSTED,
     errors.QuotaExceeded: Code.RESOURCE_EXHAUSTED,
     errors.StorageFull: Code.RESOURCE_EXHAUSTED,
+    errors.MemoryLow: Code.RESOURCE_EXHAUSTED,
     errors.CollectionFull: Code.RESOURCE_EXHAUSTED,
     errors.Unavailable: Code.UNAVAILABLE,
     errors.DeadlineExceeded: Code.DEADLINE_EXCEEDED,

@@ -117,6 +117,7 @@ class Putting:
         context: grpc.ServicerContext,
     ) -> pb.PutDocumentsResponse:
         """Store the documents of a request; what is wrong with one is its own result."""
+        collection.check_room()  # before they are read and encoded
         tasks = [_Task(at, message) for at, message in enumerate(request.documents)]
         cut = self._cut(collection.schema, request.chunking)
         ttl_ms = request.ttl_ms or None

@@ -49,6 +49,8 @@ class Writing:
                 stored = collection.replay(request.idempotency_key, digest)
                 if stored is not None:
                     return Begun(ops, stored, stack, self._metrics)
+            if any(KINDS[type(op)] != "delete" for op in ops):
+                collection.check_room()  # before its texts are encoded
             schema = collection.schema  # one for all: a name may stand for another space meanwhile
             truncated = self._texts.encode_ops(schema, ops, refused, context)
             command = prepare(

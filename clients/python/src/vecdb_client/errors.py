@@ -11,7 +11,8 @@ VecdbError
 │   ├── Overloaded         a queue is full, or a key calls too often; `retry_after_s` says when
 │   │                      to come back
 │   ├── QuotaExceeded      the key used all that it may for today
-│   └── StorageFull        disk or map; reads still work
+│   ├── StorageFull        disk or map; reads still work
+│   └── MemoryLow          the server's memory is all but taken; reads still work
 ├── Unavailable            not reachable, starting, draining, or a part is being restarted
 ├── DeadlineExceeded       `timeout_s` passed; a write may or may not have been applied
 ├── Cancelled              the client was closed while the call was under way
@@ -132,6 +133,10 @@ class QuotaExceeded(ResourceExhausted):
 
 class StorageFull(ResourceExhausted):
     """The server's disk or map is full; nothing of the write was kept."""
+
+
+class MemoryLow(ResourceExhausted):
+    """The server's memory is all but taken; nothing of the write was kept."""
 
 
 class Unavailable(VecdbError):

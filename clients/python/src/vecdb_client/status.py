@@ -36,6 +36,7 @@ _BY_REASON: Final[dict[str, type[VecdbError]]] = {
     "OVERLOADED": errors.Overloaded,
     "QUOTA_EXCEEDED": errors.QuotaExceeded,
     "STORAGE_FULL": errors.StorageFull,
+    "MEMORY_LOW": errors.MemoryLow,
 }
 _ITEM_FIELDS: Final = frozenset(("ops", "ids", "texts", "page_size"))
 _CODE_NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}

@@ -1,0 +1,60 @@
+"""What a call hears that finds the share of its kind taken, and who sees to it: the dispatcher."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+
+from vecdb.auth.call import REQUEST_ID
+from vecdb.metrics import Metrics
+from vecdb.rpc import dispatch, status
+from vecdb.rpc.dispatch import Refusal, shared_by
+from vecdb.rpc.forward import Behaviour
+from vecdb.rpc.shares import Kind, Share, kind_of
+
+EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def sharing(
+    behaviour: Behaviour,
+    shares: Mapping[Kind, Share],
+    labels: tuple[str, str, str],
+    metrics: Metrics,
+) -> Behaviour:
+    """Return a behaviour that is held to the share of its kind, if that has one.
+
+    labels: type, service and method, as metrics have them.
+    """
+    _, service, method = labels
+    share = shares.get(kind_of(f"/{service}/{method}"))
+    if share is None or not service.startswith("vecdb."):
+        return behaviour
+    started, refused = (
+        metrics.started.labels(*labels),
+        metrics.handled.labels(*labels, "RESOURCE_EXHAUSTED"),
+    )
+
+    def refusal() -> Refusal:
+        started.inc()
+        refused.inc()
+        error = share.taken()
+        details = status.encode_details(error)
+        return str(error), ((status.DETAILS, details), (REQUEST_ID, uuid.uuid4().hex))
+
+    if dispatch.KNOWN:
+        return shared_by(share, refusal)(behaviour)
+
+    def work(request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401
+        if not share.take():
+            text, trailer = refusal()
+            context.set_trailing_metadata(trailer)
+            context.abort(EXHAUSTED, text)
+        try:
+            return behaviour(request, context)
+        finally:
+            share.give_back()
+
+    return work
