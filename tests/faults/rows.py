@@ -63,6 +63,10 @@ FAULTS: dict[str, tuple[str, ...]] = {
         "tests/lifecycle/test_many_collections.py::test_the_first_query_of_any_is_quick",
         "tests/lifecycle/test_many_collections.py::test_they_are_all_listed",
     ),
+    "memory limit reached": (
+        "tests/rpc/test_watermarks.py::test_low_memory_refuses_puts_and_heals",
+        "tests/test_room.py::test_puts_are_refused_while_memory_is_low_and_it_is_told",
+    ),
     "message above the cap, deep or malformed protobuf": (
         "tests/rpc/test_bad_input.py::test_a_message_over_the_cap_is_refused_and_the_server_lives",
         "tests/faults/test_messages.py::test_a_message_that_unpacks_to_more_than_the_cap",
