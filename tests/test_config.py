@@ -70,7 +70,8 @@ def test_every_setting_can_come_from_everywhere(tmp_path: Path, name: str) -> No
     words = item.metadata["one_of"] or ("another",)
     given = {bool: not item.default, str: words[-1]}.get(type(item.default))
     if given is None:
-        given = next(item.metadata[end] for end in ("low", "high") if item.metadata[end])
+        low, high = item.metadata["low"], item.metadata["high"]
+        given = next((end for end in (low, high) if end and end != item.default), (low + high) / 2)
     literal = str(given).lower() if isinstance(given, bool) else repr(given)
     file = written(tmp_path, f"[{section}]\n{key} = {literal}\n")
     for config in (

@@ -210,6 +210,7 @@ WALL_CLOCK = {
     "vecdb/database.py": "when a collection was made, for people",
     "vecdb/embed/address.py": "dates in a service's Retry-After",
     "vecdb/ops/embeddings_http.py": "OpenAI's `created`, for people",
+    "vecdb/otel.py": "when spans were, for people",
     "vecdb/rpc/services/query_log.py": "when a question was asked, for people",
 }
 """Who asks what time it is, and what for. Everything else measures by the monotonic clock."""
@@ -316,6 +317,7 @@ COUNTS = {
     "at_once",
     "relevance",
     "temperature",
+    "ratio",
 }
 
 
@@ -326,7 +328,7 @@ def test_numbers_name_their_unit_last() -> None:
             assert key in COUNTS or key.rpartition("_")[2] in UNITS | COUNTS, name
 
 
-SECTIONS = "limits|storage|embed|server|documents|answer|metrics"
+SECTIONS = "limits|storage|embed|server|documents|answer|log|metrics|traces"
 HINTED = re.compile(rf"\b(?:raise|see|set|key=\W?) ((?:{SECTIONS})\.\w+)")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vecdb.errors import InvalidArgument
-from vecdb.observe_config import MetricsConfig
+from vecdb.observe_config import LogConfig, MetricsConfig, TracesConfig
 from vecdb.setting import bounds, checked, setting, toml
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -303,7 +303,9 @@ class Config:
     embed: EmbedConfig = field(default_factory=EmbedConfig)
     documents: DocumentsConfig = field(default_factory=DocumentsConfig)
     answer: AnswerConfig = field(default_factory=AnswerConfig)
+    log: LogConfig = field(default_factory=LogConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    traces: TracesConfig = field(default_factory=TracesConfig)
 
     def to_toml(self) -> str:
         """Return the settings as a TOML file, each with its meaning: what --print-config prints."""
@@ -343,7 +345,9 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
         embed=EmbedConfig(**given["embed"]),  # type: ignore[arg-type]
         documents=DocumentsConfig(**given["documents"]),  # type: ignore[arg-type]
         answer=AnswerConfig(**given["answer"]),  # type: ignore[arg-type]
+        log=LogConfig(**given["log"]),  # type: ignore[arg-type]
         metrics=MetricsConfig(**given["metrics"]),  # type: ignore[arg-type]
+        traces=TracesConfig(**given["traces"]),  # type: ignore[arg-type]
     )
 
 

@@ -21,7 +21,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vecdb import line
+from vecdb import line, logs
+from vecdb.auth.call import request_id
 from vecdb.config import Config, load
 from vecdb.database import Database
 from vecdb.embed.channel import RESTART_S, RESTARTING, WorkerState
@@ -315,10 +316,7 @@ def main() -> int:
         return 1
     name, folder = begin["begin"], Path(begin["folder"])
     config = load(None, {}, begin["settings"])
-    logging.basicConfig(
-        level=config.server.log_level.upper(),
-        format=f"%(asctime)s %(levelname)s {name}: %(name)s: %(message)s",
-    )
+    logs.start(config.server.log_level, config.log.format, name, request_id)
     post = Post(end, messages, on_end=lambda: shutil.rmtree(folder, ignore_errors=True))
     try:
         if name == "writer":

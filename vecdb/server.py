@@ -284,6 +284,7 @@ def _worker(
         text_bytes=text_bytes,
         on_change=on_change,
         log_level=config.server.log_level,
+        log_format=config.log.format,
     )
 
 

@@ -72,3 +72,9 @@ def caller() -> Principal:
     """Return who the current call is of; ANYBODY outside of one."""
     call = _current.get()
     return ANYBODY if call is None else call.principal
+
+
+def request_id() -> str:
+    """Return the id of the call that this thread works on, or ""."""
+    call = _current.get()
+    return "" if call is None else call.request_id

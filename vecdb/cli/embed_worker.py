@@ -53,9 +53,10 @@ def embed_worker(
     """Run the embedding worker alone, for the nodes whose embed.worker names it.
 
     What the settings of `vecdb serve` say of [embed] goes for it, and limits.text_bytes,
-    limits.image_bytes, server.log_level, server.drain_s and server.insecure. Nodes and worker must
-    agree on the models and on these limits. For nodes on other machines give it tls.cert_file and
-    tls.key_file (nodes: embed.worker_ca_file) and, on both sides, embed.worker_key_file.
+    limits.image_bytes, server.log_level, log.format, server.drain_s and server.insecure. Nodes and
+    worker must agree on the models and on these limits. For nodes on other machines give it
+    tls.cert_file and tls.key_file (nodes: embed.worker_ca_file) and, on both sides,
+    embed.worker_key_file.
     """
     chosen = configuration(config, {"server.insecure": insecure}, set_ or [])
     if print_config:
@@ -74,7 +75,7 @@ def embed_worker(
             "tls.client_ca_file: nodes show an embedding worker no certificate",
             hint="let nodes in by embed.worker_key_file",
         )
-    start_logging(chosen.server.log_level)
+    start_logging(chosen)
     _run(chosen, listen, metrics, address_file)
 
 

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from vecdb import logs
+from vecdb.auth.call import request_id
 from vecdb.config import Config, load, settings
 from vecdb.errors import InvalidArgument
 
@@ -58,7 +60,7 @@ def serve(
     if print_config:
         typer.echo(chosen.to_toml(), nl=False)
         return
-    start_logging(chosen.server.log_level)
+    start_logging(chosen)
     workers = chosen.server.workers or len(os.sched_getaffinity(0))
     # Only now, and only the one: the command line answers --help without either.
     if workers == 1:
@@ -84,14 +86,11 @@ def configuration(file: Path | None, flags: dict[str, object], assignments: list
     return load(file, os.environ, flags)
 
 
-def start_logging(level: str) -> None:
-    """Send log lines of this process to standard error."""
+def start_logging(chosen: Config) -> None:
+    """Send log lines of this process to standard error. Raises InvalidArgument."""
+    level = chosen.server.log_level
     names = logging.getLevelNamesMapping()
     if level.upper() not in names:
         known = settings()["server.log_level"].metadata["doc"]
         raise InvalidArgument(f"server.log_level is {level!r}, expected {known}")
-    logging.basicConfig(
-        level=names[level.upper()],
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        force=True,
-    )
+    logs.start(level, chosen.log.format, request_id=request_id)

@@ -18,6 +18,7 @@ from vecdb.query.search import Candidates, nearest
 from vecdb.segment.vectors import Effort, scores_and_distances
 from vecdb.storage.hits import Ranked
 from vecdb.storage.store import ReadTxn
+from vecdb.traces import note
 from vecdb.types import Metric, Query, Schema, Wanted
 from vecdb.write.sparse import LENGTH_MAX
 
@@ -60,11 +61,13 @@ def plain_answer(
         return None
     effort = Effort(query.ef, query.exact, scale)
     found = nearest(candidates, space, vector, query.k, effort)
+    note("leg", started, kind="Query")
     searched = time.perf_counter_ns()
     ranked = Ranked(found.slots, *scores_and_distances(space.metric, found.scores))
     fetched = txn.encode_hits(ranked, query.k, bytes_max, wanted)
     if fetched.damaged or len(fetched.hits) > bytes_max:
         return None
+    note("fetch", searched, hits=fetched.found)
     return QueryResult(
         fetched.hits,
         fetched.found,

@@ -30,6 +30,7 @@ from vecdb.segment.vectors import Effort, scores_and_distances
 from vecdb.storage.hits import Ranked
 from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.store import ReadTxn
+from vecdb.traces import note
 from vecdb.types import (
     F32,
     KeywordQuery,
@@ -128,6 +129,7 @@ class Searcher:
         candidates = self._candidates_of(asked.filter, None)
         legs = self._legs(asked, candidates, scale)
         rerank = None if asked.rerank is None else self._judges(asked.rerank)
+        note("plan", started, legs=len(legs))
         return Prepared(asked, candidates, legs, time.perf_counter_ns() - started, rerank)
 
     def answer(self, prepared: Prepared, wanted: Wanted, bytes_max: int) -> QueryResult:
@@ -148,6 +150,7 @@ class Searcher:
             fetched = self._txn.encode_hits(page, asked.k, bytes_max, wanted)
         if len(fetched.hits) > bytes_max:
             raise too_large(bytes_max)
+        note("fetch", searched, hits=fetched.found)
         ailments = self._ailments([page.slots[at] for at in fetched.damaged])
         told = warnings_of(legs)
         return QueryResult(
@@ -247,7 +250,9 @@ class Searcher:
         for at, leg in enumerate(legs):
             if at and time.monotonic() > self._deadline:
                 raise DeadlineExceeded(f"the deadline passed before legs[{at}] was searched")
+            begun = time.perf_counter_ns()
             leg.found = leg.search(leg.candidates, leg.query.k + spare)
+            note("leg", begun, kind=type(leg.query).__name__)
         if len(legs) == 1:
             ranked = legs[0].ranked
         else:

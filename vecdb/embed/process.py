@@ -54,13 +54,14 @@ class WorkerProcess(Watched):
         text_bytes: int,
         on_change: OnChange = lambda state: None,
         log_level: str = "info",
+        log_format: str = "text",
         probe_interval_s: float = PROBE_INTERVAL_S,
         probe_timeout_s: float = PROBE_TIMEOUT_S,
     ) -> None:
         super().__init__(on_change)
         self._config = config
         self._text_bytes = text_bytes
-        self._log_level = log_level
+        self._log_level, self._log_format = log_level, log_format
         self._probe_interval_s = probe_interval_s
         self._probe_timeout_s = probe_timeout_s
         known = catalog.load_catalog(config.catalog)
@@ -172,6 +173,7 @@ class WorkerProcess(Watched):
             "config": json.dumps(asdict(self._config)),
             "message-bytes": message_bytes(self._text_bytes),
             "log-level": self._log_level,
+            "log-format": self._log_format,
         }
         command += [f"--{name}={value}" for name, value in options.items()]
         # Calls tokenize in threads of their own; the tokenizer's pool would only compete with them.

@@ -22,7 +22,7 @@ from queue import SimpleQueue
 
 import grpc
 
-from vecdb import stop
+from vecdb import logs, stop
 from vecdb.config import EmbedConfig
 from vecdb.embed import catalog
 from vecdb.embed.host import Host
@@ -111,11 +111,7 @@ def _look_after(host: Host, ended: threading.Event, everything: bool) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the worker of a node and return its exit status."""
     arguments = _parse(argv)
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=arguments.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
+    logs.start(arguments.log_level, arguments.log_format, "embedding")
     # What asks services logs whole addresses, in which some put keys.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # The pipe is for the parent alone: whatever a library prints goes to the log instead.
@@ -162,6 +158,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", required=True, help="settings of [embed], as JSON")
     parser.add_argument("--message-bytes", type=int, required=True)
     parser.add_argument("--log-level", default="info")
+    parser.add_argument("--log-format", default="text")
     return parser.parse_args(argv)
 
 

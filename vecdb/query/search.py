@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -12,6 +13,7 @@ from vecdb import kernel
 from vecdb.segment.fields import FieldSource
 from vecdb.segment.postings import SparseSource, TextSource
 from vecdb.segment.vectors import Answer, Effort
+from vecdb.traces import note
 from vecdb.types import F32, U32, U64, Bitmap, Space
 
 
@@ -105,6 +107,7 @@ def nearest(
     """
     efs: list[int] = []
     found: list[tuple[U64, F32]] = []
+    begun = time.perf_counter_ns()
     for candidate in candidates:
         part = candidate.part
         if not candidate.count:
@@ -113,6 +116,7 @@ def nearest(
         found.append((part.slots[answer.rows], answer.scores))
         if answer.ef:
             efs.append(answer.ef)
+    note("kernel", begun, parts=len(found))
     return merged(found, k, efs)
 
 

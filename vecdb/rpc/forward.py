@@ -12,11 +12,14 @@ from typing import Any
 
 import grpc
 
+from vecdb import traces
 from vecdb.auth.call import REQUEST_ID, current
 from vecdb.errors import Unavailable
 from vecdb.rpc.deadline import remaining_s
 from vecdb.rpc.guard import PEER
 from vecdb.rpc.status import DETAILS, reason_of
+
+TRACEPARENT = "traceparent"
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 Behaviour = Callable[[Any, grpc.ServicerContext], Any]
@@ -193,13 +196,17 @@ def _answer(
 
 
 def _passed_on(context: grpc.ServicerContext) -> Metadata:
-    """Return what goes to the writer with a call: the caller's, where from, and its id."""
-    theirs = tuple(
-        pair for pair in _theirs(context.invocation_metadata()) if pair[0] not in (PEER, REQUEST_ID)
-    )
-    call = current()
-    ours = ((REQUEST_ID, call.request_id),) if call is not None else ()
-    return (*theirs, (PEER, context.peer()), *ours)
+    """Return what goes to the writer with a call: the caller's, where from, its id and trace."""
+    known = {PEER, REQUEST_ID}
+    call, trace = current(), traces.current()
+    ours: list[tuple[str, str]] = [(PEER, context.peer())]
+    if call is not None:
+        ours.append((REQUEST_ID, call.request_id))
+    if trace is not None:
+        ours.append((TRACEPARENT, trace.traceparent))
+        known.add(TRACEPARENT)
+    theirs = [pair for pair in _theirs(context.invocation_metadata()) if pair[0] not in known]
+    return (*theirs, *ours)
 
 
 def _theirs(metadata: Iterable[tuple[str, str | bytes]] | None) -> Metadata:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
@@ -16,6 +16,7 @@ from vecdb.embed.client import Encoders
 from vecdb.errors import Unavailable
 from vecdb.metrics import Metrics
 from vecdb.node_status import NodeStatus
+from vecdb.otel import tracing_of
 from vecdb.reembed.moves import Moves
 from vecdb.rpc.dispatch import Dispatcher
 from vecdb.rpc.forward import LOGGED, READS, Forwarder
@@ -43,8 +44,10 @@ from vecdb.rpc.services.encode import SpaceEncoder
 from vecdb.rpc.services.models import ModelsService
 from vecdb.rpc.services.points import PointsService
 from vecdb.rpc.services.search import SearchService
+from vecdb.rpc.services.slow import SlowQueries
 from vecdb.rpc.shares import shares_of
 from vecdb.rpc.tls import credentials
+from vecdb.rpc.trace import TraceInterceptor
 
 _SERVICES = {
     "data": (
@@ -105,7 +108,7 @@ class RpcServer:
         self._server = grpc.server(
             Dispatcher(calls, config.server.threads),
             maximum_concurrent_rpcs=calls,
-            interceptors=[self._calls],
+            interceptors=[*self._traced(config, forwarder is not None, counted), self._calls],
             options=_options(limits.message_bytes, shared=forwarder is not None),
         )
         encoder = SpaceEncoder(encoders, metrics)
@@ -114,7 +117,9 @@ class RpcServer:
         points_pb2_grpc.add_PointsServicer_to_server(
             PointsService(database, encoder, limits, metrics), self._server
         )
-        search = SearchService(database, encoder, limits, metrics)
+        search = SearchService(
+            database, encoder, limits, metrics, SlowQueries(config.log.slow_query_ms)
+        )
         search_pb2_grpc.add_SearchServicer_to_server(search, self._server)
         self._documents = DocumentsService(config, database, encoders, encoder, search, metrics)
         documents_pb2_grpc.add_DocumentsServicer_to_server(self._documents, self._server)
@@ -155,6 +160,14 @@ class RpcServer:
             )
         return listen if unix else f"{listen.rpartition(':')[0]}:{port}"
 
+    def _traced(
+        self, config: Config, is_worker: bool, counted: bool
+    ) -> Iterator[grpc.ServerInterceptor]:
+        name = "worker" if is_worker else "node" if counted else "writer"
+        self._tracing = tracing_of(config.traces, name)
+        if self._tracing is not None:
+            yield TraceInterceptor(self._tracing)
+
     def set_health(self, group: str, *, serving: bool) -> None:
         """Say whether a group of services serves: "data", which "" follows, "search", "models"."""
         for name in (*_SERVICES[group], *([""] if group == "data" else [])):
@@ -175,6 +188,8 @@ class RpcServer:
         threading.Event().wait(min(NOTICE_S, grace_s))
         self._server.stop(grace_s).wait()
         self._documents.close()
+        if self._tracing is not None:
+            self._tracing.close()
         if self._moves is not None:
             self._moves.close()
 

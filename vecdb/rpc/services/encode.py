@@ -6,6 +6,7 @@ is the one that the space was filled with.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import grpc
@@ -16,6 +17,7 @@ from vecdb.embed.encoder import Item, Role
 from vecdb.errors import DeadlineExceeded, InvalidArgument, ModelMismatch, NoModel, NotFound
 from vecdb.metrics import Metrics
 from vecdb.rpc.deadline import remaining_s
+from vecdb.traces import note
 from vecdb.types import F32, Space, SparseSpace, SparseVector
 
 TEXT, IMAGE = "text", "image"
@@ -145,9 +147,11 @@ class SpaceEncoder:
             raise DeadlineExceeded("the deadline passed before anything was encoded")
         # A query is over before it could be cancelled; a long ingest gives its place back.
         on_hangup = context.add_callback if role is Role.DOCUMENT else None
+        begun = time.perf_counter_ns()
         encoded = self._encoders.encode(
             model, items, role, remaining, on_hangup, dim=dim, patient=patient
         )
+        note("embed", begun, model=model, items=len(items), tokens=sum(encoded.tokens))
         self._metrics.embedded_texts.labels(role.name.lower()).inc(len(items))
         self._metrics.embedded_tokens.labels(role.name.lower()).inc(sum(encoded.tokens))
         self._metrics.embed_queue.observe(encoded.queue_ms / 1e3)

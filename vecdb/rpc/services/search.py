@@ -46,6 +46,7 @@ from vecdb.rpc.services.explain import explain
 from vecdb.rpc.services.fitting import FittingContent
 from vecdb.rpc.services.reads import check_reply, checked_filter, wanted_of
 from vecdb.rpc.services.rerank import second_look, several
+from vecdb.rpc.services.slow import SlowQueries
 from vecdb.types import (
     F32,
     Filter,
@@ -77,8 +78,14 @@ class SearchService(search_pb2_grpc.SearchServicer):
     """Serves vecdb.v1.Search."""
 
     def __init__(
-        self, database: Database, encoder: SpaceEncoder, limits: LimitsConfig, metrics: Metrics
+        self,
+        database: Database,
+        encoder: SpaceEncoder,
+        limits: LimitsConfig,
+        metrics: Metrics,
+        slow: SlowQueries,
     ) -> None:
+        self._slow = slow
         self._database = database
         self._encoder = encoder
         self._limits = limits
@@ -107,12 +114,14 @@ class SearchService(search_pb2_grpc.SearchServicer):
         self, request: pb.QueryBatchRequest, context: grpc.ServicerContext
     ) -> pb.QueryBatchResponse:
         """Return what each of many queries finds, or its error."""
+        started = time.perf_counter_ns()
         texts = KnownTexts(self._encoder)
-        queries = SearchService(self._database, texts, self._limits, self._metrics)
+        queries = SearchService(self._database, texts, self._limits, self._metrics, self._slow)
         batch = Batch(queries, self._limits, request)
         with self._database.collection(request.collection) as collection:
             reply = batch.answer(collection, texts, context)
         check_reply(reply.ByteSize(), self._limits)
+        self._slow.look_at_batch(request, (time.perf_counter_ns() - started) // 1000)
         return reply
 
     def _query(self, request: pb.QueryRequest, context: grpc.ServicerContext) -> bytes:
@@ -131,7 +140,9 @@ class SearchService(search_pb2_grpc.SearchServicer):
             "snapshot": (snapshotted - embedded) // 1000,
             **result.timings_us,
         }
-        reply = self.reply(result, timings, (time.perf_counter_ns() - started) // 1000)
+        total_us = (time.perf_counter_ns() - started) // 1000
+        reply = self.reply(result, timings, total_us)
+        self._slow.look(request, result, timings, total_us)
         check_reply(len(reply), self._limits)
         return reply
 
