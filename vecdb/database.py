@@ -23,6 +23,7 @@ from vecdb.collection.build import Builders
 from vecdb.collection.clone import Copied
 from vecdb.collection.judge import Judged, RecallJudge
 from vecdb.config import LimitsConfig, StorageConfig
+from vecdb.copies import Copies
 from vecdb.errors import AlreadyExists, FailedPrecondition, LimitExceeded, NotFound, ReadOnly
 from vecdb.opened import CollectionInfo, OpenCollections, Sizes, Use
 from vecdb.outcomes import Truncated
@@ -31,7 +32,6 @@ from vecdb.segment.segment import sync_folder
 from vecdb.storage import codec
 from vecdb.storage.catalog import Catalog, CatalogEntry
 from vecdb.storage.catalog_command import (
-    CloneCollection,
     CreateCollection,
     DropCollection,
     SetAliases,
@@ -101,12 +101,24 @@ class Database:
         self._open = OpenCollections(
             path / "collections", storage, self._writer, self._catalog, clock, self.room
         )
+        self._copies: Copies | None = None
         self._closing = threading.Event()
         self._judge = RecallJudge(self._open.each, judged)
         self._maintenance: threading.Thread | None = None
         if not read_only:
             there, dropped = self._catalog.folders(), self._catalog.dropped()
             folders.finish(path / "collections", there, dropped)
+            self._copies = Copies(
+                path,
+                storage,
+                self._catalog,
+                self._open,
+                self._names_lock,
+                entry_of=self._entry,
+                check_room=self._check_room,
+                remove_dropped=self._remove_dropped,
+                beside=builders is not None,
+            )
             self._remove_dropped()
             self._maintenance = threading.Thread(
                 target=self._maintain, name="vecdb-maintenance", daemon=True
@@ -185,30 +197,17 @@ class Database:
         Reads and writes go on meanwhile. is_wanted: asked now and then; once it says no, the copy
         is given up. Raises NotFound, AlreadyExists, StorageFull, DeadlineExceeded, LimitExceeded.
         """
-        self._check_writes()
-        check_name(new_name, "a collection name", "new_name")
-        source = self._entry(name)
-        if self._catalog.get(new_name) is not None:  # told again once the copy is to get the name
-            raise AlreadyExists(f"{new_name!r} is taken", collection=new_name, field="new_name")
-        self._check_room()
+        copies = self.copies
         self.room.check()
-        key = uuid.uuid4().hex
-        fresh = self._folder(key + folders.NEW)
-        try:
-            with self._open.use(source) as collection:
-                copied = collection.copy(fresh, is_wanted if self._builders else None)
-            folders.sync(fresh)
-            with self._names_lock:
-                self._check_room()
-                made_at = time.time_ns() // 1_000_000, source.name, source.uuid, copied.seq
-                self._catalog.apply(CloneCollection(new_name, key, *made_at))
-                folders.settle(fresh)
-        except BaseException:
-            entry = self._catalog.get(new_name)
-            if entry is None or entry.uuid != key:  # otherwise the next start gives it its name
-                shutil.rmtree(fresh, ignore_errors=True)
-            raise
+        copied = copies.clone(name, new_name, is_wanted)
         return self.info(new_name), copied
+
+    @property
+    def copies(self) -> Copies:
+        """What copies collections as a whole. Raises ReadOnly."""
+        self._check_writes()
+        assert self._copies is not None
+        return self._copies
 
     def _check_room(self) -> None:
         if self._catalog.count() >= self._limits.collections:

@@ -28,6 +28,20 @@ def settle(fresh: Path) -> None:
     sync_folder(fresh.parent)
 
 
+def strays(parent: Path, there: Iterable[CatalogFolder], dropped: Container[str]) -> list[str]:
+    """Return the folders that belong to no collection, and are not swept at a start either."""
+    known = {folder.uuid: folder for folder in there}
+    folders = {folder.name for folder in known.values()}
+    found = []
+    for path in sorted(parent.iterdir()):
+        uuid, _, seq = path.name.partition("-")
+        coming = uuid in known and seq.isdecimal() and int(seq) > known[uuid].truncated_seq
+        kept = path.name in folders or path.name in dropped or path.name.endswith(NEW)
+        if not (kept or coming):
+            found.append(path.name)
+    return found
+
+
 def finish(parent: Path, there: Iterable[CatalogFolder], dropped: Container[str]) -> None:
     """Complete what was being changed when the process before this one ended.
 

@@ -14,6 +14,7 @@ from rich.markup import escape
 from vecdb import __version__, errors
 from vecdb.cli import (
     ask,
+    backup,
     check,
     client_commands,
     collection_commands,
@@ -69,6 +70,9 @@ model_commands.models.command("bench")(model_bench.bench_model)
 model_commands.models.command("reembed")(reembed.reembed)
 app.add_typer(model_commands.models, name="models")
 app.add_typer(keys.keys, name="keys")
+app.command("backup")(backup.backup)
+app.command("backups")(backup.backups)
+app.command("restore")(backup.restore)
 app.command("check")(check.check)
 app.command("upgrade")(upgrade.upgrade)
 add_connection_options(app)

@@ -29,10 +29,11 @@ ASK_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a copy holds: so many points, and all writes up to a seq."""
+    """What a copy holds: so many points, and all writes up to a seq. chain: the hash over them."""
 
     points: int
     seq: int
+    chain: str = ""
 
 
 def copied_elsewhere(source: Path, into: Path, is_wanted: Callable[[], bool]) -> Copied:
@@ -77,7 +78,7 @@ def copied(store: Store, source: Path, into: Path) -> Copied:
                 _link(source / "segments" / str(entry.number), segments / str(entry.number))
         store.environment.copy(view, into / "store")
         sync_folder(segments)
-        return Copied(txn.state.points, txn.state.applied_seq)
+        return Copied(txn.state.points, txn.state.applied_seq, txn.state.chain.hex())
 
 
 def _link(segment: Path, into: Path) -> None:

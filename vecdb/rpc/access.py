@@ -54,6 +54,11 @@ def _on_all(*actions: str) -> Needs:
     return lambda request: needs
 
 
+def _on_each(action: str) -> Needs:
+    """Return the need of a call that names collections, or none for all."""
+    return lambda request: [(action, name) for name in request.collections or ("*",)]
+
+
 def _aliases(request: Any) -> Sequence[Need]:  # noqa: ANN401
     """Return the aliases that are set or deleted, and what they are to stand for."""
     names = {one.delete.alias for one in request.actions if one.HasField("delete")}
@@ -116,6 +121,10 @@ _CALLS: dict[str, Access] = {
     "Models/Unload": Access(_on_all(ADMIN), changes=True),
     "Models/Reembed": Access(_on_collection(MANAGE), changes=True),
     "Admin/EstimateRecall": Access(_on_collection(ADMIN)),
+    # What is read of everything is written to the audit log, too.
+    "Admin/Backup": Access(_on_each(ADMIN), changes=True),
+    "Admin/Restore": Access(_on_all(ADMIN), changes=True),
+    "Admin/Check": Access(_on_each(ADMIN)),
     "Admin/Status": Access(_on_all(ADMIN)),
     "Admin/CreateKey": Access(_on_all(ADMIN), changes=True),
     "Admin/ListKeys": Access(_on_all(ADMIN)),

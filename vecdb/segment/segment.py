@@ -179,6 +179,11 @@ class Segment:
             if checksum != promised["crc32c"]:
                 raise self._corrupt(f"{name}.npy fails its checksum")
 
+    def strays(self) -> list[str]:
+        """Return the names of files in the folder that are none of the segment's, sorted."""
+        own = {"manifest.json", *(f"{name}.npy" for name in self._manifest["arrays"])}
+        return sorted(path.name for path in self.folder.iterdir() if path.name not in own)
+
     def text(self) -> TextSource:
         """Return the words of the text fields, of those that it was built with."""
         return self._postings.text or GrowingText({}).read(self.rows)

@@ -18,6 +18,7 @@ from vecdb.storage.catalog_command import (
     CloneCollection,
     CreateCollection,
     DropCollection,
+    RestoreCollection,
     SetAliases,
     Truncate,
     UpdateCollection,
@@ -157,6 +158,11 @@ class Catalog:
         with self._environment.begin() as txn, txn.cursor(db=self._db[b"collections"]) as cursor:
             return [_decode_folder(bytes(key), bytes(sealed)) for key, sealed in cursor]
 
+    def copy(self, path: Path) -> None:
+        """Write all that the catalog holds now into a new environment. Raises StorageFull."""
+        with self._environment.begin() as txn:
+            self._environment.copy(txn, path)
+
     def count(self) -> int:
         """Return the number of collections."""
         with self._environment.begin() as txn:
@@ -208,6 +214,8 @@ class Catalog:
                 self._create(txn, command)
             case CloneCollection():
                 self._clone(txn, command)
+            case RestoreCollection():
+                self._restore(txn, command)
             case DropCollection(name, uuid):
                 self._drop(txn, self._there(txn, name, uuid))
             case UpdateCollection(name, uuid, schema, metadata, ttl_ms):
@@ -222,10 +230,8 @@ class Catalog:
             case SetAliases(aliases):
                 for alias, collection in aliases:
                     self._set_alias(txn, alias, collection)
-            case CreateKey():
-                KeyRows(txn, self._db[b"meta"]).create(command, seq)
-            case RevokeKey():
-                KeyRows(txn, self._db[b"meta"]).revoke(command, seq)
+            case CreateKey() | RevokeKey():
+                KeyRows(txn, self._db[b"meta"]).change(command, seq)
 
     def _there(self, txn: Any, name: str, uuid: str) -> CatalogEntry:  # noqa: ANN401
         entry = self._entry(txn, name)
@@ -255,6 +261,23 @@ class Catalog:
             uuid=command.uuid,
             created_at_ms=command.created_at_ms,
             truncated_seq=0,
+        )
+        self._put_entry(txn, entry)
+
+    def _restore(self, txn: Any, command: RestoreCollection) -> None:  # noqa: ANN401
+        if command.seq:
+            there = self._there(txn, command.name, command.uuid)
+            self._put(txn, b"dropped", there.folder.encode(), b"")
+        else:
+            self._check_free(txn, command.name)
+        entry = CatalogEntry(
+            command.name,
+            command.uuid,
+            command.created_at_ms,
+            NumberedSchema.from_plain(json.loads(command.schema)),
+            command.metadata,
+            command.seq,
+            command.ttl_ms,
         )
         self._put_entry(txn, entry)
 

@@ -62,6 +62,41 @@ class CloneCollection:
 
 
 @dataclass(frozen=True, slots=True)
+class RestoreCollection:
+    """A collection of a backup: a new one, or one whose points all go at a seq of its log.
+
+    uuid: of the one that it replaces, where seq is not 0. What the backup has is put with seq + 1.
+    backup: sha256 of the backup's manifest. source: the collection's name there. The others as in
+    CreateCollection.
+    """
+
+    name: str
+    uuid: str
+    created_at_ms: int
+    schema: bytes
+    metadata: bytes
+    ttl_ms: int
+    seq: int
+    backup: bytes
+    source: str
+
+    def encode(self) -> bytes:
+        """Return the command as it stands in either log."""
+        message = pb.RestoreCollection(
+            name=self.name,
+            uuid=self.uuid,
+            created_at_ms=self.created_at_ms,
+            schema=self.schema,
+            metadata=self.metadata,
+            ttl_ms=self.ttl_ms,
+            seq=self.seq,
+            backup=self.backup,
+            source=self.source,
+        )
+        return _encoded(pb.Command(restore_collection=message))
+
+
+@dataclass(frozen=True, slots=True)
 class DropCollection:
     """A collection to forget. uuid: which of those that had the name."""
 
@@ -127,6 +162,7 @@ class SetAliases:
 CatalogCommand: TypeAlias = (
     CreateCollection
     | CloneCollection
+    | RestoreCollection
     | DropCollection
     | UpdateCollection
     | Truncate
@@ -148,16 +184,8 @@ def decode_catalog_command(encoded: bytes) -> CatalogCommand:
             return CreateCollection(
                 made.name, made.uuid, made.created_at_ms, made.schema, made.metadata, made.ttl_ms
             )
-        case "clone_collection":
-            copy = command.clone_collection
-            return CloneCollection(
-                copy.name,
-                copy.uuid,
-                copy.created_at_ms,
-                copy.source,
-                copy.source_uuid,
-                copy.source_seq,
-            )
+        case "clone_collection" | "restore_collection":
+            return _copied(command)
         case "drop_collection":
             return DropCollection(command.drop_collection.name, command.drop_collection.uuid)
         case "update_collection":
@@ -175,6 +203,32 @@ def decode_catalog_command(encoded: bytes) -> CatalogCommand:
             return RevokeKey(command.revoke_key.id, command.revoke_key.revoked_at_ms)
         case kind:
             raise Corrupt(f"a command of the catalog's log is of kind {kind!r}")
+
+
+def _copied(command: pb.Command) -> CloneCollection | RestoreCollection:
+    """Return the command of a collection that is a copy of another one."""
+    if command.HasField("clone_collection"):
+        copy = command.clone_collection
+        return CloneCollection(
+            copy.name,
+            copy.uuid,
+            copy.created_at_ms,
+            copy.source,
+            copy.source_uuid,
+            copy.source_seq,
+        )
+    back = command.restore_collection
+    return RestoreCollection(
+        back.name,
+        back.uuid,
+        back.created_at_ms,
+        back.schema,
+        back.metadata,
+        back.ttl_ms,
+        back.seq,
+        back.backup,
+        back.source,
+    )
 
 
 def _encoded(command: pb.Command) -> bytes:

@@ -123,8 +123,14 @@ class KeyRows:
                     found.append(_decoded(bytes(key), bytes(sealed)))
         return sorted(found, key=lambda one: one.number)
 
-    def create(self, command: CreateKey, seq: int) -> None:
+    def change(self, command: CreateKey | RevokeKey, seq: int) -> None:
         """Apply a command. seq: its own. Raises AlreadyExists, NotFound."""
+        if isinstance(command, RevokeKey):
+            self._revoke(command, seq)
+        else:
+            self._create(command, seq)
+
+    def _create(self, command: CreateKey, seq: int) -> None:
         if self._get(command.record.id) is not None:
             raise AlreadyExists(f"key {command.record.id!r} exists")
         if command.replaces:
@@ -135,8 +141,7 @@ class KeyRows:
         self._put_record(command.record)
         self._put(KEYS_STATE, codec.u64(seq))
 
-    def revoke(self, command: RevokeKey, seq: int) -> None:
-        """Apply a command. seq: its own. Raises NotFound."""
+    def _revoke(self, command: RevokeKey, seq: int) -> None:
         record = self._there(command.id)
         if not record.revoked_at_ms:
             self._put_record(replace(record, revoked_at_ms=command.revoked_at_ms))

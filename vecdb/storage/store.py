@@ -298,6 +298,12 @@ class WriteTxn(ReadTxn):
                 if change is not None and change.request:
                     self._txn.delete(change.request, db=self._db[b"requests"])
 
+    def forget_changes(self) -> None:
+        """Remove all changes, and the requests that go with them."""
+        with self._told():
+            for database in (b"changes", b"requests"):
+                self._txn.drop(self._db[database], delete=False)
+
     def put_segments(self, entries: Sequence[SegmentEntry]) -> None:
         """Publish a list of segments."""
         self._put(b"meta", b"segments", codec.encode_segments(entries))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import grpc
 
+from vecdb.backup.making import CHUNK_BYTES, Backups
 from vecdb.collection.recall import Estimate, estimates, sample
 from vecdb.config import LimitsConfig
 from vecdb.database import Database
@@ -16,6 +17,9 @@ from vecdb.rpc.deadline import deadline_of
 from vecdb.rpc.guard import Guard
 from vecdb.rpc.pb import admin_pb2 as pb
 from vecdb.rpc.pb import admin_pb2_grpc
+from vecdb.rpc.pb import backup_pb2 as backup_pb
+from vecdb.rpc.services.backup import backup, restore
+from vecdb.rpc.services.check import check
 from vecdb.rpc.services.keys import KeyCalls
 from vecdb.segment.vectors import Effort
 from vecdb.write.prepare import unknown_space
@@ -24,6 +28,8 @@ K_MAX = 1_000
 SAMPLES_MAX = 1_000
 EFS_MAX = 32
 COLLECTIONS_MAX = 1_000
+SHARE_OF_MESSAGE = 4
+"""No chunk of a backup is more than so small a part of `limits.message_bytes`."""
 
 
 class AdminService(KeyCalls, admin_pb2_grpc.AdminServicer):
@@ -42,6 +48,9 @@ class AdminService(KeyCalls, admin_pb2_grpc.AdminServicer):
         self._guard = guard
         self._limits = limits
         self._status = status
+        self._backups = Backups(
+            database, min(CHUNK_BYTES, limits.message_bytes // SHARE_OF_MESSAGE)
+        )
 
     def Status(self, request: pb.StatusRequest, context: grpc.ServicerContext) -> pb.StatusResponse:
         """Return how the node is."""
@@ -51,6 +60,24 @@ class AdminService(KeyCalls, admin_pb2_grpc.AdminServicer):
                 f"collections: {count}, the limit is {COLLECTIONS_MAX}", field="collections"
             )
         return status_message(self._status(), count)
+
+    def Backup(
+        self, request: backup_pb.BackupRequest, context: grpc.ServicerContext
+    ) -> Iterator[backup_pb.BackupResponse]:
+        """Send a copy of collections."""
+        return backup(self._backups, request, context)
+
+    def Restore(
+        self, request_iterator: Iterator[backup_pb.RestoreRequest], context: grpc.ServicerContext
+    ) -> Iterator[backup_pb.RestoreResponse]:
+        """Restore collections of what is sent."""
+        return restore(self._database, request_iterator, context)
+
+    def Check(
+        self, request: backup_pb.CheckRequest, context: grpc.ServicerContext
+    ) -> Iterator[backup_pb.CheckResponse | None]:
+        """Send what is wrong with collections."""
+        return check(self._database, request, context)
 
     def EstimateRecall(
         self, request: pb.EstimateRecallRequest, context: grpc.ServicerContext

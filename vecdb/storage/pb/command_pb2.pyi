@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Command(_message.Message):
-    __slots__ = ("write", "create_collection", "drop_collection", "update_collection", "set_aliases", "truncate", "clone_collection", "create_key", "revoke_key")
+    __slots__ = ("write", "create_collection", "drop_collection", "update_collection", "set_aliases", "truncate", "clone_collection", "restore_collection", "create_key", "revoke_key")
     WRITE_FIELD_NUMBER: _ClassVar[int]
     CREATE_COLLECTION_FIELD_NUMBER: _ClassVar[int]
     DROP_COLLECTION_FIELD_NUMBER: _ClassVar[int]
@@ -15,6 +15,7 @@ class Command(_message.Message):
     SET_ALIASES_FIELD_NUMBER: _ClassVar[int]
     TRUNCATE_FIELD_NUMBER: _ClassVar[int]
     CLONE_COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    RESTORE_COLLECTION_FIELD_NUMBER: _ClassVar[int]
     CREATE_KEY_FIELD_NUMBER: _ClassVar[int]
     REVOKE_KEY_FIELD_NUMBER: _ClassVar[int]
     write: Write
@@ -24,9 +25,10 @@ class Command(_message.Message):
     set_aliases: SetAliases
     truncate: Truncate
     clone_collection: CloneCollection
+    restore_collection: RestoreCollection
     create_key: CreateKey
     revoke_key: RevokeKey
-    def __init__(self, write: _Optional[_Union[Write, _Mapping]] = ..., create_collection: _Optional[_Union[CreateCollection, _Mapping]] = ..., drop_collection: _Optional[_Union[DropCollection, _Mapping]] = ..., update_collection: _Optional[_Union[UpdateCollection, _Mapping]] = ..., set_aliases: _Optional[_Union[SetAliases, _Mapping]] = ..., truncate: _Optional[_Union[Truncate, _Mapping]] = ..., clone_collection: _Optional[_Union[CloneCollection, _Mapping]] = ..., create_key: _Optional[_Union[CreateKey, _Mapping]] = ..., revoke_key: _Optional[_Union[RevokeKey, _Mapping]] = ...) -> None: ...
+    def __init__(self, write: _Optional[_Union[Write, _Mapping]] = ..., create_collection: _Optional[_Union[CreateCollection, _Mapping]] = ..., drop_collection: _Optional[_Union[DropCollection, _Mapping]] = ..., update_collection: _Optional[_Union[UpdateCollection, _Mapping]] = ..., set_aliases: _Optional[_Union[SetAliases, _Mapping]] = ..., truncate: _Optional[_Union[Truncate, _Mapping]] = ..., clone_collection: _Optional[_Union[CloneCollection, _Mapping]] = ..., restore_collection: _Optional[_Union[RestoreCollection, _Mapping]] = ..., create_key: _Optional[_Union[CreateKey, _Mapping]] = ..., revoke_key: _Optional[_Union[RevokeKey, _Mapping]] = ...) -> None: ...
 
 class CreateCollection(_message.Message):
     __slots__ = ("name", "uuid", "created_at_ms", "schema", "metadata", "ttl_ms")
@@ -59,6 +61,28 @@ class CloneCollection(_message.Message):
     source_uuid: str
     source_seq: int
     def __init__(self, name: _Optional[str] = ..., uuid: _Optional[str] = ..., created_at_ms: _Optional[int] = ..., source: _Optional[str] = ..., source_uuid: _Optional[str] = ..., source_seq: _Optional[int] = ...) -> None: ...
+
+class RestoreCollection(_message.Message):
+    __slots__ = ("name", "uuid", "created_at_ms", "schema", "metadata", "ttl_ms", "seq", "backup", "source")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    TTL_MS_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    BACKUP_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    uuid: str
+    created_at_ms: int
+    schema: bytes
+    metadata: bytes
+    ttl_ms: int
+    seq: int
+    backup: bytes
+    source: str
+    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[str] = ..., created_at_ms: _Optional[int] = ..., schema: _Optional[bytes] = ..., metadata: _Optional[bytes] = ..., ttl_ms: _Optional[int] = ..., seq: _Optional[int] = ..., backup: _Optional[bytes] = ..., source: _Optional[str] = ...) -> None: ...
 
 class DropCollection(_message.Message):
     __slots__ = ("name", "uuid")

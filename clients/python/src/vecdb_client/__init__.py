@@ -8,6 +8,18 @@ from vecdb_client.aggregates import Aggregates, FacetCount, Facets, NumberStats,
 from vecdb_client.aio.client import AsyncClient
 from vecdb_client.aio.collection import AsyncCollection
 from vecdb_client.aio.documents import AsyncDocuments
+from vecdb_client.backups import (
+    BackupCollection,
+    BackupObject,
+    BackupPart,
+    CheckedCollection,
+    CheckFinding,
+    CheckProgress,
+    CheckStep,
+    RestoredCollection,
+    RestoreStep,
+    VerifiedCollection,
+)
 from vecdb_client.client import Client
 from vecdb_client.collection import Collection
 from vecdb_client.descriptions import (
@@ -122,11 +134,18 @@ __all__ = [
     "AsyncClient",
     "AsyncCollection",
     "AsyncDocuments",
+    "BackupCollection",
+    "BackupObject",
+    "BackupPart",
     "Boost",
     "BuildStats",
     "BuildStatus",
     "Cancelled",
     "Changes",
+    "CheckFinding",
+    "CheckProgress",
+    "CheckStep",
+    "CheckedCollection",
     "Client",
     "Collection",
     "CollectionInfo",
@@ -208,6 +227,8 @@ __all__ = [
     "ReplayReport",
     "Replayed",
     "ResourceExhausted",
+    "RestoreStep",
+    "RestoredCollection",
     "Retries",
     "Retrieval",
     "Rrf",
@@ -232,6 +253,7 @@ __all__ = [
     "Unimplemented",
     "Usage",
     "VecdbError",
+    "VerifiedCollection",
     "Weighted",
     "WriteFailed",
     "WriteReport",

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from vecdb_client import health, replies, requests
+from vecdb_client.backups import Backups
 from vecdb_client.collection import Collection
 from vecdb_client.descriptions import CollectionInfo, Truncated
 from vecdb_client.documents import Documents
@@ -44,7 +45,7 @@ MESSAGE_BYTES_MIN: Final = 64 << 10
 _HEALTH_EVERY_S: Final = 0.05
 
 
-class Client(Models, Keys):
+class Client(Models, Backups, Keys):
     """The way to one server. Threads may share it; a context manager.
 
     One connection, or one to each worker of a server that has several: see connections.py.

@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from vecdb_client.pb import (
     admin_pb2,
+    backup_pb2,
     collections_pb2,
     documents_pb2,
     keys_pb2,
@@ -119,6 +120,9 @@ CREATE_KEY: Final = Method("Admin.CreateKey", keys_pb2.CreateKeyRequest, keys_pb
 LIST_KEYS: Final = Method("Admin.ListKeys", keys_pb2.ListKeysRequest, keys_pb2.ListKeysResponse)
 REVOKE_KEY: Final = Method("Admin.RevokeKey", keys_pb2.RevokeKeyRequest, keys_pb2.RevokeKeyResponse)
 ROTATE_KEY: Final = Method("Admin.RotateKey", keys_pb2.RotateKeyRequest, keys_pb2.RotateKeyResponse)
+BACKUP: Final = Method("Admin.Backup", backup_pb2.BackupRequest, backup_pb2.BackupResponse)
+RESTORE: Final = Method("Admin.Restore", backup_pb2.RestoreRequest, backup_pb2.RestoreResponse)
+CHECK: Final = Method("Admin.Check", backup_pb2.CheckRequest, backup_pb2.CheckResponse)
 LIST_MODELS: Final = Method(
     "Models.List", models_pb2.ListModelsRequest, models_pb2.ListModelsResponse
 )

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from vecdb_client import health, replies, requests
+from vecdb_client.aio.backups import Backups
 from vecdb_client.aio.collection import AsyncCollection
 from vecdb_client.descriptions import CollectionInfo, Truncated
 from vecdb_client.aio.documents import AsyncDocuments
@@ -45,7 +46,7 @@ MESSAGE_BYTES_MIN: Final = 64 << 10
 _HEALTH_EVERY_S: Final = 0.05
 
 
-class AsyncClient(Models, Keys):
+class AsyncClient(Models, Backups, Keys):
     """The way to one server. Tasks of one event loop may share it; a context manager.
 
     One connection, or one to each worker of a server that has several: see connections.py.

@@ -1,4 +1,5 @@
 from . import keys_pb2 as _keys_pb2
+from . import backup_pb2 as _backup_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor

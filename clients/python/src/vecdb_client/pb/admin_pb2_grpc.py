@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from . import admin_pb2 as vecdb_dot_v1_dot_admin__pb2
+from . import backup_pb2 as vecdb_dot_v1_dot_backup__pb2
 from . import keys_pb2 as vecdb_dot_v1_dot_keys__pb2
 
 GRPC_GENERATED_VERSION = '1.78.0'
@@ -65,6 +66,21 @@ class AdminStub(object):
                 request_serializer=vecdb_dot_v1_dot_keys__pb2.RotateKeyRequest.SerializeToString,
                 response_deserializer=vecdb_dot_v1_dot_keys__pb2.RotateKeyResponse.FromString,
                 _registered_method=True)
+        self.Backup = channel.unary_stream(
+                '/vecdb.v1.Admin/Backup',
+                request_serializer=vecdb_dot_v1_dot_backup__pb2.BackupRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_backup__pb2.BackupResponse.FromString,
+                _registered_method=True)
+        self.Restore = channel.stream_stream(
+                '/vecdb.v1.Admin/Restore',
+                request_serializer=vecdb_dot_v1_dot_backup__pb2.RestoreRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_backup__pb2.RestoreResponse.FromString,
+                _registered_method=True)
+        self.Check = channel.unary_stream(
+                '/vecdb.v1.Admin/Check',
+                request_serializer=vecdb_dot_v1_dot_backup__pb2.CheckRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_backup__pb2.CheckResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServicer(object):
@@ -116,6 +132,31 @@ class AdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Backup(self, request, context):
+        """Sends a copy of collections, each as it is at one moment, while others read and write. Ends with the
+        manifest: without it there is no backup. OVERLOADED while another one is under way.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Restore(self, request_iterator, context):
+        """Takes what Backup sent, and restores collections of it under new names or, each at once for everybody,
+        in place. Everything is verified before anything changes: DATA_LOSS names what is damaged. Objects that
+        the collections need come in any order, the manifest last.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Check(self, request, context):
+        """Reads every record, id and segment of collections and compares what stands twice, as `vecdb check`
+        does, while others read and write. Changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -148,6 +189,21 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.RotateKey,
                     request_deserializer=vecdb_dot_v1_dot_keys__pb2.RotateKeyRequest.FromString,
                     response_serializer=vecdb_dot_v1_dot_keys__pb2.RotateKeyResponse.SerializeToString,
+            ),
+            'Backup': grpc.unary_stream_rpc_method_handler(
+                    servicer.Backup,
+                    request_deserializer=vecdb_dot_v1_dot_backup__pb2.BackupRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_backup__pb2.BackupResponse.SerializeToString,
+            ),
+            'Restore': grpc.stream_stream_rpc_method_handler(
+                    servicer.Restore,
+                    request_deserializer=vecdb_dot_v1_dot_backup__pb2.RestoreRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_backup__pb2.RestoreResponse.SerializeToString,
+            ),
+            'Check': grpc.unary_stream_rpc_method_handler(
+                    servicer.Check,
+                    request_deserializer=vecdb_dot_v1_dot_backup__pb2.CheckRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_backup__pb2.CheckResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -312,6 +368,87 @@ class Admin(object):
             '/vecdb.v1.Admin/RotateKey',
             vecdb_dot_v1_dot_keys__pb2.RotateKeyRequest.SerializeToString,
             vecdb_dot_v1_dot_keys__pb2.RotateKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Backup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vecdb.v1.Admin/Backup',
+            vecdb_dot_v1_dot_backup__pb2.BackupRequest.SerializeToString,
+            vecdb_dot_v1_dot_backup__pb2.BackupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Restore(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/vecdb.v1.Admin/Restore',
+            vecdb_dot_v1_dot_backup__pb2.RestoreRequest.SerializeToString,
+            vecdb_dot_v1_dot_backup__pb2.RestoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Check(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vecdb.v1.Admin/Check',
+            vecdb_dot_v1_dot_backup__pb2.CheckRequest.SerializeToString,
+            vecdb_dot_v1_dot_backup__pb2.CheckResponse.FromString,
             options,
             channel_credentials,
             insecure,

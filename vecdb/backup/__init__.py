@@ -1,0 +1,1 @@
+"""Copies of collections to keep elsewhere: made, written, verified, restored. See FORMAT.md."""

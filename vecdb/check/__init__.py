@@ -1,0 +1,1 @@
+"""Whether what is on disk holds together: everything that stands twice, compared."""
