@@ -93,6 +93,7 @@ bench: $(VENV)/.bench ## Run the benchmarks (minutes); figures go to build/bench
 	$(PY) benchmarks/distributions.py --json build/bench/distributions.json
 	$(PY) benchmarks/server.py --json build/bench/server.json
 	$(PY) benchmarks/guarded.py --json build/bench/guarded.json
+	$(PY) benchmarks/backup.py --json build/bench/backup.json
 	$(PY) benchmarks/text.py --json build/bench/text.json
 	$(PY) benchmarks/hybrid.py --json build/bench/hybrid.json
 	$(PY) benchmarks/images.py --json build/bench/images.json

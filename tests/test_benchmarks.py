@@ -122,6 +122,14 @@ def test_guarded(tmp_path: Path) -> None:
     positive(figures, "guarded_vs_open", "limited_vs_open", "guarded_cpu", "metrics_us")
 
 
+def test_backup(tmp_path: Path) -> None:
+    if shutil.which("h2load") is None:
+        pytest.skip("needs h2load, a part of nghttp2")
+    figures = run("backup", tmp_path)
+    check_facts(figures, "backup")
+    positive(figures, "search_during_backup", "backup_mib_per_s", "backups")
+
+
 def test_server_without_h2load_says_what_to_install() -> None:
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / "server.py"), "--smoke"],

@@ -404,3 +404,17 @@ def test_a_collection_that_is_read_elsewhere_is_named_once(database: Database) -
         assert one is other
         assert isinstance(one, Collection)
     assert list(database.in_use()) == ["a"]
+
+
+def test_names_that_are_gone_leave_nothing_in_memory(tmp_path: Path) -> None:
+    database = Database(tmp_path / "data", StorageConfig(), LimitsConfig())
+    schema = Schema((Space("", 2, Metric.DOT),))
+    for number in range(20):
+        database.create(f"c{number}", schema)
+        with database.collection(f"c{number}"):
+            database.drop(f"c{number}")
+    database.create("there", schema)
+    with database.collection("there"):
+        pass
+    assert list(database._catalog._known[1]) == ["there"]
+    database.close()

@@ -200,6 +200,7 @@ def test_readiness_is_never_a_sleep() -> None:
 
 
 WALL_CLOCK = {
+    "vecdb/backup/schedule.py": "how old the newest backup is, once at a start",
     "vecdb/auth/audit.py": "when a call was made, for people",
     "vecdb/auth/authenticator.py": "when keys and tokens expire",
     "vecdb/auth/keys.py": "when keys were made, and when they expire",
@@ -293,6 +294,7 @@ def test_every_setting_is_explained() -> None:
 
 UNITS = {"s", "ms", "bytes", "points", "items", "texts", "tokens", "threads", "nodes", "depth"}
 COUNTS = {
+    "keep",
     "aggregations",
     "values",
     "vectors",

@@ -176,6 +176,15 @@ class StorageConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class BackupConfig:
+    """Backups that the node makes by itself. Credentials of a bucket come from the environment."""
+
+    place: str = setting("", "folder, or s3://bucket/prefix, of scheduled backups; '' for none")
+    interval_s: float = setting(86_400.0, "seconds from one to the next", 60, 31_622_400)
+    keep: int = setting(7, "backups kept there, the newest; 0 for all", 0, 100_000)
+
+
+@dataclass(frozen=True, slots=True)
 class EmbedConfig:
     """The embedding worker."""
 
@@ -300,6 +309,7 @@ class Config:
     audit: AuditConfig = field(default_factory=AuditConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
+    backup: BackupConfig = field(default_factory=BackupConfig)
     embed: EmbedConfig = field(default_factory=EmbedConfig)
     documents: DocumentsConfig = field(default_factory=DocumentsConfig)
     answer: AnswerConfig = field(default_factory=AnswerConfig)
@@ -342,6 +352,7 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
         audit=AuditConfig(**given["audit"]),  # type: ignore[arg-type]
         limits=LimitsConfig(**given["limits"]),  # type: ignore[arg-type]
         storage=StorageConfig(**given["storage"]),  # type: ignore[arg-type]
+        backup=BackupConfig(**given["backup"]),  # type: ignore[arg-type]
         embed=EmbedConfig(**given["embed"]),  # type: ignore[arg-type]
         documents=DocumentsConfig(**given["documents"]),  # type: ignore[arg-type]
         answer=AnswerConfig(**given["answer"]),  # type: ignore[arg-type]

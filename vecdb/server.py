@@ -14,6 +14,7 @@ from pathlib import Path
 from vecdb import stop
 from vecdb.auth.door import Door
 from vecdb.auth.scopes import METRICS, MODELS
+from vecdb.backup.schedule import Schedule
 from vecdb.collection.build import Builders
 from vecdb.config import Config
 from vecdb.database import Database
@@ -115,6 +116,9 @@ class Server:
             )
             self._http = self._metrics_port()
             self._embeddings = self._embeddings_port()
+            self._schedule = (
+                Schedule(self._rpc.backups, config.backup) if config.backup.place else None
+            )
         except BaseException:
             self.database.close()
             raise
@@ -134,6 +138,8 @@ class Server:
         self.metrics.registry.register(ConditionMetric(self.conditions.now))
         self.conditions.add(lambda: data_conditions(self.database, config))
         self.conditions.add(self.database.room.conditions)
+        if self._schedule:
+            self.conditions.add(self._schedule.conditions)
         self.conditions.add(lambda: embedding_conditions(self.worker.state, enabled=self._embeds))
         if not config.embed.worker:  # one elsewhere may have several nodes, and tells for itself
             self.metrics.add(WorkerCounts(lambda: self._encoders.describe(SCRAPE_S, metrics=True)))
@@ -189,6 +195,8 @@ class Server:
             self._http.start()
         if self._embeddings:
             self._embeddings.start()
+        if self._schedule:
+            self._schedule.start()
         for group in ("data", "search"):
             self._rpc.set_health(group, serving=True)
         threading.Thread(target=self._watch_health, name="vecdb-health", daemon=True).start()
@@ -206,6 +214,8 @@ class Server:
         until = time.monotonic() + self._config.server.drain_s
         if self._embeddings:
             self._embeddings.drain()
+        if self._schedule:
+            self._schedule.stop()
         self._rpc.stop(self._config.server.drain_s)
         if self._embeddings:
             self._embeddings.stop(until - time.monotonic())

@@ -96,6 +96,13 @@ FAULTS: dict[str, tuple[str, ...]] = {
         "tests/rpc/test_dispatch.py::test_cancelled_calls_leave_nothing_behind",
         "tests/rpc/test_export.py::test_a_slow_reader_holds_nothing",
     ),
+    "kill -9 and a full disk during a backup or a restore": (
+        "tests/backup/test_interrupted.py::test_kill_9_of_the_server",
+        "tests/backup/test_interrupted.py::test_kill_9_of_who_keeps_it",
+        "tests/backup/test_interrupted.py::test_kill_9_during_a_restore",
+        "tests/backup/test_interrupted.py::test_a_full_disk_where_it_is_kept",
+        "tests/backup/test_interrupted.py::test_a_full_disk_of_the_server",
+    ),
     "clock jumps": (
         "tests/faults/test_clock.py::test_a_clock_that_jumps",
         "tests/collection/test_expiry.py::test_one_read_sees_one_time",
@@ -124,6 +131,14 @@ ATTACKS: dict[str, tuple[str, ...]] = {
         "tests/faults/test_messages.py::test_a_hundred_levels",
     ),
     "calls on the port of metrics": ("tests/rpc/test_health.py::test_nothing_else_is_there",),
+    "links, absolute paths and `..` in a backup; one that was altered": (
+        "tests/backup/test_hostile.py::test_a_link_is_not_followed",
+        "tests/backup/test_hostile.py::test_a_manifest_that_means_harm",
+        "tests/backup/test_hostile.py::test_an_archive_that_means_harm",
+        "tests/backup/test_hostile.py::test_a_flipped_bit_names_the_file",
+        "tests/backup/test_hostile.py::test_files_that_no_segment_has_are_not_taken",
+        "tests/backup/test_hostile.py::test_a_store_with_pages_of_noise",
+    ),
     "no key, or one that is not known": (
         "tests/rpc/test_keys.py::test_every_call_asks_who_calls",
         "tests/rpc/test_keys.py::test_nothing_of_a_strangers_message_is_kept",

@@ -124,6 +124,7 @@ class RpcServer:
         self._documents = DocumentsService(config, database, encoders, encoder, search, metrics)
         documents_pb2_grpc.add_DocumentsServicer_to_server(self._documents, self._server)
         admin = AdminService(database, limits, status, guard)
+        self.backups = admin.backups
         admin_pb2_grpc.add_AdminServicer_to_server(admin, self._server)
         self._moves = None if forwarder else Moves(database, encoders, limits)
         models_pb2_grpc.add_ModelsServicer_to_server(
@@ -136,9 +137,8 @@ class RpcServer:
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = [name for group in _SERVICES.values() for name in group]
-        reflection.enable_server_reflection(
-            [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
-        )
+        names += [health.SERVICE_NAME, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection(names, self._server)
         for group in _SERVICES:
             self.set_health(group, serving=False)
         self.address = self._bind(config.server.listen, certificates)

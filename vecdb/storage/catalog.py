@@ -79,8 +79,9 @@ class Catalog:
         )
         self._path = path
         self._db = self._environment.databases
-        # By name or alias, with the catalog's state at which it was so. Any thread may replace one.
-        self._known: dict[str, tuple[bytes, CatalogEntry]] = {}
+        # A state of the catalog, and what was found in it by name or alias; any thread may replace
+        # it. With the next state all of it goes: names come and go without end.
+        self._known: tuple[bytes, dict[str, CatalogEntry]] = (b"", {})
         try:
             if not read_only:
                 self._begin_format()
@@ -107,16 +108,18 @@ class Catalog:
         txn = self._environment.begin_read()
         try:
             state = bytes(txn.get(b"state", db=self._db[b"meta"]) or b"")
-            known = self._known.get(name)
-            if known is not None and known[0] == state:
-                return known[1]
+            at, known = self._known
+            if at != state:
+                known = {}
+                self._known = state, known
+            found = known.get(name)
+            if found is not None:
+                return found
             entry = self._find(txn, name)
         finally:
             self._environment.end_read(txn)
-        if entry is None:
-            self._known.pop(name, None)
-        else:
-            self._known[name] = state, entry
+        if entry is not None:
+            known[name] = entry
         return entry
 
     def _find(self, txn: Any, name: str) -> CatalogEntry | None:  # noqa: ANN401 - py-lmdb has no types

@@ -48,9 +48,7 @@ class AdminService(KeyCalls, admin_pb2_grpc.AdminServicer):
         self._guard = guard
         self._limits = limits
         self._status = status
-        self._backups = Backups(
-            database, min(CHUNK_BYTES, limits.message_bytes // SHARE_OF_MESSAGE)
-        )
+        self.backups = Backups(database, min(CHUNK_BYTES, limits.message_bytes // SHARE_OF_MESSAGE))
 
     def Status(self, request: pb.StatusRequest, context: grpc.ServicerContext) -> pb.StatusResponse:
         """Return how the node is."""
@@ -65,7 +63,7 @@ class AdminService(KeyCalls, admin_pb2_grpc.AdminServicer):
         self, request: backup_pb.BackupRequest, context: grpc.ServicerContext
     ) -> Iterator[backup_pb.BackupResponse]:
         """Send a copy of collections."""
-        return backup(self._backups, request, context)
+        return backup(self.backups, request, context)
 
     def Restore(
         self, request_iterator: Iterator[backup_pb.RestoreRequest], context: grpc.ServicerContext
