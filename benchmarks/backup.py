@@ -52,6 +52,8 @@ def main() -> int:
         report.fact("n", len(points))
         report.fact("dim", DIM)
         report.fact("rounds", options.rounds)
+        report.fact("index", "one segment, HNSW with the server's defaults")
+        report.fact("clients", f"h2load, {STREAMS} requests in flight, {BODIES} bodies in turn")
         with serve(root / "server") as live:
             with live.client(600) as client:
                 collection = client.create_collection("c", dim=DIM)

@@ -48,6 +48,8 @@ def main() -> int:
         report.fact("n", len(points))
         report.fact("dim", DIM)
         report.fact("rounds", options.rounds)
+        report.fact("index", "one segment, HNSW with the server's defaults")
+        report.fact("clients", f"h2load, {STREAMS} requests in flight, {BODIES} bodies in turn")
         _fill(root, points)
         keys = _make_keys(root / "guarded", 5 if options.smoke else KEYS)
         _compare(report, root, points, keys, options)

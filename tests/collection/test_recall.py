@@ -12,12 +12,14 @@ import pytest
 
 from tests.conftest import MakeServer
 from tests.live import wait_until
+from tests.rpc.nodes import open_guard
 from vecdb import types
 from vecdb.collection import judge
 from vecdb.collection.recall import SCALES, WINDOW, Judgement, RecallMonitor, _follow
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.errors import DeadlineExceeded
+from vecdb.node_status import NodeStatus
 from vecdb.rpc.pb.admin_pb2 import EstimateRecallRequest
 from vecdb.rpc.services.admin import AdminService
 from vecdb.types import Metric, Put, Query, Schema
@@ -144,8 +146,9 @@ def test_an_estimate_ends_with_its_caller(judged_at: tuple[Database, list[float]
             return 0.0
 
     database, _ = judged_at
+    admin = AdminService(database, LimitsConfig(), status=NodeStatus, guard=open_guard())
     with pytest.raises(DeadlineExceeded):
-        AdminService(database, LimitsConfig()).EstimateRecall(
+        admin.EstimateRecall(
             EstimateRecallRequest(collection="c"),
             Late(),  # type: ignore[arg-type]
         )

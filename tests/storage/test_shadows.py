@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vecdb.check.walk import _follows
 from vecdb.multi import MultiSpace
-from vecdb.ops.check import _follows
 from vecdb.storage.numbered import NumberedSchema, SchemaChange, numbers_of
 from vecdb.storage.shadows import exchanged, is_switched, shadow_of, twins, without_shadows
 from vecdb.types import Metric, ModelBinding, Schema, Shadow, Space, SparseSpace

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from vecdb import errors
 from vecdb.errors import VecdbError
@@ -80,10 +81,13 @@ def encode_details(error: VecdbError) -> bytes:
 
 
 def reason_of(details: bytes) -> str:
-    """Return the reason that encode_details put into a trailer, or ""."""
-    for detail in pb.Status.FromString(details).details:
-        if detail.type_url == _TYPE + "ErrorInfo":
-            return pb.ErrorInfo.FromString(detail.value).reason
+    """Return the reason that encode_details put into a trailer; "" where it is none of ours."""
+    try:
+        for detail in pb.Status.FromString(details).details:
+            if detail.type_url == _TYPE + "ErrorInfo":
+                return pb.ErrorInfo.FromString(detail.value).reason
+    except DecodeError:
+        return ""
     return ""
 
 
