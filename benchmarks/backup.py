@@ -19,18 +19,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from live import Live, disk_bytes, serve
 from load import Load, check_installed, record
 from options import parser as options_parser
-from points import DIM, Points, load
+from points import Points, load
 from report import Report, measured
+from searched import BODIES, STREAMS, fill, request, tell
 from timing import median
-from vecdb.rpc.pb.search_pb2 import QueryRequest
 from vecdb_client.protocol import QUERY
 
-K, EF, BODIES, STREAMS = 10, 64, 4, 16
+EF = 64
 
 
 @dataclass(slots=True)
@@ -48,17 +46,9 @@ def main() -> int:
     options = _parse()
     with measured("backup", options) as (report, root):
         points = load(options.points, BODIES, smoke=options.smoke)
-        report.fact("data_set", points.name)
-        report.fact("n", len(points))
-        report.fact("dim", DIM)
-        report.fact("rounds", options.rounds)
-        report.fact("index", "one segment, HNSW with the server's defaults")
-        report.fact("clients", f"h2load, {STREAMS} requests in flight, {BODIES} bodies in turn")
+        tell(report, points, options.rounds)
         with serve(root / "server") as live:
-            with live.client(600) as client:
-                collection = client.create_collection("c", dim=DIM)
-                collection.upsert(ids=points.ids, vectors=points.vectors, payloads=points.payloads)
-                collection.compact(timeout_s=600)
+            fill(live, points)
             _compare(report, root, live, points, options)
     return 0
 
@@ -68,7 +58,7 @@ def _compare(
 ) -> None:
     sender = Load(root, None)
     requests = 400 if options.smoke else 12_000
-    bodies = [record(root, f"query{at}", _request(points.queries[at])) for at in range(BODIES)]
+    bodies = [record(root, f"query{at}", request(points.queries[at], EF)) for at in range(BODIES)]
     url = f"http://{live.address}{QUERY.path}"
     ratios: list[float] = []
     all_made = Made()
@@ -122,13 +112,6 @@ def _backups(live: Live, folder: Path, made: Made) -> Iterator[None]:
         ended.set()
         thread.join()
         shutil.rmtree(folder)
-
-
-def _request(query: np.ndarray) -> bytes:
-    request = QueryRequest(collection="c", k=K)
-    request.legs.add(ef=EF).near.vector.f32 = query.astype("<f4").tobytes()
-    encoded: bytes = request.SerializeToString()
-    return encoded
 
 
 def _parse() -> argparse.Namespace:

@@ -24,15 +24,15 @@ import numpy as np
 from live import Live, serve
 from load import Load, check_installed, pinned, record
 from options import parser as options_parser
-from points import DIM, Points, load
+from points import Points, load
 from report import Report, measured
+from searched import BODIES, STREAMS, fill, request, tell
 from timing import median, timed
 from vecdb.metrics import Metrics
-from vecdb.rpc.pb.search_pb2 import QueryRequest
 from vecdb_client import Client
 from vecdb_client.protocol import QUERY
 
-K, EF, BODIES, STREAMS, KEYS = 10, 64, 4, 16, 100
+EF, KEYS = 64, 100
 SCRAPE_S = 15.0
 """As deploy/prometheus has it."""
 CALLS_PER_S = 1_000_000
@@ -45,12 +45,7 @@ def main() -> int:
     options = _parse()
     with measured("guarded", options) as (report, root):
         points = load(options.points, BODIES, smoke=options.smoke)
-        report.fact("data_set", points.name)
-        report.fact("n", len(points))
-        report.fact("dim", DIM)
-        report.fact("rounds", options.rounds)
-        report.fact("index", "one segment, HNSW with the server's defaults")
-        report.fact("clients", f"h2load, {STREAMS} requests in flight, {BODIES} bodies in turn")
+        tell(report, points, options.rounds)
         _fill(root, points)
         keys = _make_keys(root / "guarded", 5 if options.smoke else KEYS)
         _compare(report, root, points, keys, options)
@@ -58,10 +53,8 @@ def main() -> int:
 
 
 def _fill(root: Path, points: Points) -> None:
-    with serve(root / "open") as live, live.client(600) as client:
-        collection = client.create_collection("c", dim=DIM)
-        collection.upsert(ids=points.ids, vectors=points.vectors, payloads=points.payloads)
-        collection.compact(timeout_s=600)
+    with serve(root / "open") as live:
+        fill(live, points)
     shutil.copytree(root / "open", root / "guarded")
 
 
@@ -113,7 +106,7 @@ def _compare(
     core, *others = sorted(os.sched_getaffinity(0))
     sender = Load(root, set(others) or {core})
     requests = 400 if options.smoke else 8_000
-    bodies = [record(root, f"query{at}", _request(points.queries[at])) for at in range(BODIES)]
+    bodies = [record(root, f"query{at}", request(points.queries[at], EF)) for at in range(BODIES)]
     audit = {"audit.file": root / "audit.jsonl"}
     rates: list[tuple[float, float]] = []
     spent: list[tuple[float, float]] = []
@@ -161,13 +154,6 @@ def _burst(
     url = f"http://{live.address}{QUERY.path}"
     qps = sender.burst(url, bodies, requests, streams=STREAMS, key=key).qps
     return qps, live.cpu_s() - before
-
-
-def _request(query: np.ndarray) -> bytes:
-    request = QueryRequest(collection="c", k=K)
-    request.legs.add(ef=EF).near.vector.f32 = query.astype("<f4").tobytes()
-    encoded: bytes = request.SerializeToString()
-    return encoded
 
 
 def _parse() -> argparse.Namespace:

@@ -23,23 +23,19 @@ from echo import PATH, echo_process, request_of
 from live import Live, serve
 from load import Load, check_installed, pinned, record
 from options import parser as options_parser
-from points import DIM, Points, load, made_up, true_scores
+from points import Points, load, made_up, true_scores
 from report import Report, measured
+from searched import BODIES, STREAMS, K, fill, request, tell
 from timing import median
 from vecdb.config import ServerConfig
-from vecdb.rpc.pb.search_pb2 import QueryRequest, QueryResponse
+from vecdb.rpc.pb.search_pb2 import QueryResponse
 from vecdb_client import Collection
 from vecdb_client.protocol import QUERY
 from writes_meanwhile import writes
 
-K = 10
 RECALL = 0.95
 SCORE_SLACK = 1e-6
 EFS = (20, 24, 28, 32, 40, 48, 64, 96, 128)
-BODIES = 4
-"""Requests that h2load sends, each as often."""
-STREAMS = 16
-"""Requests in flight: enough that neither server waits for the load."""
 THREADS: int = ServerConfig().threads
 START_POINTS, START_DIM = 1_000_000, 128
 
@@ -75,13 +71,7 @@ def main() -> int:
             400 if options.smoke else 8_000,
             options.rounds,
         )
-        report.fact("data_set", points.name)
-        report.fact("n", len(points))
-        report.fact("dim", DIM)
-        report.fact("k", K)
-        report.fact("rounds", options.rounds)
-        report.fact("clients", f"h2load, {STREAMS} requests in flight, {BODIES} bodies in turn")
-        report.fact("index", "one segment, HNSW with the server's defaults")
+        tell(report, points, options.rounds)
         _fill(setting)
         bodies, sizes, ef = _choose(setting)
         _beside_echo(setting, bodies, sizes, ef)
@@ -94,10 +84,8 @@ def _fill(setting: Setting) -> None:
     """Store the points and wait until they are one segment with a graph."""
     points = setting.points
     setting.report.say(f"{len(points):,} points go in, and are merged into one segment")
-    with serve(setting.root / "server") as live, live.client(600) as client:
-        collection = client.create_collection("c", dim=DIM)
-        collection.upsert(ids=points.ids, vectors=points.vectors, payloads=points.payloads)
-        collection.compact(timeout_s=600)
+    with serve(setting.root / "server") as live:
+        fill(live, points)
 
 
 @contextmanager
@@ -108,20 +96,13 @@ def _server(setting: Setting, cores: set[int] | None) -> Iterator[tuple[Live, st
             yield live, f"http://{live.address}{QUERY.path}"
 
 
-def _request(query: np.ndarray, ef: int) -> bytes:
-    request = QueryRequest(collection="c", k=K)
-    request.legs.add(ef=ef).near.vector.f32 = query.astype("<f4").tobytes()
-    encoded: bytes = request.SerializeToString()
-    return encoded
-
-
 def _choose(setting: Setting) -> tuple[list[Path], tuple[int, int], int]:
     """Return requests whose ef is the least that finds enough, their and their replies' bytes."""
     points = setting.points
     with _server(setting, None) as (live, _), grpc.insecure_channel(live.address) as channel:
         call = channel.unary_unary(QUERY.path)
         for ef in EFS:
-            replies = [call(_request(query, ef), timeout=30) for query in points.queries]
+            replies = [call(request(query, ef), timeout=30) for query in points.queries]
             recall = _recall(setting, [QueryResponse.FromString(reply) for reply in replies])
             if recall >= RECALL:
                 break
@@ -133,8 +114,8 @@ def _choose(setting: Setting) -> tuple[list[Path], tuple[int, int], int]:
     size = sorted((len(reply), at) for at, reply in enumerate(replies))
     # Requests whose replies are of middling length, so that one size of echo stands for all.
     middle = [at for _, at in size[len(size) // 2 :][:BODIES]]
-    bodies = [record(setting.root, f"query{at}", _request(points.queries[at], ef)) for at in middle]
-    sizes = len(_request(points.queries[0], ef)), size[len(size) // 2][0]
+    bodies = [record(setting.root, f"query{at}", request(points.queries[at], ef)) for at in middle]
+    sizes = len(request(points.queries[0], ef)), size[len(size) // 2][0]
     return bodies, sizes, ef
 
 

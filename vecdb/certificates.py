@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import logging
-import os
 import ssl
 import threading
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from vecdb.conditions import Condition
 from vecdb.errors import InvalidArgument
+from vecdb.kept_file import Signature, signature
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ LOOK_S = 1.0
 SOON_S = 14 * 86_400.0
 """Seconds before its end in which a certificate is said to expire soon."""
 
-Signature = tuple[tuple[int, int, int] | None, ...]
+Signatures = tuple[Signature | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Certificates:
             )
         self._files = tuple(filter(None, (cert_file, key_file, client_ca_file)))
         self._asks = bool(client_ca_file)
-        self._taken = self._seen = _signature(self._files)
+        self._taken = self._seen = _signatures(self._files)
         self._shown = _read(self._files)
         self._refused = ""
         self._ended = threading.Event()
@@ -86,7 +86,7 @@ class Certificates:
 
     def look(self) -> None:
         """Take the files if they have changed, and stay as they were at the last look."""
-        now = _signature(self._files)
+        now = _signatures(self._files)
         settled, self._seen = now == self._seen, now
         if not settled or now == self._taken:
             return
@@ -128,13 +128,12 @@ class Certificates:
         return until.isoformat(timespec="seconds")
 
 
-def _signature(files: tuple[str, ...]) -> Signature:
+def _signatures(files: tuple[str, ...]) -> Signatures:
     """Return what changes when a file does; None in place of one that is not there."""
-    found: list[tuple[int, int, int] | None] = []
+    found: list[Signature | None] = []
     for file in files:
         try:
-            status = os.stat(file)
-            found.append((status.st_mtime_ns, status.st_ino, status.st_size))
+            found.append(signature(file))
         except OSError:
             found.append(None)
     return tuple(found)

@@ -345,21 +345,11 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
     for name, flag in flags.items():
         if flag is not None:
             _set(given, name, flag, "flag")
-    return Config(
-        server=ServerConfig(**given["server"]),  # type: ignore[arg-type]
-        tls=TlsConfig(**given["tls"]),  # type: ignore[arg-type]
-        auth=AuthConfig(**given["auth"]),  # type: ignore[arg-type]
-        audit=AuditConfig(**given["audit"]),  # type: ignore[arg-type]
-        limits=LimitsConfig(**given["limits"]),  # type: ignore[arg-type]
-        storage=StorageConfig(**given["storage"]),  # type: ignore[arg-type]
-        backup=BackupConfig(**given["backup"]),  # type: ignore[arg-type]
-        embed=EmbedConfig(**given["embed"]),  # type: ignore[arg-type]
-        documents=DocumentsConfig(**given["documents"]),  # type: ignore[arg-type]
-        answer=AnswerConfig(**given["answer"]),  # type: ignore[arg-type]
-        log=LogConfig(**given["log"]),  # type: ignore[arg-type]
-        metrics=MetricsConfig(**given["metrics"]),  # type: ignore[arg-type]
-        traces=TracesConfig(**given["traces"]),  # type: ignore[arg-type]
-    )
+    sections = {
+        one.name: one.default_factory(**given[one.name])  # type: ignore[operator]
+        for one in fields(Config)
+    }
+    return Config(**sections)
 
 
 def settings() -> dict[str, dataclasses.Field[Any]]:

@@ -283,12 +283,17 @@ class FormatTooOld(VecdbError):
     reason = "FORMAT_TOO_OLD"
 
 
+def _every(kind: type[VecdbError]) -> dict[str, type[VecdbError]]:
+    found = {kind.reason: kind}
+    for child in kind.__subclasses__():
+        found |= _every(child)
+    return found
+
+
+BY_REASON = _every(VecdbError)
+"""Every error by its reason."""
+
+
 def by_reason(reason: str) -> type[VecdbError]:
     """Return the error of a reason, as processes of a node tell it to each other."""
-    pending: list[type[VecdbError]] = [VecdbError]
-    while pending:
-        kind = pending.pop()
-        if kind.reason == reason:
-            return kind
-        pending += kind.__subclasses__()
-    return VecdbError
+    return BY_REASON.get(reason, VecdbError)

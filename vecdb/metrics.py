@@ -21,12 +21,6 @@ from vecdb.quick_metrics import SECONDS, Durations, Queries, Tally
 
 QUERY_STAGES = ("embed", "snapshot", "filter", "search", "fetch")
 
-_REASONS = frozenset(
-    kind.reason
-    for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, errors.VecdbError)
-)
-
 _SHARES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 1.0)
 
 Gauges = dict[str, float]
@@ -165,7 +159,7 @@ class Metrics:
     def count_error(self, error: Exception) -> None:
         """Count a call that failed, by the reason that its caller is told."""
         reason = getattr(error, "reason", "")
-        self.errors.labels(reason if reason in _REASONS else "INTERNAL").inc()
+        self.errors.labels(reason if reason in errors.BY_REASON else "INTERNAL").inc()
 
     def add(self, collector: Any) -> None:  # noqa: ANN401  # what prometheus_client takes for one
         """Export what a collector has, too."""

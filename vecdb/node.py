@@ -212,7 +212,7 @@ class QueryWorker:
             self._node,
             self._config,
             self.database,
-            data_conditions(self.database, self._config),
+            data_conditions(self.database),
             embedding_status(state, enabled=enabled, restarts=0),
         )
 

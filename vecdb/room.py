@@ -7,6 +7,7 @@ quarter more than that, so that a node near to it does not change its mind with 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,8 +24,10 @@ RESUME = 1.25
 """Times the reserve that must be left before puts are taken again."""
 SHARE = 0.1
 """Of the memory that is left by puts, where nothing else is said."""
-NEAR = 2.0
-"""Times the reserve below which it is said that the mark is near."""
+NEAR, DISK_NEAR = 2.0, 4
+"""Times the reserve below which it is said that the mark is near, of memory and of disk."""
+DISK_SHARE = 0.05
+"""Of the disk that is free, below which that is said as well."""
 LOOK_S = 0.5
 """Seconds for which a look at the memory is good: it costs a millisecond."""
 RETRY_S = 5.0
@@ -127,12 +130,23 @@ class Room:
         """Return what the node has taken of its memory, None where nobody knows."""
         return self._memory_use()
 
-    def disk_is_reached(self) -> bool:
-        """Return whether puts are refused for want of disk."""
-        return self._disk.is_reached(free_bytes(self._path))
-
     def conditions(self) -> Iterator[Condition]:
-        """Yield how the memory is, unless well. Of the disk data_conditions tells."""
+        """Yield how disk and memory are, unless well."""
+        yield from self._disk_conditions()
+        yield from self._memory_conditions()
+
+    def _disk_conditions(self) -> Iterator[Condition]:
+        disk, reserve_bytes = os.statvfs(self._path), self._disk.reserve_bytes
+        free, whole = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
+        said = f"{_mib(free)} of {_mib(whole)} are free"
+        advice = "free space on the data directory's file system, or move it to a larger one"
+        if self._disk.is_reached(free):
+            yield Condition("disk", "error", f"{said}: puts are refused, deletes work", advice)
+        elif free < max(DISK_NEAR * reserve_bytes, DISK_SHARE * whole):
+            least = f"puts are refused below {_mib(reserve_bytes)}"
+            yield Condition("disk", "warning", f"{said}; {least}", advice)
+
+    def _memory_conditions(self) -> Iterator[Condition]:
         use = self._memory_use()
         if use is None:
             return

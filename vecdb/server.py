@@ -16,6 +16,7 @@ from vecdb.auth.door import Door
 from vecdb.auth.scopes import METRICS, MODELS
 from vecdb.backup.schedule import Schedule
 from vecdb.collection.build import Builders
+from vecdb.conditions import Conditions, ready_text
 from vecdb.config import Config
 from vecdb.database import Database
 from vecdb.embed.channel import WorkerState
@@ -26,12 +27,7 @@ from vecdb.metrics import Gauges, Metrics
 from vecdb.node_status import NodeStatus
 from vecdb.opened import Sizes
 from vecdb.ops.condition_metric import ConditionMetric
-from vecdb.ops.conditions import (
-    Conditions,
-    data_conditions,
-    embedding_conditions,
-    ready_text,
-)
+from vecdb.ops.conditions import data_conditions, embedding_conditions
 from vecdb.ops.data_metric import DataMetric
 from vecdb.ops.embeddings_http import EmbeddingsPort
 from vecdb.ops.host import allow_files, certificates_of, check_exposure, write_addresses
@@ -136,8 +132,7 @@ class Server:
             DataMetric(self._sizes, Path(config.server.data), config.metrics.collections)
         )
         self.metrics.registry.register(ConditionMetric(self.conditions.now))
-        self.conditions.add(lambda: data_conditions(self.database, config))
-        self.conditions.add(self.database.room.conditions)
+        self.conditions.add(lambda: data_conditions(self.database))
         if self._schedule:
             self.conditions.add(self._schedule.conditions)
         self.conditions.add(lambda: embedding_conditions(self.worker.state, enabled=self._embeds))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vecdb.auth import authenticator
+from vecdb import kept_file
 from vecdb.auth.authenticator import Authenticator
 from vecdb.auth.scopes import ACTIONS, ANYBODY
 from vecdb.config import AuthConfig
@@ -41,7 +41,7 @@ def test_whatever_else_is_said_opens_nothing(file: Path, given: str) -> None:
 
 
 def test_keys_are_replaced_without_a_start(file: Path, monkeypatch, caplog) -> None:
-    monkeypatch.setattr(authenticator, "FILE_CHECK_S", 0.0)
+    monkeypatch.setattr(kept_file, "CHECK_S", 0.0)
     ask = Authenticator(AuthConfig(key_file=str(file)), lambda: None)
     file.write_text(f"{KEY}\n{NEXT}\n")
     ask.principal(f"Bearer {NEXT}")

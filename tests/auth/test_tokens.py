@@ -14,7 +14,7 @@ from typing import Any
 import jwt
 import pytest
 
-from vecdb.auth import tokens
+from vecdb import kept_file
 from vecdb.auth.authenticator import Authenticator
 from vecdb.auth.scopes import ADMIN, READ, WRITE
 from vecdb.config import AuthConfig
@@ -165,7 +165,7 @@ def test_a_public_key_is_never_a_shared_secret(rsa: tuple[Path, Path], secret_fi
 
 
 def test_a_secret_that_was_replaced_ends_its_tokens(secret_file: Path, monkeypatch) -> None:
-    monkeypatch.setattr(tokens, "FILE_CHECK_S", 0.0)
+    monkeypatch.setattr(kept_file, "CHECK_S", 0.0)
     ask = asker(jwt_secret_file=secret_file)
     token = bearer(claims())
     ask.principal(token)

@@ -6,12 +6,11 @@ a key that was revoked by another process is refused from then on.
 
 from __future__ import annotations
 
-import logging
-import os
+import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -20,15 +19,15 @@ from vecdb.auth.scopes import ACTIONS, ANYBODY, Grant, Principal
 from vecdb.auth.tokens import Tokens
 from vecdb.config import AuthConfig
 from vecdb.errors import InvalidArgument, Unauthenticated
+from vecdb.kept_file import KeptFile, lines_of
 from vecdb.storage.keys import KeyRecord
 
-log = logging.getLogger(__name__)
-
-FILE_CHECK_S = 1.0
 FILE_KEY_CHARACTERS = 20
 """The fewest that a key of the operator's own may have."""
 TOKENS_KEPT = 4_096
-FILE_ID = "key-file"
+OPERATOR = Principal("key-file", (Grant(ACTIONS, ("*",)),))
+"""Who brings a key of the operator's file."""
+_VISIBLE = re.compile(rb"[\x21-\x7e]+")
 
 
 class KeyTable(Protocol):
@@ -50,7 +49,10 @@ class Authenticator:
         keys: returns the keys of the catalog, or None while there is no catalog.
         """
         self._keys = keys
-        self._file = KeyFile(Path(config.key_file)) if config.key_file else None
+        # The operator's own keys: with two lines for a while, no call is refused as one goes.
+        self._file = (
+            KeptFile("auth.key_file", Path(config.key_file), _digests) if config.key_file else None
+        )
         self._tokens = Tokens(config) if Tokens.is_configured(config) else None
         self._lock = threading.Lock()  # guards the change of the next three
         self._state: bytes | None = None
@@ -85,8 +87,8 @@ class Authenticator:
         digest = digest_of(secret)
         # A lookup by a hash of 256 bits: how long it takes says nothing about a key.
         found = self._principals.get(digest)
-        if found is None and self._file is not None:
-            found = self._file.find(digest)
+        if found is None and self._file is not None and digest in self._file.now():
+            found = OPERATOR
         if found is None and self._tokens is not None and secret.count(".") == 2:
             found = self._by_token(self._tokens, digest, secret)
         if found is None:
@@ -129,70 +131,16 @@ class Authenticator:
         return bool(state)
 
 
-class KeyFile:
-    """The operator's own keys, one a line, which may do everything; read again when it changes.
-
-    With two lines for a while, a key is replaced without a call refused.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Read the file. Raises InvalidArgument."""
-        self._path = path
-        self._lock = threading.Lock()
-        self._principal = Principal(FILE_ID, (Grant(ACTIONS, ("*",)),))
-        self._mark = self._stat()
-        self._digests = self._read()
-        self._look_again_at = time.monotonic() + FILE_CHECK_S
-
-    def find(self, digest: bytes) -> Principal | None:
-        """Return the caller of a key that is in the file, or None."""
-        if time.monotonic() >= self._look_again_at and self._lock.acquire(blocking=False):
-            try:
-                self._look_again_at = time.monotonic() + FILE_CHECK_S
-                self._read_if_changed()
-            finally:
-                self._lock.release()
-        return self._principal if digest in self._digests else None
-
-    def _read_if_changed(self) -> None:
-        try:
-            mark = self._stat()
-            if mark != self._mark:
-                self._digests = self._read()
-                self._mark = mark
-                log.info("the keys of auth.key_file were read again")
-        except InvalidArgument as error:
-            log.error("%s; the keys that it had before stay good", error)
-
-    def _stat(self) -> tuple[int, int, int]:
-        try:
-            found = os.stat(self._path)
-        except OSError as error:
-            raise InvalidArgument(f"auth.key_file {self._path}: {error.strerror}") from None
-        return found.st_ino, found.st_mtime_ns, found.st_size
-
-    def _read(self) -> frozenset[bytes]:
-        try:
-            text = self._path.read_text(encoding="ascii")
-        except (OSError, ValueError):
-            raise InvalidArgument(
-                f"auth.key_file {self._path} cannot be read as ASCII text"
-            ) from None
-        keys = [line for line in map(str.strip, text.splitlines()) if line]
-        if not keys:
-            raise InvalidArgument(
-                f"auth.key_file {self._path} holds no key",
-                hint="one a line, such as openssl rand -hex 32 makes",
-            )
-        _check_strength(keys, self._path)
-        return frozenset(map(digest_of, keys))
-
-
-def _check_strength(keys: Iterable[str], path: Path) -> None:
+def _digests(content: bytes) -> frozenset[bytes]:
+    """Return the keys of the operator's file by what is kept of them. Raises InvalidArgument."""
+    keys = lines_of(content)
+    if not keys:
+        raise InvalidArgument("holds no key", hint="one a line, such as openssl rand -hex 32 makes")
     for number, key in enumerate(keys, 1):
-        if len(key) < FILE_KEY_CHARACTERS or not key.isprintable() or " " in key:
+        if len(key) < FILE_KEY_CHARACTERS or not _VISIBLE.fullmatch(key):
             raise InvalidArgument(
-                f"auth.key_file {path}: key {number} has {len(key)} characters, expected at least "
-                f"{FILE_KEY_CHARACTERS} without spaces",
+                f"has a key, the {number}. of them, of {len(key)} characters: expected at least "
+                f"{FILE_KEY_CHARACTERS} visible ones of ASCII, without spaces",
                 hint="openssl rand -hex 32 makes a good one",
             )
+    return frozenset(digest_of(key.decode("ascii")) for key in keys)

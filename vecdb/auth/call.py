@@ -20,6 +20,19 @@ _numbers = itertools.count(1)
 Metadata = Iterable[tuple[str, str | bytes]]
 
 
+def said(metadata: Metadata | None, name: str) -> str:
+    """Return what metadata says under a name, "" for nothing."""
+    for key, value in metadata or ():
+        if key == name and isinstance(value, str):
+            return value
+    return ""
+
+
+def new_request_id() -> str:
+    """Return an id that no other call of any process has."""
+    return f"{_PROCESS}-{next(_numbers):x}"
+
+
 class Call:
     """A call. Cheap to make: what is seldom wanted is found when it is asked for."""
 
@@ -43,11 +56,8 @@ class Call:
     def request_id(self) -> str:
         """What logs call it: the caller's own word for it, where that is a short one."""
         if not self._request_id:
-            for name, value in self._metadata() or ():
-                if name == REQUEST_ID and isinstance(value, str) and _ID.fullmatch(value):
-                    self._request_id = value
-                    return value
-            self._request_id = f"{_PROCESS}-{next(_numbers):x}"
+            theirs = said(self._metadata(), REQUEST_ID)
+            self._request_id = theirs if _ID.fullmatch(theirs) else new_request_id()
         return self._request_id
 
     @property

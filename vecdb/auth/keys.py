@@ -10,7 +10,7 @@ import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,9 +22,6 @@ from vecdb.storage.keys import CreateKey, KeyRecord, RevokeKey
 
 PREFIX = "vecdb"
 NAME_BYTES = 256
-Made = Callable[[str, int, bytes, int], KeyRecord]
-"""Returns a key's record, given its id, its number, its digest, and the time in milliseconds."""
-
 _ID_CHARACTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 _ID_LENGTH = 10
 _SECRET_BYTES = 32
@@ -95,21 +92,11 @@ class Keys:
         _check_name(name)
         chosen = scopes.check_actions(actions, "actions")
         named = scopes.check_collections(collections, "collections") or ("*",)
+        wanted = KeyRecord(
+            "", 0, name, b"", chosen, named, 0, ttl_ms, 0, calls_per_s, bytes_per_day
+        )
         with self._lock:
-            return self._add(
-                lambda key_id, number, digest, now_ms: KeyRecord(
-                    key_id,
-                    number,
-                    name,
-                    digest,
-                    chosen,
-                    named,
-                    now_ms,
-                    now_ms + ttl_ms if ttl_ms else 0,
-                    calls_per_s=calls_per_s,
-                    bytes_per_day=bytes_per_day,
-                )
-            )
+            return self._add(wanted)
 
     def rotate(self, key_id: str, keep_ms: int) -> NewKey:
         """Return a key that takes the place of another, which is good for keep_ms milliseconds yet.
@@ -118,19 +105,7 @@ class Keys:
         """
         with self._lock:
             old = self._live(key_id)
-            ttl_ms = old.expires_at_ms - old.created_at_ms
-
-            def made(new_id: str, number: int, digest: bytes, now_ms: int) -> KeyRecord:
-                return replace(
-                    old,
-                    id=new_id,
-                    number=number,
-                    digest=digest,
-                    created_at_ms=now_ms,
-                    expires_at_ms=now_ms + ttl_ms if old.expires_at_ms else 0,
-                )
-
-            return self._add(made, old.id, keep_ms)
+            return self._add(old, old.id, keep_ms)
 
     def revoke(self, key_id: str, *, others: bool = False) -> KeyRecord:
         """Return a key, which opens nothing from now on.
@@ -157,7 +132,8 @@ class Keys:
             self._catalog.apply(RevokeKey(key_id, now_ms))
             return next(one for one in self.all() if one.id == key_id)
 
-    def _add(self, made: Made, replaces: str = "", keep_ms: int = 0) -> NewKey:
+    def _add(self, wanted: KeyRecord, replaces: str = "", keep_ms: int = 0) -> NewKey:
+        """Return a key like another, that is good for as long as that one was made for."""
         self._check_writes()
         now_ms = _now_ms()
         every = self.all()
@@ -168,8 +144,15 @@ class Keys:
             )
         key_id = "".join(secrets.choice(_ID_CHARACTERS) for _ in range(_ID_LENGTH))
         secret = f"{PREFIX}_{key_id}_{secrets.token_hex(_SECRET_BYTES)}"
-        number = max((one.number for one in every), default=-1) + 1
-        record = made(key_id, number, digest_of(secret), now_ms)
+        ttl_ms = wanted.expires_at_ms - wanted.created_at_ms
+        record = replace(
+            wanted,
+            id=key_id,
+            number=max((one.number for one in every), default=-1) + 1,
+            digest=digest_of(secret),
+            created_at_ms=now_ms,
+            expires_at_ms=now_ms + ttl_ms if wanted.expires_at_ms else 0,
+        )
         self._catalog.apply(CreateKey(record, replaces, now_ms + keep_ms if replaces else 0))
         return NewKey(record, secret)
 

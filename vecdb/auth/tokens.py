@@ -10,11 +10,6 @@ key, so that neither is ever checked with the other's. What a token may do stand
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +17,14 @@ from vecdb.auth import scopes
 from vecdb.auth.scopes import Grant, Principal
 from vecdb.config import AuthConfig
 from vecdb.errors import FailedPrecondition, InvalidArgument, Unauthenticated
-
-log = logging.getLogger(__name__)
+from vecdb.kept_file import KeptFile
 
 LEEWAY_S = 30.0
 SECRET_BYTES = 32
 TOKEN_CHARACTERS = 8_192
 GRANTS = 100
 SUBJECT_CHARACTERS = 128
-FILE_CHECK_S = 1.0
 _EXTRA = "pip install 'vecdb[jwt]'"
-
-
-@dataclass(slots=True)
-class _Key:
-    """A file with a key for one algorithm, and what it held when it was last read."""
-
-    setting: str
-    algorithm: str
-    path: Path
-    mark: tuple[int, int, int] = (0, 0, 0)
-    key: Any = None
 
 
 class Tokens:
@@ -64,29 +46,21 @@ class Tokens:
         self._jwt = jwt
         self._audience = config.jwt_audience or None
         self._issuer = config.jwt_issuer or None
-        named = (
-            ("auth.jwt_secret_file", "HS256", config.jwt_secret_file),
-            ("auth.jwt_public_key_file", "RS256", config.jwt_public_key_file),
+        files = (
+            ("HS256", "auth.jwt_secret_file", config.jwt_secret_file, _secret),
+            ("RS256", "auth.jwt_public_key_file", config.jwt_public_key_file, _public_key),
         )
-        self._keys = {
-            algorithm: _Key(setting, algorithm, Path(path))
-            for setting, algorithm, path in named
+        self._keys: dict[str, KeptFile[Any]] = {
+            algorithm: KeptFile(setting, Path(path), read)
+            for algorithm, setting, path, read in files
             if path
         }
-        self._lock = threading.Lock()
-        self._look_again_at = 0.0
-        self._generation = 0
-        for key in self._keys.values():
-            self._read(key)
 
     def generation(self) -> int:
         """Return a number that changes with the keys: what was found good before counts no more."""
-        if time.monotonic() >= self._look_again_at:
-            with self._lock:
-                self._look_again_at = time.monotonic() + FILE_CHECK_S
-                for key in self._keys.values():
-                    self._generation += self._read_if_changed(key)
-        return self._generation
+        for key in self._keys.values():
+            key.now()
+        return sum(key.generation for key in self._keys.values())
 
     def principal(self, token: str) -> Principal:
         """Return a token's bearer. Raises Unauthenticated."""
@@ -100,8 +74,8 @@ class Tokens:
                 raise jwt.InvalidTokenError(f"expected {' or '.join(self._keys)}")
             claims = jwt.decode(
                 token,
-                key.key,
-                algorithms=[key.algorithm],
+                key.now(),
+                algorithms=[algorithm],
                 audience=self._audience,
                 issuer=self._issuer,
                 leeway=LEEWAY_S,
@@ -117,44 +91,20 @@ class Tokens:
                 hint='it needs "exp", and "access" with actions and collections; see README',
             ) from None
 
-    def _read_if_changed(self, key: _Key) -> bool:
-        try:
-            if self._mark(key) == key.mark:
-                return False
-            self._read(key)
-            log.info("%s was read again", key.setting)
-        except InvalidArgument as error:
-            log.error("%s; the key that it had before stays good", error)
-            return False
-        return True
 
-    def _mark(self, key: _Key) -> tuple[int, int, int]:
-        try:
-            found = os.stat(key.path)
-        except OSError as error:
-            raise InvalidArgument(f"{key.setting} {key.path}: {error.strerror}") from None
-        return found.st_ino, found.st_mtime_ns, found.st_size
-
-    def _read(self, key: _Key) -> None:
-        mark = self._mark(key)
-        try:
-            content = key.path.read_bytes()
-        except OSError as error:
-            raise InvalidArgument(f"{key.setting} {key.path}: {error.strerror}") from None
-        if key.algorithm == "HS256":
-            made: Any = content.strip()
-            if len(made) < SECRET_BYTES:
-                raise InvalidArgument(
-                    f"{key.setting} {key.path} has {len(made)} bytes, expected at least "
-                    f"{SECRET_BYTES}",
-                    hint="openssl rand -hex 32 makes a good one",
-                )
-        else:
-            made = _public_key(key, content)
-        key.key, key.mark = made, mark
+def _secret(content: bytes) -> bytes:
+    """Return the secret of HS256 that a file holds. Raises InvalidArgument."""
+    secret = content.strip()
+    if len(secret) < SECRET_BYTES:
+        raise InvalidArgument(
+            f"has {len(secret)} bytes, expected at least {SECRET_BYTES}",
+            hint="openssl rand -hex 32 makes a good one",
+        )
+    return secret
 
 
-def _public_key(key: _Key, content: bytes) -> Any:  # noqa: ANN401 - of an optional package
+def _public_key(content: bytes) -> Any:  # noqa: ANN401 - of an optional package
+    """Return the RSA key that a PEM file holds. Raises InvalidArgument."""
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
@@ -163,9 +113,7 @@ def _public_key(key: _Key, content: bytes) -> Any:  # noqa: ANN401 - of an optio
     except Exception:  # it has no base of its own for all that is wrong with a file
         made = None
     if not isinstance(made, RSAPublicKey) or made.key_size < 2048:
-        raise InvalidArgument(
-            f"{key.setting} {key.path} holds no RSA public key of 2,048 bits or more as PEM"
-        )
+        raise InvalidArgument("holds no RSA public key of 2,048 bits or more as PEM")
     return made
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from vecdb.errors import Corrupt
 from vecdb.storage.codec import RecordView
-from vecdb.storage.environment import MapFull
 from vecdb.storage.expiries import NEVER
 from vecdb.storage.store import UNKNOWN_SEQ, Store, WriteTxn
 
@@ -36,12 +35,7 @@ def repair_store(store: Store) -> Repaired:
 
     Raises Corrupt where the store cannot be read, StorageFull.
     """
-    while True:
-        try:
-            with store.write() as txn:
-                return _Repair(txn).run()
-        except MapFull:
-            store.environment.grow(force=True)
+    return store.change(lambda txn: _Repair(txn).run())
 
 
 class _Repair:

@@ -87,18 +87,11 @@ def bad_segments(folder: Path, store: Store) -> list[int]:
 
 
 def _bad_segments(folder: Path, store: Store, txn: ReadTxn, live: set[int]) -> list[int]:
-    bad: list[int] = []
-    for entry in txn.segments():
-        one = Report("")
-        slots = {slot for slot in live if entry.first <= slot < entry.end}
-        try:
-            if entry.rows:
-                _check_segment(folder / "segments", entry, store, txn, slots, one)
-        except VecdbError as error:
-            one.add(error.message)
-        if one.findings:
-            bad.append(entry.number)
-    return bad
+    return [
+        entry.number
+        for entry in txn.segments()
+        if entry.rows and _findings(folder / "segments", entry, store, txn, _within(entry, live))
+    ]
 
 
 def _check_records(txn: ReadTxn, store: Store, report: Report, seen: Seen) -> set[int]:
@@ -218,21 +211,33 @@ def _check_segments(
         if entry.first != expected or entry.end <= entry.first:
             report.add(f"segment {entry.number} begins at slot {entry.first}, not {expected}")
         expected = entry.end
-        slots = {slot for slot in live if entry.first <= slot < entry.end}
+        slots = _within(entry, live)
         if not entry.rows:
             if slots:
                 report.add(
                     f"segment {entry.number} lists no rows, but {len(slots)} points are live"
                 )
             continue
-        one = Report(report.name)
-        try:
-            _check_segment(folder, entry, store, txn, slots, one)
-        except VecdbError as error:
-            one.add(error.message)
-        if one.findings and _is_listed(store, entry):  # or it was replaced, and removed, meanwhile
-            for finding in one.findings:
+        findings = _findings(folder, entry, store, txn, slots)
+        if findings and _is_listed(store, entry):  # or it was replaced, and removed, meanwhile
+            for finding in findings:
                 report.add(finding)
+
+
+def _within(entry: SegmentEntry, live: set[int]) -> set[int]:
+    return {slot for slot in live if entry.first <= slot < entry.end}
+
+
+def _findings(
+    folder: Path, entry: SegmentEntry, store: Store, txn: ReadTxn, live: set[int]
+) -> list[str]:
+    """Return what is wrong with a segment's files. folder: of the segments."""
+    one = Report("")
+    try:
+        _check_segment(folder, entry, store, txn, live, one)
+    except VecdbError as error:
+        one.add(error.message)
+    return one.findings
 
 
 def _is_listed(store: Store, entry: SegmentEntry) -> bool:

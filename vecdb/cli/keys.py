@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Protocol, cast
+from typing import Annotated, cast
 
 import typer
 from rich.table import Table
@@ -25,7 +25,7 @@ from vecdb.cli.client_commands import DEFAULT_ADDRESS, Address, connect
 from vecdb.cli.screen import bytes_text, err, out
 from vecdb.errors import InvalidArgument
 from vecdb.storage.keys import KeyRecord
-from vecdb_client import KeyInfo, NewKey
+from vecdb_client import Action, Client, KeyInfo, NewKey
 
 keys = typer.Typer(no_args_is_help=True, help="Make, list, replace and revoke API keys.")
 
@@ -43,29 +43,8 @@ _UNITS_BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE = re.compile(r"(\d{1,12})([kmgt]?)(?:i?b)?", re.IGNORECASE)
 
 
-class _Table(Protocol):
-    """Where keys are made: vecdb_client.Client, or _Offline."""
-
-    def create_key(
-        self,
-        name: str,
-        actions: list[str],
-        *,
-        collections: list[str],
-        ttl_s: float | None,
-        calls_per_s: int | None,
-        bytes_per_day: int | None,
-    ) -> NewKey: ...
-
-    def list_keys(self, *, with_revoked: bool) -> list[KeyInfo]: ...
-
-    def revoke_key(self, key_id: str) -> KeyInfo: ...
-
-    def rotate_key(self, key_id: str, *, keep_s: float) -> NewKey: ...
-
-
 class _Offline:
-    """The keys of a data directory that no server runs on."""
+    """The keys of a data directory that no server runs on, as a client has those of one."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
@@ -73,7 +52,7 @@ class _Offline:
     def create_key(
         self,
         name: str,
-        actions: list[str],
+        actions: list[Action],
         *,
         collections: list[str],
         ttl_s: float | None,
@@ -102,10 +81,10 @@ class _Offline:
 
 
 @contextmanager
-def _table(address: str, data: Path | None) -> Iterator[_Table]:
+def _table(address: str, data: Path | None) -> Iterator[Client | _Offline]:
     if data is None:
         with connect(address) as client:
-            yield cast(_Table, client)  # its actions are Literals, which it checks
+            yield client
         return
     # Only now: it takes a second to load what opens a data directory.
     from vecdb.config import LimitsConfig, StorageConfig
@@ -142,7 +121,8 @@ def create(
     The first key of a server is made with --data while it is stopped; from then on it takes no call
     without one.
     """
-    actions = list(ACTIONS) if allow.strip() == "all" else _words(allow)
+    words = list(ACTIONS) if allow.strip() == "all" else _words(allow)
+    actions = cast("list[Action]", words)  # which whoever makes the key checks
     with _table(address, data) as table:
         made = table.create_key(
             name,

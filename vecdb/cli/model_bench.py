@@ -29,6 +29,7 @@ from vecdb.embed.exactness import probes
 from vecdb.embed.pull import CATALOG
 from vecdb.embed.residents import load_model
 from vecdb.errors import InvalidArgument, NoModel
+from vecdb.memory import resident_bytes
 
 LENGTHS = "16,128"
 BATCHES = "1,8,32"
@@ -224,8 +225,4 @@ def _middle(values: Sequence[float]) -> float:
 
 def _resident_bytes() -> int:
     """Return how much memory this process has, its most so far where that cannot be told."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return resident_bytes() or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vecdb.memory import kibibytes
+
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -14,17 +16,8 @@ def free_bytes(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int | None:
     meminfo, cgroup: where Linux says so. Of a container's use, cached file pages do not count: they
     are given back when memory is asked for.
     """
-    found = [one for one in (_available(meminfo), _left(cgroup)) if one is not None]
+    found = [one for one in (kibibytes(meminfo, "MemAvailable"), _left(cgroup)) if one is not None]
     return min(found, default=None)
-
-
-def _available(meminfo: Path) -> int | None:
-    try:
-        lines = meminfo.read_text(encoding="ascii").splitlines()
-        found = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    except (OSError, ValueError):
-        return None
-    return found[0] * 1024 if found else None
 
 
 def _left(cgroup: Path) -> int | None:

@@ -29,6 +29,7 @@ from vecdb.errors import (
     Overloaded,
     VecdbError,
 )
+from vecdb.memory import resident_bytes
 from vecdb.types import F32, SparseVector
 
 log = logging.getLogger(__name__)
@@ -227,7 +228,7 @@ class Residents:
 
     def _loaded(self, spec: ModelSpec) -> tuple[Encoder | None, str, float, int]:
         """Return the model, warm, or why it does not load; its seconds; how memory grew."""
-        began, before = self._clock(), _resident_bytes()
+        began, before = self._clock(), resident_bytes()
         try:
             encoder = self._load(spec, self._execution)
         except Exception as error:
@@ -237,7 +238,7 @@ class Residents:
         took_s = self._clock() - began
         fingerprint = self._models[spec.name].fingerprint
         log.info("model %s is ready after %.1f s, %s", spec.name, took_s, fingerprint[:16])
-        return encoder, "", took_s, _resident_bytes() - before
+        return encoder, "", took_s, resident_bytes() - before
 
     def _make_room(self, one: _Resident) -> None:
         """Let go of idle models, those used longest ago first, until one more fits."""
@@ -337,12 +338,3 @@ def needed_bytes(spec: ModelSpec) -> int:
 def machine_bytes() -> int:
     """Return the memory of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _resident_bytes() -> int:
-    """Return how much memory this process has, 0 where that cannot be told."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0

@@ -1,37 +1,19 @@
-"""The conditions of a node that no other part tells: its data, disk, memory maps, embedding worker.
-
-Condition and Conditions are those of vecdb.conditions, where every room may import them from.
-"""
+"""The conditions of a node that no other part tells: its data, and its embedding worker."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
-from vecdb.conditions import Condition, Conditions, ready_text, worst
-from vecdb.config import Config
+from vecdb.conditions import Condition
 from vecdb.database import Database
 from vecdb.embed.channel import WorkerState
 
-__all__ = [
-    "Condition",
-    "Conditions",
-    "data_conditions",
-    "embedding_conditions",
-    "ready_text",
-    "worst",
-]
-
-DISK_NEAR = 4
-"""The disk is nearly full below so many times `storage.disk_reserve_bytes`, or DISK_SHARE of it."""
-DISK_SHARE = 0.05
 MAP_NEAR, READERS_NEAR = 0.9, 0.8
 NAMED_MAX = 10
 
 
-def data_conditions(database: Database, config: Config) -> Iterator[Condition]:
-    """Yield what is not well with the data: what is quarantined, the disk, the maps."""
+def data_conditions(database: Database) -> Iterator[Condition]:
+    """Yield what is not well with the data: what is quarantined, the maps, the room for more."""
     health = database.opened.health()
     if health.quarantined:
         yield Condition(
@@ -70,8 +52,7 @@ def data_conditions(database: Database, config: Config) -> Iterator[Condition]:
             f"{share:.0%} of the slots for readers of {name} are taken",
             "stop programs that open the data directory beside this node",
         )
-    reached = database.room.disk_is_reached()
-    yield from _disk(Path(config.server.data), config.storage.disk_reserve_bytes, reached)
+    yield from database.room.conditions()
 
 
 def embedding_conditions(state: WorkerState, *, enabled: bool) -> Iterator[Condition]:
@@ -87,19 +68,6 @@ def embedding_conditions(state: WorkerState, *, enabled: bool) -> Iterator[Condi
         if reason:
             advice = f"see vecdb models show {name}"
             yield Condition("embedding", "warning", f"{name}: {reason}", advice)
-
-
-def _disk(data: Path, reserve_bytes: int, reached: bool) -> Iterator[Condition]:
-    disk = os.statvfs(data)
-    free, whole = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
-    said = f"{free >> 20:,} MiB of {whole >> 20:,} MiB are free"
-    advice = "free space on the data directory's file system, or move it to a larger one"
-    if reached:
-        yield Condition("disk", "error", f"{said}: puts are refused, deletes work", advice)
-    elif free < max(DISK_NEAR * reserve_bytes, DISK_SHARE * whole):
-        yield Condition(
-            "disk", "warning", f"{said}; puts are refused below {reserve_bytes >> 20:,} MiB", advice
-        )
 
 
 def _listed(things: dict[str, str]) -> str:

@@ -18,6 +18,7 @@ from vecdb.conditions import Condition, ranked
 from vecdb.config import Config
 from vecdb.database import Database
 from vecdb.embed.channel import WorkerState
+from vecdb.memory import resident_bytes
 from vecdb.node_status import (
     BuildStatus,
     CollectionStatus,
@@ -27,8 +28,6 @@ from vecdb.node_status import (
     ProcessStatus,
 )
 from vecdb.storage.codec import FORMAT_VERSION
-
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Node:
@@ -74,7 +73,7 @@ def status_of(
             "embedding", embedding_pid, embedding.ready, restarts=embedding.restarts
         )
         processes = (*processes, worker)
-    processes = tuple(replace(one, memory_bytes=memory_bytes(one.pid)) for one in processes)
+    processes = tuple(replace(one, memory_bytes=resident_bytes(one.pid)) for one in processes)
     sizes = sorted(database.opened.sizes(), key=_rank)
     gauges = database.gauges(sizes)
     return NodeStatus(
@@ -103,14 +102,6 @@ def _rank(one: CollectionStatus) -> tuple[bool, bool, int, str]:
 def embedding_status(state: WorkerState, *, enabled: bool, restarts: int) -> EmbeddingStatus:
     """Return how the embedding worker is."""
     return EmbeddingStatus(enabled, state.ready, state.reason, restarts, dict(state.models))
-
-
-def memory_bytes(pid: int) -> int:
-    """Return the resident memory of a process; 0 where that cannot be told."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
-    except (OSError, IndexError, ValueError):
-        return 0
 
 
 def _data(gauges: Mapping[str, float], directory: Path) -> DataStatus:

@@ -7,12 +7,13 @@ on has only looked at whose it is; the writer, behind its private socket, asks t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from vecdb.auth.audit import AuditLog
 from vecdb.auth.authenticator import Authenticator
-from vecdb.auth.call import Call
+from vecdb.auth.call import Call, Metadata, said
 from vecdb.auth.keys import Keys
 from vecdb.auth.scopes import ANYBODY, Principal
 from vecdb.auth.usage import Usage
@@ -28,8 +29,6 @@ _OPEN = "/grpc.health.v1.Health/"
 """Whether a server serves is no secret: probes have no key."""
 
 _REFUSALS = ("UNAUTHENTICATED", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED")
-
-Metadata = Iterable[tuple[str, str | bytes]]
 
 
 class Context(Protocol):
@@ -112,14 +111,11 @@ class Guard:
         """Return who makes a call. Raises Unauthenticated."""
         if path.startswith(_OPEN):
             return ANYBODY
-        for name, value in metadata or ():
-            if name == AUTHORIZATION and isinstance(value, str):
-                return self.authenticator.principal(value)
-        return self.authenticator.principal("")
+        return self.authenticator.principal(said(metadata, AUTHORIZATION))
 
     def call(self, path: str, principal: Principal, context: Context) -> Call:
         """Return a call as logs know it."""
-        peer = (lambda: _told_peer(context)) if self._is_behind else context.peer
+        peer = partial(_told_peer, context) if self._is_behind else context.peer
         return Call(path.removeprefix(OURS), principal, context.invocation_metadata, peer)
 
     def admission(self, path: str, principal: Principal) -> Admission | None:
@@ -156,7 +152,4 @@ def guard_of(config: Config, keys: Keys, *, is_behind: bool = False) -> Guard:
 
 
 def _told_peer(context: Context) -> str:
-    for name, value in context.invocation_metadata() or ():
-        if name == PEER and isinstance(value, str):
-            return value
-    return context.peer()
+    return said(context.invocation_metadata(), PEER) or context.peer()

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import grpc
 
@@ -26,9 +26,9 @@ from vecdb.rpc.dispatch import never_quick, quick_when, waits
 from vecdb.rpc.forward import READS, STATES, Behaviour, Forwarder, Passed, StreamBehaviour
 from vecdb.rpc.guard import Admission, Guard
 from vecdb.rpc.malformed import Malformed, reading, well_formed
-from vecdb.rpc.shares import Kind, Share
+from vecdb.rpc.shares import Kind, Share, kind_of
 from vecdb.rpc.sharing import sharing
-from vecdb.rpc.streams import Counted, admitted_replies, worked_on
+from vecdb.rpc.streams import Counted, admitted_replies, each_within
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,19 @@ HEALTH = "grpc.health.v1.Health"
 NOBODY = Principal("", ())
 HANDLERS_KEPT = 2_048
 """Handlers of callers' methods; tokens come and go."""
+
+
+class Failure(NamedTuple):
+    """What a caller hears of an error."""
+
+    code: grpc.StatusCode
+    text: str
+    trailer: tuple[tuple[str, str | bytes], ...]
+
+    def answer(self, context: grpc.ServicerContext) -> NoReturn:
+        """End the call with it."""
+        context.set_trailing_metadata(self.trailer)
+        context.abort(self.code, self.text)
 
 
 class CallInterceptor(grpc.ServerInterceptor):
@@ -113,11 +126,15 @@ class CallInterceptor(grpc.ServerInterceptor):
         if self._is_forwarded(path):
             forwarding = self._forwarding(path, handler, principal)
             wrapped = grpc.unary_unary_rpc_method_handler(
-                self._sharing(self._wrapped(forwarding, labels, path, principal, None), labels)
+                self._sharing(
+                    self._wrapped(forwarding, labels, path, principal, None), labels, path
+                )
             )
         else:
             wrapped = grpc.unary_unary_rpc_method_handler(
-                self._sharing(self._here(handler.unary_unary, labels, path, principal), labels),
+                self._sharing(
+                    self._here(handler.unary_unary, labels, path, principal), labels, path
+                ),
                 request_deserializer=reading(handler.request_deserializer),
                 response_serializer=_unless_serialized(handler.response_serializer),
             )
@@ -134,12 +151,10 @@ class CallInterceptor(grpc.ServerInterceptor):
         def refuse(requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: ANN401
             call = self._guard.call(path, NOBODY, context)
             self._guard.refused(call)
-            code, text, trailer = _failure(error, labels, call)
-            self._metrics.count_error(error)
+            failure = self._failed(error, labels, call)
             self._metrics.started.labels(*labels).inc()
-            self._metrics.handled.labels(*labels, code.name).inc()
-            context.set_trailing_metadata(trailer)
-            context.abort(code, text)
+            self._metrics.handled.labels(*labels, failure.code.name).inc()
+            failure.answer(context)
 
         return grpc.stream_stream_rpc_method_handler(refuse)
 
@@ -172,14 +187,15 @@ class CallInterceptor(grpc.ServerInterceptor):
                     replies = admitted_replies(
                         behaviour, admission, seen, many_requests=handler.request_streaming
                     )
-                    yield from worked_on(call, lambda: bounded(replies(request, context)))
+                    yield from each_within(
+                        (enter, leave), call, lambda: bounded(replies(request, context))
+                    )
                     if not context.is_active():
                         counted.code = grpc.StatusCode.CANCELLED
                 except Exception as error:
-                    counted.code, text, trailer = _failure(error, labels, call)
-                    self._metrics.count_error(error)
-                    context.set_trailing_metadata(trailer)
-                    context.abort(counted.code, text)
+                    failure = self._failed(error, labels, call)
+                    counted.code = failure.code
+                    failure.answer(context)
                 except GeneratorExit:
                     counted.code = grpc.StatusCode.CANCELLED
                     raise
@@ -225,8 +241,15 @@ class CallInterceptor(grpc.ServerInterceptor):
         found = quick_when(is_quick)(self._wrapped(work, labels, path, principal, admission))
         return waits(found) if waiting else found
 
-    def _sharing(self, behaviour: Behaviour, labels: tuple[str, str, str]) -> Behaviour:
-        return sharing(behaviour, self._shares, labels, self._metrics)
+    def _sharing(self, behaviour: Behaviour, labels: tuple[str, str, str], path: str) -> Behaviour:
+        """Return a behaviour that is held to the share of its kind, if that has one."""
+        share = self._shares.get(kind_of(path)) if labels[1].startswith(OURS) else None
+        return sharing(behaviour, share, labels, self._metrics) if share else behaviour
+
+    def _failed(self, error: Exception, labels: tuple[str, str, str], call: Call) -> Failure:
+        """Return what an error is to the caller; it is counted, and logged where it is a bug."""
+        self._metrics.count_error(error)
+        return _failure(error, labels, call)
 
     def _is_forwarded(self, path: str) -> bool:
         return (
@@ -276,19 +299,16 @@ class CallInterceptor(grpc.ServerInterceptor):
                     admission.check(request)
                 reply = work(request, context)
             except Exception as error:
-                code, text, trailer = _failure(error, labels, this)
-                self._metrics.count_error(error)
-                self._metrics.handled.labels(*labels, code.name).inc()
+                failure = self._failed(error, labels, this)
+                self._metrics.handled.labels(*labels, failure.code.name).inc()
                 handling.observe(time.perf_counter() - begun)
-                _tell(admission, this, request, code.name)
-                context.set_trailing_metadata(trailer)
-                context.abort(code, text)
+                _tell(admission, this, request, failure.code.name)
+                failure.answer(context)
             finally:
                 leave(before)
             handled_ok.inc()
             handling.observe(time.perf_counter() - begun)
-            if admission is not None:
-                _tell(admission, this, request, "OK")
+            _tell(admission, this, request, "OK")
             return reply
 
         return call
@@ -344,18 +364,16 @@ def _tell(admission: Admission | None, call: Call, request: Any, result: str) ->
         admission.tell(call, lambda: admission.collections(request), result)
 
 
-def _failure(
-    error: Exception, labels: tuple[str, str, str], call: Call
-) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]]:
+def _failure(error: Exception, labels: tuple[str, str, str], call: Call) -> Failure:
     if isinstance(error, Passed):
-        return error.code, error.text, error.trailer
+        return Failure(error.code, error.text, error.trailer)
     request_id = call.request_id
     code = status.code_of(type(error))
     if isinstance(error, VecdbError) and code is not grpc.StatusCode.INTERNAL:
         if code is grpc.StatusCode.DATA_LOSS:
             log.error("%s/%s failed, request %s: %s", labels[1], labels[2], request_id, error)
         text, details = status.shown(str(error)), status.encode_details(error)
-        return code, text, ((status.DETAILS, details), (REQUEST_ID, request_id))
+        return Failure(code, text, ((status.DETAILS, details), (REQUEST_ID, request_id)))
     log.error("%s/%s failed, request %s", labels[1], labels[2], request_id, exc_info=error)
     text = f"internal error, request {request_id}: the server's log says more"
-    return grpc.StatusCode.INTERNAL, text, ((REQUEST_ID, request_id),)
+    return Failure(grpc.StatusCode.INTERNAL, text, ((REQUEST_ID, request_id),))

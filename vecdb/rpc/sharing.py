@@ -2,47 +2,36 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping
 from typing import Any
 
 import grpc
 
-from vecdb.auth.call import REQUEST_ID
+from vecdb.auth.call import REQUEST_ID, new_request_id
 from vecdb.metrics import Metrics
 from vecdb.rpc import dispatch, status
 from vecdb.rpc.dispatch import Refusal, shared_by
 from vecdb.rpc.forward import Behaviour
-from vecdb.rpc.shares import Kind, Share, kind_of
+from vecdb.rpc.shares import Share
 
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def sharing(
-    behaviour: Behaviour,
-    shares: Mapping[Kind, Share],
-    labels: tuple[str, str, str],
-    metrics: Metrics,
+    behaviour: Behaviour, share: Share, labels: tuple[str, str, str], metrics: Metrics
 ) -> Behaviour:
-    """Return a behaviour that is held to the share of its kind, if that has one.
+    """Return a behaviour that is held to a share.
 
     labels: type, service and method, as metrics have them.
     """
-    _, service, method = labels
-    share = shares.get(kind_of(f"/{service}/{method}"))
-    if share is None or not service.startswith("vecdb."):
-        return behaviour
-    started, refused = (
-        metrics.started.labels(*labels),
-        metrics.handled.labels(*labels, "RESOURCE_EXHAUSTED"),
-    )
+    started = metrics.started.labels(*labels)
+    refused = metrics.handled.labels(*labels, EXHAUSTED.name)
 
     def refusal() -> Refusal:
         started.inc()
         refused.inc()
         error = share.taken()
         details = status.encode_details(error)
-        return str(error), ((status.DETAILS, details), (REQUEST_ID, uuid.uuid4().hex))
+        return str(error), ((status.DETAILS, details), (REQUEST_ID, new_request_id()))
 
     if dispatch.KNOWN:
         return shared_by(share, refusal)(behaviour)

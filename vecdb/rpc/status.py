@@ -37,11 +37,6 @@ DETAILS = "grpc-status-details-bin"
 """Trailer of a failed call: its google.rpc.Status. Another, auth.call.REQUEST_ID, names it."""
 
 _TYPE = "type.googleapis.com/google.rpc."
-_REASONS = {
-    kind.reason: kind
-    for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, VecdbError)
-}
 
 
 def code_of(kind: type[Exception]) -> grpc.StatusCode:
@@ -56,7 +51,7 @@ def code_number(reason: str) -> int:
     """Return the number of the status that an error's reason has; 0 for ""."""
     if not reason:
         return 0
-    number: int = code_of(_REASONS.get(reason, VecdbError)).value[0]
+    number: int = code_of(errors.by_reason(reason)).value[0]
     return number
 
 

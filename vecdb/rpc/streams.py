@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 
-from vecdb.auth.call import Call, enter, leave
 from vecdb.metrics import Metrics
 from vecdb.rpc.guard import Admission
 from vecdb.rpc.malformed import all_well_formed, well_formed
+
+T = TypeVar("T")
 
 
 def admitted_replies(
@@ -40,12 +41,20 @@ def admitted_replies(
     return of_many if many_requests else of_one
 
 
-def worked_on(call: Call, replies: Callable[[], Iterator[Any]]) -> Iterator[Any]:
-    """Yield replies, each made while logs know which call it is of."""
+def each_within(
+    context: tuple[Callable[[T], Any], Callable[[Any], object]],
+    value: T,
+    replies: Callable[[], Iterator[Any]],
+) -> Iterator[Any]:
+    """Yield replies, each made while a context variable of the thread has a value.
+
+    context: how the variable is set, and set back. A caller that leaves ends the replies.
+    """
+    enter, leave = context
     made: Iterator[Any] | None = None
     try:
         while True:
-            before = enter(call)
+            before = enter(value)
             try:
                 made = made or replies()
                 reply = next(made)

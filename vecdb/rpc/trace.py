@@ -11,6 +11,7 @@ import grpc
 
 from vecdb import traces
 from vecdb.otel import OpenCall, Tracing
+from vecdb.rpc.streams import each_within
 
 OURS = "/vecdb."
 _FAILED = ("INTERNAL", "UNKNOWN", "DATA_LOSS", "UNAVAILABLE", "UNIMPLEMENTED", "DEADLINE_EXCEEDED")
@@ -75,16 +76,8 @@ def _stream(behaviour: Callable[..., Iterator[Any]], call: OpenCall) -> Callable
     @wraps(behaviour)
     def traced(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: ANN401
         try:
-            replies = behaviour(request, context)
-            while True:
-                before = traces.enter(call)
-                try:
-                    reply = next(replies)
-                except StopIteration:
-                    return
-                finally:
-                    traces.leave(before)
-                yield reply
+            variable = traces.enter, traces.leave
+            yield from each_within(variable, call, lambda: behaviour(request, context))
         finally:
             _end(call, context)
 

@@ -23,7 +23,7 @@ from vecdb.storage.catalog_command import (
     Truncate,
     UpdateCollection,
 )
-from vecdb.storage.environment import Environment, MapFull, told_when_full
+from vecdb.storage.environment import Environment, told_when_full
 from vecdb.storage.format import check_format, check_version, format_of
 from vecdb.storage.keys import KEYS_STATE, CreateKey, KeyRecord, KeyRows, RevokeKey
 from vecdb.storage.numbered import NumberedSchema
@@ -200,16 +200,15 @@ class Catalog:
         AlreadyExists, NotFound, FailedPrecondition, StorageFull, and then changes nothing.
         """
         digest = hashlib.sha256(command.encode()).digest()
-        while True:
-            try:
-                with self._environment.begin(write=True) as txn, told_when_full(self._path):
-                    seq, chain = self._state(txn)
-                    self._change(txn, command, seq + 1)
-                    chain = codec.next_chain(chain, seq + 1, digest)
-                    self._put(txn, b"meta", b"state", codec.u64(seq + 1) + chain)
-                return
-            except MapFull:
-                self._environment.grow(force=True)
+
+        def change() -> None:
+            with self._environment.begin(write=True) as txn, told_when_full(self._path):
+                seq, chain = self._state(txn)
+                self._change(txn, command, seq + 1)
+                chain = codec.next_chain(chain, seq + 1, digest)
+                self._put(txn, b"meta", b"state", codec.u64(seq + 1) + chain)
+
+        self._environment.growing(change)
 
     def _change(self, txn: Any, command: CatalogCommand, seq: int) -> None:  # noqa: ANN401
         match command:

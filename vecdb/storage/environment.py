@@ -11,16 +11,19 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import lmdb
 
 from vecdb.errors import Corrupt, NotFound, ReadOnly, StorageFull, Unavailable, VecdbError
 from vecdb.storage.large_blocks import mapped
 from vecdb.storage.scrub import Scrubbed, is_whole, scrub, separators
+
+T = TypeVar("T")
 
 _GROW_AT = 0.8
 _MAP_MAX = 1 << 46
@@ -335,6 +338,14 @@ class Environment:
     def _map_bytes(self) -> int:
         size: int = self.env.info()["map_size"]
         return size
+
+    def growing(self, work: Callable[[], T]) -> T:
+        """Return what a change returns; it is made again in a larger map when it finds it full."""
+        while True:
+            try:
+                return work()
+            except MapFull:
+                self.grow(force=True)
 
     def grow(self, *, force: bool = False) -> None:
         """Double the map when it is 80 % full, or at once. Waits for open transactions to end."""

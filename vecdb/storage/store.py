@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import lmdb
 
@@ -24,6 +25,8 @@ from vecdb.storage.format import check_format
 from vecdb.storage.hits import EncodedHits, Ranked, encode_hits
 from vecdb.storage.numbered import NumberedSchema
 from vecdb.types import Wanted
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -421,6 +424,18 @@ class Store:
             write = WriteTxn(self, txn)
             yield write
             write.put_state()
+
+    def change(self, make: Callable[[WriteTxn], T]) -> T:
+        """Return what a change in a transaction of its own returns, durably; the map grows for it.
+
+        make: may be called again. Raises StorageFull.
+        """
+
+        def attempt() -> T:
+            with self.write() as txn:
+                return make(txn)
+
+        return self.environment.growing(attempt)
 
     @contextmanager
     def last(self) -> Iterator[ReadTxn]:

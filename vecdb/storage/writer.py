@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
 from vecdb.errors import Overloaded, Unavailable, VecdbError
-from vecdb.storage.environment import MapFull
 from vecdb.storage.store import Store, WriteTxn
 
 T = TypeVar("T")
@@ -200,11 +199,7 @@ class Writer:
     def _commit_growing(self, store: Store, jobs: list[_Job[object]]) -> list[object]:
         # Now, while whoever waits for these jobs keeps the store open.
         store.environment.grow()
-        while True:
-            try:
-                return self._commit(store, jobs)
-            except MapFull:
-                store.environment.grow(force=True)
+        return store.environment.growing(lambda: self._commit(store, jobs))
 
     def _commit(self, store: Store, jobs: list[_Job[object]]) -> list[object]:
         outcomes: list[object] = []

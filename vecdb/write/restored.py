@@ -12,8 +12,8 @@ from pathlib import Path
 from vecdb.storage import codec
 from vecdb.storage.catalog_command import RestoreCollection
 from vecdb.storage.codec import Change, State
-from vecdb.storage.environment import MapFull
 from vecdb.storage.store import ReadTxn, Store, WriteTxn
+from vecdb.write.truncate import keep_answers
 
 _ADDED_MAX = (1 << 32) - 1
 UNREADABLE_SEQS = 1 << 32
@@ -37,13 +37,7 @@ def go_on(path: Path, command: RestoreCollection, last: ReadTxn | None, *, map_b
     """
     store = Store(path, read_only=False, map_bytes=map_bytes)
     try:
-        while True:
-            try:
-                with store.write() as txn:
-                    _go_on(command, last, txn)
-                return
-            except MapFull:
-                store.environment.grow(force=True)
+        store.change(lambda txn: _go_on(command, last, txn))
     finally:
         store.close()
 
@@ -56,9 +50,6 @@ def _go_on(command: RestoreCollection, last: ReadTxn | None, txn: WriteTxn) -> N
     txn.forget_changes()
     txn.state.applied_seq = command.seq + 1
     txn.state.chain = codec.next_chain(chain, command.seq + 1, digest)
-    for seq, key, answer in answered:
-        # Of the change nothing is left but when its answer is to be forgotten.
-        txn.put_change(Change(seq, 0, 0, request=key))
-        txn.put_request(key, answer)
+    keep_answers(answered, txn)
     if txn.state.next_slot <= _ADDED_MAX:  # otherwise followers must list the points
         txn.put_change(Change(command.seq + 1, 0, txn.state.next_slot))

@@ -7,12 +7,12 @@ points stay where they are, until their folder is removed, and the collection go
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from vecdb.storage import codec
 from vecdb.storage.catalog_command import Truncate
 from vecdb.storage.codec import Change
-from vecdb.storage.environment import MapFull
 from vecdb.storage.numbered import NumberedSchema
 from vecdb.storage.store import ReadTxn, Store, WriteTxn
 
@@ -29,13 +29,7 @@ def begin_again(
     Store.create(path, schema, map_bytes=map_bytes)
     store = Store(path, read_only=False, map_bytes=map_bytes)
     try:
-        while True:
-            try:
-                with store.write() as txn:
-                    _carry_over(last, command, txn)
-                return
-            except MapFull:
-                store.environment.grow(force=True)
+        store.change(lambda txn: _carry_over(last, command, txn))
     finally:
         store.close()
 
@@ -44,7 +38,12 @@ def _carry_over(last: ReadTxn, command: Truncate, txn: WriteTxn) -> None:
     digest = hashlib.sha256(command.encode()).digest()
     txn.state.applied_seq = command.seq
     txn.state.chain = codec.next_chain(last.state.chain, command.seq, digest)
-    for seq, key, answer in last.answered():
+    keep_answers(last.answered(), txn)
+
+
+def keep_answers(answered: Iterable[tuple[int, bytes, bytes]], txn: WriteTxn) -> None:
+    """Have the answers of idempotency keys, of a store that ends, in the one that follows it."""
+    for seq, key, answer in answered:
         # Of the change nothing is left but when its answer is to be forgotten.
         txn.put_change(Change(seq, 0, 0, request=key))
         txn.put_request(key, answer)

@@ -1,0 +1,43 @@
+"""A server that is searched: its points, and the requests that h2load sends it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from live import Live
+from points import DIM, Points
+from report import Report
+from vecdb.rpc.pb.search_pb2 import QueryRequest
+
+K = 10
+BODIES = 4
+"""Requests that h2load sends, each as often."""
+STREAMS = 16
+"""Requests in flight: enough that neither server waits for the load."""
+
+
+def tell(report: Report, points: Points, rounds: int) -> None:
+    """Say what is searched, and how."""
+    report.fact("data_set", points.name)
+    report.fact("n", len(points))
+    report.fact("dim", DIM)
+    report.fact("k", K)
+    report.fact("rounds", rounds)
+    report.fact("clients", f"h2load, {STREAMS} requests in flight, {BODIES} bodies in turn")
+    report.fact("index", "one segment, HNSW with the server's defaults")
+
+
+def fill(live: Live, points: Points) -> None:
+    """Store the points in the collection "c", and wait until they are one segment with a graph."""
+    with live.client(600) as client:
+        collection = client.create_collection("c", dim=DIM)
+        collection.upsert(ids=points.ids, vectors=points.vectors, payloads=points.payloads)
+        collection.compact(timeout_s=600)
+
+
+def request(query: np.ndarray, ef: int) -> bytes:
+    """Return a search of that collection, as it is sent."""
+    message = QueryRequest(collection="c", k=K)
+    message.legs.add(ef=ef).near.vector.f32 = query.astype("<f4").tobytes()
+    encoded: bytes = message.SerializeToString()
+    return encoded
