@@ -100,14 +100,19 @@ class Copies:
     ) -> tuple[CatalogEntry, Copied]:
         """Return a collection as the catalog has it, and what was copied of it into a new folder.
 
-        Raises NotFound, Corrupt, StorageFull, DeadlineExceeded once it is not wanted any more.
+        The folder is there only then. Raises NotFound, Corrupt, StorageFull, DeadlineExceeded once
+        it is not wanted any more.
         """
         while True:
-            with self._open.use(self._entry_of(name)) as collection:
-                is_large = _store_bytes(collection.folder) > SMALL_BYTES
-                copied = collection.copy(into, is_wanted if self._beside and is_large else None)
-                folder = collection.folder.name
-            entry = self._entry_of(name)  # whose schema holds all that the copy's points have
+            try:
+                with self._open.use(self._entry_of(name)) as collection:
+                    is_large = _store_bytes(collection.folder) > SMALL_BYTES
+                    copied = collection.copy(into, is_wanted if self._beside and is_large else None)
+                    folder = collection.folder.name
+                entry = self._entry_of(name)  # whose schema holds all that the copy's points have
+            except BaseException:  # NotFound: it was dropped meanwhile
+                shutil.rmtree(into, ignore_errors=True)
+                raise
             if entry.folder == folder:
                 return entry, copied
             shutil.rmtree(into)  # it was truncated, or replaced, meanwhile

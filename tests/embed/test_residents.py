@@ -52,7 +52,7 @@ def shelf():
 @pytest.fixture
 def make(shelf, monkeypatch):
     monkeypatch.setattr(residents, "needed_bytes", lambda spec: SIZES[spec.name])
-    monkeypatch.setattr(residents, "_resident_bytes", lambda: 0)
+    monkeypatch.setattr(residents, "resident_bytes", lambda: 0)
     monkeypatch.setattr(catalog, "missing", lambda spec: "")
     base = catalog.load_catalog()["all-minilm-l6-v2"]
     specs = [dataclasses.replace(base, name=name, aliases=()) for name in SIZES]

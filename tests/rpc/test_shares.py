@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import MakeServer
 from tests.live import LiveServer, wait_until
-from tests.rpc.nodes import calls
+from tests.rpc.nodes import calls, metrics
 from vecdb.config import LimitsConfig
 from vecdb.rpc.pb import (
     admin_pb2,
@@ -132,6 +132,7 @@ def test_a_kind_that_has_its_share_leaves_the_others_theirs(
         _, service, method = PATHS[kind].split("/")
         assert service
         assert calls(server, method, "RESOURCE_EXHAUSTED") > 0
+        assert metrics(server)['vecdb_call_errors_total{reason="OVERLOADED"}'] > 0
 
 
 def test_bulk_writes_do_not_starve_queries(make_server: MakeServer) -> None:

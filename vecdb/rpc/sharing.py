@@ -30,6 +30,7 @@ def sharing(
         started.inc()
         refused.inc()
         error = share.taken()
+        metrics.count_error(error)
         details = status.encode_details(error)
         return str(error), ((status.DETAILS, details), (REQUEST_ID, new_request_id()))
 
