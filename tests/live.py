@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import signal
@@ -13,10 +15,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vecdb.template import Forked, Template
 from vecdb_client import Client
 
+IMPORTED = ("vecdb.cli", "vecdb.cli.serve", "vecdb.server", "vecdb.supervisor")
 REPOSITORY = Path(__file__).resolve().parent.parent
 START_S = 60.0
+
+
+@functools.cache
+def template() -> Template:
+    """Return what servers are forked from, as imports are most of what a start costs."""
+    made = Template(*IMPORTED)
+    atexit.register(made.close)
+    return made
 
 
 @dataclass
@@ -28,7 +40,7 @@ class LiveServer:
     environment: dict[str, str] = field(default_factory=dict)
     reach: dict[str, object] = field(default_factory=dict)
     """What its clients are given beside the address: tls, api_key."""
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Forked | None = None
     address: str = ""
     metrics: str = ""
     embeddings: str = ""
@@ -42,20 +54,25 @@ class LiveServer:
         addresses = self.data.with_name(self.data.name + "-addresses.json")
         addresses.unlink(missing_ok=True)
         self.log = self.data.with_name(self.data.name + "-server.log")
-        command = [sys.executable, "-m", "vecdb", "serve", "--data", str(self.data)]
-        command += ["--listen", self.listen, "--metrics", "127.0.0.1:0"]
-        command += ["--address-file", str(addresses)]
+        words = ["serve", "--data", str(self.data), "--listen", self.listen]
+        words += ["--metrics", "127.0.0.1:0", "--address-file", str(addresses)]
         for name, value in self.settings.items():
-            command += ["--set", f"{name}={value}"]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **self.environment},
-                start_new_session=True,
-            )
+            words += ["--set", f"{name}={value}"]
+        with self.log.open("ab") as log, open(os.devnull) as nothing:
+            if self.environment:  # some of which is read before the first import
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "vecdb", *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, **self.environment},
+                    start_new_session=True,
+                )
+            else:
+                files = (nothing.fileno(), log.fileno(), log.fileno())
+                self.process = template().start(
+                    "vecdb.__main__", files, words, os.environ, session=True
+                )
         deadline = time.monotonic() + self.start_s
         while not addresses.exists():
             try:
@@ -108,34 +125,58 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 30.0) -> None
 
 
 def descendants(pid: int) -> list[int]:
-    return [each for child in children(pid) for each in (child, *descendants(child))]
+    """Return what a process has started, directly or not; of the head of a session, all of it."""
+    found = {each for each, (_, session) in _processes().items() if session == pid}
+    new = {pid}
+    while new:
+        new = {child for each in new for child in children(each)} - found
+        found |= new
+    return sorted(found - {pid})
+
+
+def nodes_of(server: LiveServer) -> list[int]:
+    """Return the writer and the query workers; not what they are forked from."""
+    assert server.process is not None
+    direct = children(server.process.pid)
+    return [
+        pid
+        for pid in descendants(server.process.pid)
+        if b"vecdb.template" in command_of(pid) and pid not in direct
+    ]
 
 
 def embedding_workers(server: LiveServer) -> list[int]:
     """Return the embedding workers of a server, by process id."""
     assert server.process is not None
-    found = []
-    for pid in descendants(server.process.pid):
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            continue  # it has ended meanwhile
-        found += [pid] * (b"vecdb.embed.worker" in command)
-    return found
+    return [
+        pid for pid in descendants(server.process.pid) if b"vecdb.embed.worker" in command_of(pid)
+    ]
+
+
+def command_of(pid: int) -> bytes:
+    """Return the command line of a process, empty once it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def children(pid: int) -> list[int]:
-    found: list[int] = []
+    return [each for each, (parent, _) in _processes().items() if parent == pid]
+
+
+def _processes() -> dict[int, tuple[int, int]]:
+    """Return each process's parent and session."""
+    found: dict[int, tuple[int, int]] = {}
     for entry in os.listdir("/proc"):
         if not entry.isdecimal():
             continue
         try:
             with open(f"/proc/{entry}/stat") as stat:
-                parent = int(stat.read().rsplit(")", 1)[1].split()[1])
+                fields = stat.read().rsplit(")", 1)[1].split()
         except (OSError, IndexError):
             continue
-        if parent == pid:
-            found.append(int(entry))
+        found[int(entry)] = int(fields[1]), int(fields[3])
     return found
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import queue
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from typing import Any
@@ -15,6 +13,7 @@ from vecdb.conditions import Condition
 from vecdb.errors import VecdbError
 from vecdb.line import Line, Message
 from vecdb.node_status import ProcessStatus
+from vecdb.template import Forked, Template
 
 BACKOFF_S, BACKOFF_MAX_S = 0.2, 30.0
 SOUND_S = 5.0
@@ -24,10 +23,11 @@ SOUND_S = 5.0
 class Child:
     """One process that is kept running: its life now, and when the next one begins."""
 
-    def __init__(self, name: str, begin: Message) -> None:
+    def __init__(self, name: str, begin: Message, template: Template) -> None:
         self.name = name
         self._begin = begin
-        self.process: subprocess.Popen[bytes] | None = None
+        self._template = template
+        self.process: Forked | None = None
         self.line: Line | None = None
         self.lives = 0
         self.ready = False
@@ -53,9 +53,7 @@ class Child:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "vecdb.node"], stdin=theirs.fileno()
-                )
+                self.process = self._template.start("vecdb.node", (theirs.fileno(), 1, 2))
             except OSError:
                 ours.close()
                 raise

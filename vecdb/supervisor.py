@@ -42,6 +42,7 @@ from vecdb.ops.http import HttpPort
 from vecdb.ops.process_metric import ProcessMetric
 from vecdb.ops.totals import Totals
 from vecdb.sockets import HeldPort, private_folder, split_address
+from vecdb.template import Template
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class Supervisor:
         self._held = HeldPort(host, port)
         self._folder = private_folder("node", SOCKET)
         self.address = f"{listen.rpartition(':')[0]}:{self._held.port}"
+        self._template = Template("vecdb.node")
         self._writer, self._workers = self._children()
         self._all = (self._writer, *self._workers)
         self._totals = Totals(self._fresh)
@@ -133,6 +135,7 @@ class Supervisor:
                     "writer": private,
                     "folder": str(self._folder),
                 },
+                self._template,
             )
 
         count = self._config.server.workers
@@ -419,6 +422,7 @@ class Supervisor:
             self._http.stop()
         if self._certificates:
             self._certificates.stop()
+        self._template.close()
         self._keys.close()
         self._held.close()
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from vecdb.cli import app
+from vecdb.cli import application
 
 OPTIONS = {"--api-key-file", "--tls", "--ca", "--client-cert", "--client-key", "--insecure"}
 ELSEWHERE = "192.0.2.1:6363"  # of a network that is nobody's
@@ -25,7 +25,7 @@ def commands(group: click.Command, path: str) -> Iterator[tuple[str, set[str]]]:
 
 
 def test_each_command_that_asks_a_server_has_the_options() -> None:
-    found = dict(commands(typer.main.get_command(app), "vecdb"))
+    found = dict(commands(typer.main.get_command(application()), "vecdb"))
     asking = {name: options for name, options in found.items() if "--address" in options}
     assert len(asking) > 20
     lacking = {name: OPTIONS - options for name, options in asking.items() if OPTIONS - options}
@@ -38,7 +38,7 @@ def test_a_key_does_not_travel_in_plain_text(tmp_path: Path, words: tuple[str, .
     file.write_text(KEY)
     given = [str(file) if word == "FILE" else word for word in words]
     environment = {} if words else {"VECDB_API_KEY": KEY}
-    ended = CliRunner().invoke(app, ["info", "-a", ELSEWHERE, *given], env=environment)
+    ended = CliRunner().invoke(application(), ["info", "-a", ELSEWHERE, *given], env=environment)
     assert ended.exit_code
     assert "plain text" in str(ended.exception)
     assert KEY not in ended.output + str(ended.exception)
@@ -47,7 +47,7 @@ def test_a_key_does_not_travel_in_plain_text(tmp_path: Path, words: tuple[str, .
 def test_a_file_that_holds_no_key_is_not_shown(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(f"{KEY} and more")
-    ended = CliRunner().invoke(app, ["info", "--api-key-file", str(file)])
+    ended = CliRunner().invoke(application(), ["info", "--api-key-file", str(file)])
     assert ended.exit_code
     assert "is no key" in str(ended.exception)
     assert KEY not in ended.output + str(ended.exception)
@@ -56,6 +56,6 @@ def test_a_file_that_holds_no_key_is_not_shown(tmp_path: Path) -> None:
 def test_a_certificate_without_its_key_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "cert.pem"
     file.write_text("no certificate")
-    ended = CliRunner().invoke(app, ["info", "--client-cert", str(file)])
+    ended = CliRunner().invoke(application(), ["info", "--client-cert", str(file)])
     assert ended.exit_code
     assert "cert_file" in str(ended.exception)

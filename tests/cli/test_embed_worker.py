@@ -18,7 +18,7 @@ from tests.embed import words
 from tests.embed.alone import WorkerAlone, alone
 from tests.live import START_S, wait_until
 from tests.rpc.nodes import metrics
-from vecdb.cli import app
+from vecdb.cli import application
 from vecdb.embed import catalog
 from vecdb.errors import InvalidArgument
 from vecdb.sockets import split_address
@@ -35,7 +35,7 @@ def worker(tmp_path: Path) -> Iterator[WorkerAlone]:
 
 
 def run(*flags: str) -> Result:
-    return CliRunner().invoke(app, ["embed-worker", *flags])
+    return CliRunner().invoke(application(), ["embed-worker", *flags])
 
 
 def get(address: str, path: str) -> tuple[int, str]:
@@ -137,7 +137,7 @@ def test_the_key_does_not_travel_in_plain_text(tmp_path: Path) -> None:
     file.write_text("a-key")
     settings = {"embed.worker": "192.0.2.1:6365", "embed.worker_key_file": str(file)}
     flags = [word for item in settings.items() for word in ("--set", "=".join(item))]
-    ended = CliRunner().invoke(app, ["serve", "--data", str(tmp_path / "data"), *flags])
+    ended = CliRunner().invoke(application(), ["serve", "--data", str(tmp_path / "data"), *flags])
     assert isinstance(ended.exception, InvalidArgument)
     assert "in plain text" in str(ended.exception)
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from vecdb.cli import app, model_bench
+from vecdb.cli import application, model_bench
 from vecdb.embed import catalog
 from vecdb.errors import FailedPrecondition, InvalidArgument, NoModel, NotFound
 
@@ -17,7 +17,7 @@ FAST = ("--seconds", "0", "--threads", "1")
 
 
 def bench(*words: str):
-    return CliRunner(env={"COLUMNS": "200"}).invoke(app, ["models", "bench", *words])
+    return CliRunner(env={"COLUMNS": "200"}).invoke(application(), ["models", "bench", *words])
 
 
 @pytest.fixture(scope="module")

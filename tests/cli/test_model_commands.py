@@ -10,7 +10,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from tests.live import LiveServer
-from vecdb.cli import app
+from vecdb.cli import application
 from vecdb.errors import InvalidArgument, NotFound
 
 MODEL = "all-minilm-l6-v2"
@@ -20,7 +20,7 @@ ALIAS = "sentence-transformers/all-MiniLM-L6-v2"
 def run(server: LiveServer, *words: str) -> Result:
     """Return how `vecdb models` ended, on a wide screen."""
     runner = CliRunner(env={"COLUMNS": "250"})
-    return runner.invoke(app, ["models", *words, "--address", server.address])
+    return runner.invoke(application(), ["models", *words, "--address", server.address])
 
 
 def said(server: LiveServer, *words: str) -> str:

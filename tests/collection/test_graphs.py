@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import MakeServer
-from tests.live import LiveServer, descendants, wait_until
+from tests.live import LiveServer, command_of, descendants, wait_until
 from vecdb_client import Collection, F, Search, Space
 
 DIM, K = 24, 10
@@ -209,11 +209,7 @@ def _listed(collection: Collection) -> set[str]:
 def builders(server: LiveServer) -> Iterator[int]:
     assert server.process is not None
     for pid in descendants(server.process.pid):
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"multiprocessing.spawn" in command:
+        if b"multiprocessing.spawn" in command_of(pid):
             yield pid
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.live import LiveServer, descendants, wait_until
+from tests.live import LiveServer, command_of, descendants, wait_until
 from tests.surroundings import MIB, small_disk
 from vecdb_client import NO_RETRIES, Client, StorageFull
 
@@ -65,9 +65,8 @@ def processes(server: LiveServer) -> set[int]:
     assert server.process is not None
     found = set()
     for pid in descendants(server.process.pid):
-        with contextlib.suppress(OSError):
-            if b"vecdb.node" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.add(pid)
+        if b"vecdb.template" in command_of(pid):
+            found.add(pid)
     return {server.process.pid, *found}
 
 

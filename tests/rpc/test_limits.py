@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -74,7 +77,8 @@ _names = (f"made-{n}" for n in itertools.count())
 class Node:
     """A client that does not try again, and stubs for what it would cut into parts."""
 
-    def __init__(self, client: Client, channel: grpc.Channel) -> None:
+    def __init__(self, address: str, client: Client, channel: grpc.Channel) -> None:
+        self.address = address
         self.client = client
         self.things = client.collection("things")
         self.channel = channel
@@ -100,7 +104,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         client.create_collection("texts", model="all-minilm-l6-v2")
         things = client.collection("things")
         things.upsert([{"id": "a", "vector": [1] * DIM, "payload": {"title": "one"}}])
-        yield Node(client, raw)
+        yield Node(live.address, client, raw)
     assert live.stop() == 0
 
 
@@ -260,6 +264,25 @@ CALLS: dict[str, Callable[[Node, int], None]] = {name: globals()[name] for name 
 def test_every_limit_is_here() -> None:
     known = {key.partition(".")[2] for key in settings() if key.startswith("limits.")}
     assert known == LIMITS.keys() | ELSEWHERE.keys()
+
+
+def test_a_node_tells_them(node: Node) -> None:
+    told = node.client.limits()
+    assert {name: told[name].value for name in LIMITS} == LIMITS
+    assert {f"limits.{name}" for name in told} == {
+        name for name in settings() if name.startswith("limits.")
+    }
+    for name, one in told.items():
+        item = settings()[f"limits.{name}"]
+        assert (one.meaning, one.least, one.most) == tuple(
+            item.metadata[key] for key in ("doc", "low", "high")
+        )
+    words = [sys.executable, "-m", "vecdb", "limits", "--address", node.address]
+    shown = subprocess.run([*words, "--json"], capture_output=True, check=True, timeout=60)
+    assert json.loads(shown.stdout)["batch_items"]["value"] == LIMITS["batch_items"]
+    table = subprocess.run(words, capture_output=True, check=True, text=True, timeout=60).stdout
+    assert "batch_items" in table
+    assert f"{LIMITS['message_bytes']:,}" in table
 
 
 @pytest.mark.parametrize("name", LIMITS)

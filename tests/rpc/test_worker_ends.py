@@ -89,7 +89,7 @@ def test_all_end_with_a_killed_supervisor(node: LiveServer) -> None:
     with node.client() as client:
         client.create_collection("c", dim=DIM).upsert([{"id": "a", "vector": [1] * DIM}])
     those = descendants(node.process.pid)
-    assert len(those) == 1 + WORKERS
+    assert len(those) == 2 + WORKERS  # the writer, and what all are forked from
     node.kill()
     for pid in those:
         wait_until(lambda pid=pid: not alive(pid), 5)

@@ -9,11 +9,10 @@ import signal
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 
-from tests.live import LiveServer, alive, children, descendants
+from tests.live import LiveServer, alive, command_of, descendants, nodes_of
 from tests.rpc.nodes import holds_lock
 from tests.soak.area import DIM, Violation
 from tests.surroundings import MIB, FakedClock
@@ -138,18 +137,15 @@ class Crasher:
         """Return what each process of the node is, but for the supervisor."""
         assert self.server.process is not None
         found: dict[int, str] = {}
-        direct = children(self.server.process.pid)
+        nodes = nodes_of(self.server)
         for pid in descendants(self.server.process.pid):
-            try:
-                command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            except OSError:
-                continue
+            command = command_of(pid)
             if b"vecdb.embed.worker" in command:
                 found[pid] = "embedding worker"
-            elif b"resource_tracker" in command:
-                continue
-            elif pid not in direct:
-                found[pid] = "builder"
-            else:
+            elif pid in nodes:
                 found[pid] = "writer" if holds_lock(pid, self.server.data) else "query worker"
+            elif b"vecdb.template" in command:
+                found[pid] = "template"
+            elif b"multiprocessing.spawn" in command:
+                found[pid] = "builder"
         return found

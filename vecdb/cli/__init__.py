@@ -7,76 +7,68 @@ the others are clients of a running server and use nothing but the public client
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import typer
-from rich.markup import escape
 
 from vecdb import __version__, errors
-from vecdb.cli import (
-    ask,
-    backup,
-    check,
-    client_commands,
-    collection_commands,
-    delete_points,
-    demo,
-    embed_worker,
-    evaluate,
-    export_file,
-    health,
-    import_files,
-    ingest,
-    keys,
-    model_bench,
-    model_commands,
-    model_files,
-    reembed,
-    schema_commands,
-    serve,
-    status,
-    upgrade,
-)
 from vecdb.cli.connection import add_connection_options
-from vecdb.cli.screen import err
-from vecdb_client import VecdbError as ClientError
 
-app = typer.Typer(
-    name="vecdb",
-    help="A self-hosted vector database.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("serve")(serve.serve)
-app.command("embed-worker")(embed_worker.embed_worker)
-app.command("demo")(demo.demo)
-app.command("import")(import_files.import_file)
-app.command("export")(export_file.export_file)
-app.command("search")(client_commands.search)
-app.command("ingest")(ingest.ingest)
-app.command("ask")(ask.ask)
-app.command("get")(client_commands.get)
-app.command("eval")(evaluate.evaluate)
-app.command("delete")(delete_points.delete_points)
-app.command("info")(client_commands.info)
-app.command("status")(status.status)
-collection_commands.collections.command("update")(schema_commands.update)
-collection_commands.collections.command("clone")(schema_commands.clone)
-app.add_typer(collection_commands.collections, name="collections")
-model_commands.models.command("pull")(model_files.pull_model)
-model_commands.models.command("check")(model_files.check_models)
-model_commands.models.command("bench")(model_bench.bench_model)
-model_commands.models.command("reembed")(reembed.reembed)
-app.add_typer(model_commands.models, name="models")
-app.add_typer(keys.keys, name="keys")
-app.command("backup")(backup.backup)
-app.command("backups")(backup.backups)
-app.command("restore")(backup.restore)
-app.command("check")(check.check)
-app.command("upgrade")(upgrade.upgrade)
-add_connection_options(app)
-app.command("health", context_settings=health.AS_IT_CAME)(health.health)
+COMMANDS = {
+    "serve": "serve.serve",
+    "embed-worker": "embed_worker.embed_worker",
+    "demo": "demo.demo",
+    "import": "import_files.import_file",
+    "export": "export_file.export_file",
+    "search": "client_commands.search",
+    "ingest": "ingest.ingest",
+    "ask": "ask.ask",
+    "get": "client_commands.get",
+    "eval": "evaluate.evaluate",
+    "delete": "delete_points.delete_points",
+    "info": "client_commands.info",
+    "status": "status.status",
+    "limits": "status.limits",
+    "backup": "backup.backup",
+    "backups": "backup.backups",
+    "restore": "backup.restore",
+    "check": "check.check",
+    "upgrade": "upgrade.upgrade",
+    "health": "health.health",
+    "collections": "collection_commands.collections",
+    "models": "model_commands.models",
+    "keys": "keys.keys",
+}
+"""The commands, as help lists them, and where each lies: a function, or a group of its own."""
+
+_UNREAD = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+_CONTEXTS = {"health": _UNREAD}
+
+
+def application(only: str | None = None) -> typer.Typer:
+    """Return the command line: with all its commands, or the one that is asked for.
+
+    A server is up a second earlier for not having read what the others need.
+    """
+    app = typer.Typer(
+        name="vecdb",
+        help="A self-hosted vector database.",
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    quick = only == "--version" or only in COMMANDS
+    for name in COMMANDS.keys() & {only} if quick else COMMANDS:
+        module, _, attribute = COMMANDS[name].partition(".")
+        command = getattr(import_module(f"vecdb.cli.{module}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name, context_settings=_CONTEXTS.get(name))(command)
+    add_connection_options(app)
+    return app
 
 
 def _show_version(value: bool) -> None:
@@ -85,7 +77,6 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: bool = typer.Option(
         False, "--version", callback=_show_version, is_eager=True, help="Print the version."
@@ -97,9 +88,21 @@ def _options(
 def main() -> None:
     """Run the command line; an expected error is a message and exit status 1, not a traceback."""
     try:
-        app()
-    except (errors.VecdbError, ClientError) as error:
-        err.print(f"[bold red]error:[/] {escape(str(error))}")
-        sys.exit(1)
+        application(*sys.argv[1:2])()
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if not isinstance(error, _expected()):
+            raise
+        from rich.markup import escape
+
+        from vecdb.cli.screen import err
+
+        err.print(f"[bold red]error:[/] {escape(str(error))}")
+        sys.exit(1)
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """Return what errors are told without a traceback: ours, and those of the client's if used."""
+    client = sys.modules.get("vecdb_client")
+    return (errors.VecdbError, client.VecdbError) if client else (errors.VecdbError,)

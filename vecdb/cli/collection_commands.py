@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from vecdb.cli import schema_commands
 from vecdb.cli.client_commands import (
     DEFAULT_ADDRESS,
     METRICS,
@@ -32,6 +33,8 @@ aliases = typer.Typer(
     no_args_is_help=True, help="Other names of collections: point them elsewhere at once."
 )
 collections.add_typer(aliases, name="alias")
+collections.command("update")(schema_commands.update)
+collections.command("clone")(schema_commands.clone)
 
 
 @collections.command("list")

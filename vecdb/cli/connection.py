@@ -11,11 +11,12 @@ import os
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
-from vecdb_client import ApiKey, Tls
+if TYPE_CHECKING:
+    from vecdb_client import ApiKey, Tls
 
 PANEL = "Connection"
 
@@ -77,6 +78,8 @@ def _chosen(
     ] = False,
 ) -> Reach:
     """Return what these options say."""
+    from vecdb_client import Tls  # not every command has use for a client
+
     api_key: ApiKey | None = api_key_file or os.environ.get("VECDB_API_KEY") or None
     if ca or client_cert or client_key:
         certain = Tls(ca_file=ca, cert_file=client_cert, key_file=client_key)
@@ -87,7 +90,10 @@ def _chosen(
 def add_connection_options(app: typer.Typer) -> None:
     """Give all commands of an app that have an address the options above, groups included."""
     for command in app.registered_commands:
-        if command.callback and "address" in inspect.signature(command.callback).parameters:
+        if command.callback is None:
+            continue
+        own = inspect.signature(command.callback).parameters
+        if "address" in own and "api_key_file" not in own:
             command.callback = _reaching(command.callback)
     for group in app.registered_groups:
         if group.typer_instance is not None:

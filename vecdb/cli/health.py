@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import typer
 
-AS_IT_CAME = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-"""Arguments are passed on unread."""
-
 
 def health(context: typer.Context) -> None:
     """Exit 0 when a server serves, 1 when it does not: quick, for orchestrators; see --help."""

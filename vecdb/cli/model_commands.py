@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from vecdb.cli import model_bench, model_files, reembed
 from vecdb.cli.client_commands import DEFAULT_ADDRESS, Address, connect
 from vecdb.cli.screen import bytes_text, out
 from vecdb.errors import InvalidArgument, NotFound
@@ -19,6 +20,10 @@ from vecdb_client import Embedding, ModelInfo
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a model.")]
 
 models = typer.Typer(no_args_is_help=True, help="Look at the models that encode texts and images.")
+models.command("pull")(model_files.pull_model)
+models.command("check")(model_files.check_models)
+models.command("bench")(model_bench.bench_model)
+models.command("reembed")(reembed.reembed)
 
 
 @models.command("list")

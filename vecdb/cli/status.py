@@ -1,4 +1,4 @@
-"""`vecdb status`: how a node is, what ails it, and what to do about it."""
+"""`vecdb status`: how a node is, what ails it, and what to do about it; `vecdb limits`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from vecdb.cli.client_commands import DEFAULT_ADDRESS, Address, connect
@@ -43,6 +43,23 @@ def status(
                 out.print(table)
     if found.state == "error":
         raise typer.Exit(1)
+
+
+def limits(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Show the most that a request to a node may ask. Each is a setting, limits.NAME."""
+    with connect(address) as client:
+        found = client.limits()
+    if as_json:
+        shown = {name: asdict(one) for name, one in found.items()}
+        typer.echo(json.dumps(shown, ensure_ascii=False))
+        return
+    table = Table("limits.", Column("value", justify="right"), "of", title_justify="left")
+    for name, one in found.items():
+        table.add_row(name, f"{one.value:,}", Text(one.meaning))
+    out.print(table)
 
 
 def _headline(found: NodeStatus) -> Text:

@@ -126,6 +126,8 @@ _CALLS: dict[str, Access] = {
     "Admin/Restore": Access(_on_all(ADMIN), changes=True),
     "Admin/Check": Access(_on_each(ADMIN)),
     "Admin/Status": Access(_on_all(ADMIN)),
+    # Not secret to who may do anything here at all: it is told by the refusals, too.
+    "Admin/Limits": Access(_on_none(READ)),
     "Admin/CreateKey": Access(_on_all(ADMIN), changes=True),
     "Admin/ListKeys": Access(_on_all(ADMIN)),
     "Admin/RevokeKey": Access(_on_all(ADMIN), changes=True),

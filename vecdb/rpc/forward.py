@@ -31,6 +31,7 @@ READS = frozenset(
         "/vecdb.v1.Search/QueryBatch",
         "/vecdb.v1.Search/Explain",
         "/vecdb.v1.Admin/EstimateRecall",  # of the queries asked here
+        "/vecdb.v1.Admin/Limits",
         "/vecdb.v1.Points/Get",
         "/vecdb.v1.Points/List",
         "/vecdb.v1.Points/Export",

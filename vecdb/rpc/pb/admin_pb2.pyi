@@ -81,6 +81,30 @@ class StatusRequest(_message.Message):
     collections: int
     def __init__(self, collections: _Optional[int] = ...) -> None: ...
 
+class LimitsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class LimitsResponse(_message.Message):
+    __slots__ = ("limits",)
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    limits: _containers.RepeatedCompositeFieldContainer[Limit]
+    def __init__(self, limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ...) -> None: ...
+
+class Limit(_message.Message):
+    __slots__ = ("name", "value", "meaning", "least", "most")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    MEANING_FIELD_NUMBER: _ClassVar[int]
+    LEAST_FIELD_NUMBER: _ClassVar[int]
+    MOST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: int
+    meaning: str
+    least: int
+    most: int
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[int] = ..., meaning: _Optional[str] = ..., least: _Optional[int] = ..., most: _Optional[int] = ...) -> None: ...
+
 class StatusResponse(_message.Message):
     __slots__ = ("version", "uptime_s", "state", "conditions", "addresses", "processes", "memory_bytes", "data", "embedding", "builds", "collections")
     class AddressesEntry(_message.Message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 
 import grpc
 
@@ -58,6 +59,21 @@ class AdminService(KeyCalls, admin_pb2_grpc.AdminServicer):
                 f"collections: {count}, the limit is {COLLECTIONS_MAX}", field="collections"
             )
         return status_message(self._status(), count)
+
+    def Limits(self, request: pb.LimitsRequest, context: grpc.ServicerContext) -> pb.LimitsResponse:
+        """Return the most that requests may ask."""
+        return pb.LimitsResponse(
+            limits=[
+                pb.Limit(
+                    name=one.name,
+                    value=getattr(self._limits, one.name),
+                    meaning=one.metadata["doc"],
+                    least=one.metadata["low"],
+                    most=one.metadata["high"],
+                )
+                for one in fields(self._limits)
+            ]
+        )
 
     def Backup(
         self, request: backup_pb.BackupRequest, context: grpc.ServicerContext

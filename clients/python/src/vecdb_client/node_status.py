@@ -136,6 +136,28 @@ class NodeStatus:
     collections: tuple[CollectionStatus, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The most that a request to a node may ask. value: bytes or a count, as the name says.
+
+    meaning: what is limited. least, most: what those who run the node may set it to.
+    """
+
+    name: str
+    value: int
+    meaning: str
+    least: int
+    most: int
+
+
+def limits(reply: admin_pb2.LimitsResponse) -> dict[str, Limit]:
+    """Return the limits of a node by name."""
+    return {
+        one.name: Limit(one.name, one.value, one.meaning, one.least, one.most)
+        for one in reply.limits
+    }
+
+
 def node_status(reply: admin_pb2.StatusResponse) -> NodeStatus:
     """Return how a node is."""
     data, embedding, builds = reply.data, reply.embedding, reply.builds

@@ -116,6 +116,7 @@ ESTIMATE_RECALL: Final = Method(
     "Admin.EstimateRecall", admin_pb2.EstimateRecallRequest, admin_pb2.EstimateRecallResponse
 )
 STATUS: Final = Method("Admin.Status", admin_pb2.StatusRequest, admin_pb2.StatusResponse)
+LIMITS: Final = Method("Admin.Limits", admin_pb2.LimitsRequest, admin_pb2.LimitsResponse)
 CREATE_KEY: Final = Method("Admin.CreateKey", keys_pb2.CreateKeyRequest, keys_pb2.CreateKeyResponse)
 LIST_KEYS: Final = Method("Admin.ListKeys", keys_pb2.ListKeysRequest, keys_pb2.ListKeysResponse)
 REVOKE_KEY: Final = Method("Admin.RevokeKey", keys_pb2.RevokeKeyRequest, keys_pb2.RevokeKeyResponse)

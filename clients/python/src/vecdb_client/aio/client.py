@@ -23,12 +23,13 @@ from vecdb_client.health import Health
 from vecdb_client.aio.keys import Keys
 from vecdb_client.aio.models import Models
 from vecdb_client.multi import MultiDenseSpace
-from vecdb_client.node_status import NodeStatus, node_status
+from vecdb_client.node_status import Limit, NodeStatus, limits, node_status
 from vecdb_client.payloads import Payload
 from vecdb_client.protocol import (
     CLONE,
     CREATE,
     DELETE_COLLECTION,
+    LIMITS,
     LIST_ALIASES,
     LIST_COLLECTIONS,
     SET_ALIASES,
@@ -113,6 +114,10 @@ class AsyncClient(Models, Backups, Keys):
         """
         request = STATUS.request(collections=collections)
         return node_status(await self._transport.call(STATUS, request, timeout_s=timeout_s))
+
+    async def limits(self, *, timeout_s: float | None = None) -> dict[str, Limit]:
+        """Return the most that requests to this node may ask, by name; such as "batch_items"."""
+        return limits(await self._transport.call(LIMITS, LIMITS.request(), timeout_s=timeout_s))
 
     async def wait_ready(self, timeout_s: float = 30.0, *, service: str = "") -> None:
         """Return when the server is SERVING. Raises DeadlineExceeded that says what it was last."""

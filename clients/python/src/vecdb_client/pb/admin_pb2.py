@@ -26,7 +26,7 @@ from . import keys_pb2 as vecdb_dot_v1_dot_keys__pb2
 from . import backup_pb2 as vecdb_dot_v1_dot_backup__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14vecdb/v1/admin.proto\x12\x08vecdb.v1\x1a\x13vecdb/v1/keys.proto\x1a\x15vecdb/v1/backup.proto\"c\n\x15\x45stimateRecallRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05space\x18\x02 \x01(\t\x12\t\n\x01k\x18\x03 \x01(\r\x12\x0f\n\x07samples\x18\x04 \x01(\r\x12\x0b\n\x03\x65\x66s\x18\x05 \x03(\r\"\xa6\x01\n\x16\x45stimateRecallResponse\x12%\n\x03now\x18\x01 \x01(\x0b\x32\x18.vecdb.v1.RecallEstimate\x12\'\n\x05\x62y_ef\x18\x02 \x03(\x0b\x32\x18.vecdb.v1.RecallEstimate\x12\x15\n\rtarget_recall\x18\x03 \x01(\x01\x12\x14\n\x0clive_samples\x18\x04 \x01(\r\x12\x0f\n\x07samples\x18\x05 \x01(\r\"Z\n\x0eRecallEstimate\x12\n\n\x02\x65\x66\x18\x01 \x01(\r\x12\x0e\n\x06recall\x18\x02 \x01(\x01\x12\x0b\n\x03low\x18\x03 \x01(\x01\x12\x0c\n\x04high\x18\x04 \x01(\x01\x12\x11\n\tsearch_us\x18\x05 \x01(\r\"$\n\rStatusRequest\x12\x13\n\x0b\x63ollections\x18\x01 \x01(\r\"\xd9\x03\n\x0eStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08uptime_s\x18\x02 \x01(\x01\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.vecdb.v1.ConditionState\x12\'\n\nconditions\x18\x04 \x03(\x0b\x32\x13.vecdb.v1.Condition\x12:\n\taddresses\x18\x05 \x03(\x0b\x32\'.vecdb.v1.StatusResponse.AddressesEntry\x12$\n\tprocesses\x18\x06 \x03(\x0b\x32\x11.vecdb.v1.Process\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x04\x12\"\n\x04\x64\x61ta\x18\x08 \x01(\x0b\x32\x14.vecdb.v1.DataStatus\x12,\n\tembedding\x18\t \x01(\x0b\x32\x19.vecdb.v1.EmbeddingStatus\x12%\n\x06\x62uilds\x18\n \x01(\x0b\x32\x15.vecdb.v1.BuildStatus\x12/\n\x0b\x63ollections\x18\x0b \x03(\x0b\x32\x1a.vecdb.v1.CollectionStatus\x1a\x30\n\x0e\x41\x64\x64ressesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"b\n\tCondition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.vecdb.v1.ConditionState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x64vice\x18\x04 \x01(\t\"[\n\x07Process\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x10\n\x08restarts\x18\x04 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x04\"\xcd\x02\n\nDataStatus\x12\x11\n\tdirectory\x18\x01 \x01(\t\x12\x16\n\x0e\x66ormat_version\x18\x02 \x01(\r\x12\x13\n\x0b\x63ollections\x18\x03 \x01(\x04\x12\x18\n\x10\x63ollections_open\x18\x04 \x01(\x04\x12\x1f\n\x17\x63ollections_quarantined\x18\x05 \x01(\x04\x12\x0e\n\x06points\x18\x06 \x01(\x04\x12\x13\n\x0btail_points\x18\x07 \x01(\x04\x12\x10\n\x08segments\x18\x08 \x01(\x04\x12\x1c\n\x14segments_quarantined\x18\t \x01(\x04\x12\x13\n\x0bstore_bytes\x18\n \x01(\x04\x12\x15\n\rsegment_bytes\x18\x0b \x01(\x04\x12\x17\n\x0f\x64isk_free_bytes\x18\x0c \x01(\x04\x12\x12\n\ndisk_bytes\x18\r \x01(\x04\x12\x16\n\x0ewrites_waiting\x18\x0e \x01(\x04\"\xbd\x02\n\x10\x43ollectionStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.vecdb.v1.CollectionState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06points\x18\x04 \x01(\x04\x12\x13\n\x0btail_points\x18\x05 \x01(\x04\x12\x10\n\x08segments\x18\x06 \x01(\x04\x12\x1c\n\x14segments_quarantined\x18\x07 \x01(\x04\x12\x0e\n\x06\x62uilds\x18\x08 \x01(\x04\x12\x13\n\x0bstore_bytes\x18\t \x01(\x04\x12\x11\n\tmap_bytes\x18\n \x01(\x04\x12\x15\n\rsegment_bytes\x18\x0b \x01(\x04\x12\x0f\n\x07readers\x18\x0c \x01(\x04\x12\x13\n\x0breaders_max\x18\r \x01(\x04\x12\x17\n\x0freader_lag_txns\x18\x0e \x01(\x04\"\xb9\x01\n\x0f\x45mbeddingStatus\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\r\n\x05ready\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x10\n\x08restarts\x18\x04 \x01(\r\x12\x35\n\x06models\x18\x05 \x03(\x0b\x32%.vecdb.v1.EmbeddingStatus.ModelsEntry\x1a-\n\x0bModelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"S\n\x0b\x42uildStatus\x12\x0f\n\x07running\x18\x01 \x01(\r\x12\x10\n\x08segments\x18\x02 \x01(\x04\x12\x0f\n\x07seconds\x18\x03 \x01(\x01\x12\x10\n\x08\x66\x61ilures\x18\x04 \x01(\x04*\x81\x01\n\x0e\x43onditionState\x12\x1f\n\x1b\x43ONDITION_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43ONDITION_STATE_OK\x10\x01\x12\x1b\n\x17\x43ONDITION_STATE_WARNING\x10\x02\x12\x19\n\x15\x43ONDITION_STATE_ERROR\x10\x03*\xac\x01\n\x0f\x43ollectionState\x12 \n\x1c\x43OLLECTION_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43OLLECTION_STATE_OK\x10\x01\x12\x1d\n\x19\x43OLLECTION_STATE_BUILDING\x10\x02\x12\x1d\n\x19\x43OLLECTION_STATE_DEGRADED\x10\x03\x12 \n\x1c\x43OLLECTION_STATE_QUARANTINED\x10\x04\x32\xed\x04\n\x05\x41\x64min\x12S\n\x0e\x45stimateRecall\x12\x1f.vecdb.v1.EstimateRecallRequest\x1a .vecdb.v1.EstimateRecallResponse\x12;\n\x06Status\x12\x17.vecdb.v1.StatusRequest\x1a\x18.vecdb.v1.StatusResponse\x12\x44\n\tCreateKey\x12\x1a.vecdb.v1.CreateKeyRequest\x1a\x1b.vecdb.v1.CreateKeyResponse\x12\x41\n\x08ListKeys\x12\x19.vecdb.v1.ListKeysRequest\x1a\x1a.vecdb.v1.ListKeysResponse\x12\x44\n\tRevokeKey\x12\x1a.vecdb.v1.RevokeKeyRequest\x1a\x1b.vecdb.v1.RevokeKeyResponse\x12\x44\n\tRotateKey\x12\x1a.vecdb.v1.RotateKeyRequest\x1a\x1b.vecdb.v1.RotateKeyResponse\x12=\n\x06\x42\x61\x63kup\x12\x17.vecdb.v1.BackupRequest\x1a\x18.vecdb.v1.BackupResponse0\x01\x12\x42\n\x07Restore\x12\x18.vecdb.v1.RestoreRequest\x1a\x19.vecdb.v1.RestoreResponse(\x01\x30\x01\x12:\n\x05\x43heck\x12\x16.vecdb.v1.CheckRequest\x1a\x17.vecdb.v1.CheckResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14vecdb/v1/admin.proto\x12\x08vecdb.v1\x1a\x13vecdb/v1/keys.proto\x1a\x15vecdb/v1/backup.proto\"c\n\x15\x45stimateRecallRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05space\x18\x02 \x01(\t\x12\t\n\x01k\x18\x03 \x01(\r\x12\x0f\n\x07samples\x18\x04 \x01(\r\x12\x0b\n\x03\x65\x66s\x18\x05 \x03(\r\"\xa6\x01\n\x16\x45stimateRecallResponse\x12%\n\x03now\x18\x01 \x01(\x0b\x32\x18.vecdb.v1.RecallEstimate\x12\'\n\x05\x62y_ef\x18\x02 \x03(\x0b\x32\x18.vecdb.v1.RecallEstimate\x12\x15\n\rtarget_recall\x18\x03 \x01(\x01\x12\x14\n\x0clive_samples\x18\x04 \x01(\r\x12\x0f\n\x07samples\x18\x05 \x01(\r\"Z\n\x0eRecallEstimate\x12\n\n\x02\x65\x66\x18\x01 \x01(\r\x12\x0e\n\x06recall\x18\x02 \x01(\x01\x12\x0b\n\x03low\x18\x03 \x01(\x01\x12\x0c\n\x04high\x18\x04 \x01(\x01\x12\x11\n\tsearch_us\x18\x05 \x01(\r\"$\n\rStatusRequest\x12\x13\n\x0b\x63ollections\x18\x01 \x01(\r\"\x0f\n\rLimitsRequest\"1\n\x0eLimitsResponse\x12\x1f\n\x06limits\x18\x01 \x03(\x0b\x32\x0f.vecdb.v1.Limit\"R\n\x05Limit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04\x12\x0f\n\x07meaning\x18\x03 \x01(\t\x12\r\n\x05least\x18\x04 \x01(\x04\x12\x0c\n\x04most\x18\x05 \x01(\x04\"\xd9\x03\n\x0eStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08uptime_s\x18\x02 \x01(\x01\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.vecdb.v1.ConditionState\x12\'\n\nconditions\x18\x04 \x03(\x0b\x32\x13.vecdb.v1.Condition\x12:\n\taddresses\x18\x05 \x03(\x0b\x32\'.vecdb.v1.StatusResponse.AddressesEntry\x12$\n\tprocesses\x18\x06 \x03(\x0b\x32\x11.vecdb.v1.Process\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x04\x12\"\n\x04\x64\x61ta\x18\x08 \x01(\x0b\x32\x14.vecdb.v1.DataStatus\x12,\n\tembedding\x18\t \x01(\x0b\x32\x19.vecdb.v1.EmbeddingStatus\x12%\n\x06\x62uilds\x18\n \x01(\x0b\x32\x15.vecdb.v1.BuildStatus\x12/\n\x0b\x63ollections\x18\x0b \x03(\x0b\x32\x1a.vecdb.v1.CollectionStatus\x1a\x30\n\x0e\x41\x64\x64ressesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"b\n\tCondition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.vecdb.v1.ConditionState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x64vice\x18\x04 \x01(\t\"[\n\x07Process\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x10\n\x08restarts\x18\x04 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x04\"\xcd\x02\n\nDataStatus\x12\x11\n\tdirectory\x18\x01 \x01(\t\x12\x16\n\x0e\x66ormat_version\x18\x02 \x01(\r\x12\x13\n\x0b\x63ollections\x18\x03 \x01(\x04\x12\x18\n\x10\x63ollections_open\x18\x04 \x01(\x04\x12\x1f\n\x17\x63ollections_quarantined\x18\x05 \x01(\x04\x12\x0e\n\x06points\x18\x06 \x01(\x04\x12\x13\n\x0btail_points\x18\x07 \x01(\x04\x12\x10\n\x08segments\x18\x08 \x01(\x04\x12\x1c\n\x14segments_quarantined\x18\t \x01(\x04\x12\x13\n\x0bstore_bytes\x18\n \x01(\x04\x12\x15\n\rsegment_bytes\x18\x0b \x01(\x04\x12\x17\n\x0f\x64isk_free_bytes\x18\x0c \x01(\x04\x12\x12\n\ndisk_bytes\x18\r \x01(\x04\x12\x16\n\x0ewrites_waiting\x18\x0e \x01(\x04\"\xbd\x02\n\x10\x43ollectionStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.vecdb.v1.CollectionState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06points\x18\x04 \x01(\x04\x12\x13\n\x0btail_points\x18\x05 \x01(\x04\x12\x10\n\x08segments\x18\x06 \x01(\x04\x12\x1c\n\x14segments_quarantined\x18\x07 \x01(\x04\x12\x0e\n\x06\x62uilds\x18\x08 \x01(\x04\x12\x13\n\x0bstore_bytes\x18\t \x01(\x04\x12\x11\n\tmap_bytes\x18\n \x01(\x04\x12\x15\n\rsegment_bytes\x18\x0b \x01(\x04\x12\x0f\n\x07readers\x18\x0c \x01(\x04\x12\x13\n\x0breaders_max\x18\r \x01(\x04\x12\x17\n\x0freader_lag_txns\x18\x0e \x01(\x04\"\xb9\x01\n\x0f\x45mbeddingStatus\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\r\n\x05ready\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x10\n\x08restarts\x18\x04 \x01(\r\x12\x35\n\x06models\x18\x05 \x03(\x0b\x32%.vecdb.v1.EmbeddingStatus.ModelsEntry\x1a-\n\x0bModelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"S\n\x0b\x42uildStatus\x12\x0f\n\x07running\x18\x01 \x01(\r\x12\x10\n\x08segments\x18\x02 \x01(\x04\x12\x0f\n\x07seconds\x18\x03 \x01(\x01\x12\x10\n\x08\x66\x61ilures\x18\x04 \x01(\x04*\x81\x01\n\x0e\x43onditionState\x12\x1f\n\x1b\x43ONDITION_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43ONDITION_STATE_OK\x10\x01\x12\x1b\n\x17\x43ONDITION_STATE_WARNING\x10\x02\x12\x19\n\x15\x43ONDITION_STATE_ERROR\x10\x03*\xac\x01\n\x0f\x43ollectionState\x12 \n\x1c\x43OLLECTION_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43OLLECTION_STATE_OK\x10\x01\x12\x1d\n\x19\x43OLLECTION_STATE_BUILDING\x10\x02\x12\x1d\n\x19\x43OLLECTION_STATE_DEGRADED\x10\x03\x12 \n\x1c\x43OLLECTION_STATE_QUARANTINED\x10\x04\x32\xaa\x05\n\x05\x41\x64min\x12S\n\x0e\x45stimateRecall\x12\x1f.vecdb.v1.EstimateRecallRequest\x1a .vecdb.v1.EstimateRecallResponse\x12;\n\x06Status\x12\x17.vecdb.v1.StatusRequest\x1a\x18.vecdb.v1.StatusResponse\x12;\n\x06Limits\x12\x17.vecdb.v1.LimitsRequest\x1a\x18.vecdb.v1.LimitsResponse\x12\x44\n\tCreateKey\x12\x1a.vecdb.v1.CreateKeyRequest\x1a\x1b.vecdb.v1.CreateKeyResponse\x12\x41\n\x08ListKeys\x12\x19.vecdb.v1.ListKeysRequest\x1a\x1a.vecdb.v1.ListKeysResponse\x12\x44\n\tRevokeKey\x12\x1a.vecdb.v1.RevokeKeyRequest\x1a\x1b.vecdb.v1.RevokeKeyResponse\x12\x44\n\tRotateKey\x12\x1a.vecdb.v1.RotateKeyRequest\x1a\x1b.vecdb.v1.RotateKeyResponse\x12=\n\x06\x42\x61\x63kup\x12\x17.vecdb.v1.BackupRequest\x1a\x18.vecdb.v1.BackupResponse0\x01\x12\x42\n\x07Restore\x12\x18.vecdb.v1.RestoreRequest\x1a\x19.vecdb.v1.RestoreResponse(\x01\x30\x01\x12:\n\x05\x43heck\x12\x16.vecdb.v1.CheckRequest\x1a\x17.vecdb.v1.CheckResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,10 +37,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATUSRESPONSE_ADDRESSESENTRY']._serialized_options = b'8\001'
   _globals['_EMBEDDINGSTATUS_MODELSENTRY']._loaded_options = None
   _globals['_EMBEDDINGSTATUS_MODELSENTRY']._serialized_options = b'8\001'
-  _globals['_CONDITIONSTATE']._serialized_start=2077
-  _globals['_CONDITIONSTATE']._serialized_end=2206
-  _globals['_COLLECTIONSTATE']._serialized_start=2209
-  _globals['_COLLECTIONSTATE']._serialized_end=2381
+  _globals['_CONDITIONSTATE']._serialized_start=2229
+  _globals['_CONDITIONSTATE']._serialized_end=2358
+  _globals['_COLLECTIONSTATE']._serialized_start=2361
+  _globals['_COLLECTIONSTATE']._serialized_end=2533
   _globals['_ESTIMATERECALLREQUEST']._serialized_start=78
   _globals['_ESTIMATERECALLREQUEST']._serialized_end=177
   _globals['_ESTIMATERECALLRESPONSE']._serialized_start=180
@@ -49,24 +49,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECALLESTIMATE']._serialized_end=438
   _globals['_STATUSREQUEST']._serialized_start=440
   _globals['_STATUSREQUEST']._serialized_end=476
-  _globals['_STATUSRESPONSE']._serialized_start=479
-  _globals['_STATUSRESPONSE']._serialized_end=952
-  _globals['_STATUSRESPONSE_ADDRESSESENTRY']._serialized_start=904
-  _globals['_STATUSRESPONSE_ADDRESSESENTRY']._serialized_end=952
-  _globals['_CONDITION']._serialized_start=954
-  _globals['_CONDITION']._serialized_end=1052
-  _globals['_PROCESS']._serialized_start=1054
-  _globals['_PROCESS']._serialized_end=1145
-  _globals['_DATASTATUS']._serialized_start=1148
-  _globals['_DATASTATUS']._serialized_end=1481
-  _globals['_COLLECTIONSTATUS']._serialized_start=1484
-  _globals['_COLLECTIONSTATUS']._serialized_end=1801
-  _globals['_EMBEDDINGSTATUS']._serialized_start=1804
-  _globals['_EMBEDDINGSTATUS']._serialized_end=1989
-  _globals['_EMBEDDINGSTATUS_MODELSENTRY']._serialized_start=1944
-  _globals['_EMBEDDINGSTATUS_MODELSENTRY']._serialized_end=1989
-  _globals['_BUILDSTATUS']._serialized_start=1991
-  _globals['_BUILDSTATUS']._serialized_end=2074
-  _globals['_ADMIN']._serialized_start=2384
-  _globals['_ADMIN']._serialized_end=3005
+  _globals['_LIMITSREQUEST']._serialized_start=478
+  _globals['_LIMITSREQUEST']._serialized_end=493
+  _globals['_LIMITSRESPONSE']._serialized_start=495
+  _globals['_LIMITSRESPONSE']._serialized_end=544
+  _globals['_LIMIT']._serialized_start=546
+  _globals['_LIMIT']._serialized_end=628
+  _globals['_STATUSRESPONSE']._serialized_start=631
+  _globals['_STATUSRESPONSE']._serialized_end=1104
+  _globals['_STATUSRESPONSE_ADDRESSESENTRY']._serialized_start=1056
+  _globals['_STATUSRESPONSE_ADDRESSESENTRY']._serialized_end=1104
+  _globals['_CONDITION']._serialized_start=1106
+  _globals['_CONDITION']._serialized_end=1204
+  _globals['_PROCESS']._serialized_start=1206
+  _globals['_PROCESS']._serialized_end=1297
+  _globals['_DATASTATUS']._serialized_start=1300
+  _globals['_DATASTATUS']._serialized_end=1633
+  _globals['_COLLECTIONSTATUS']._serialized_start=1636
+  _globals['_COLLECTIONSTATUS']._serialized_end=1953
+  _globals['_EMBEDDINGSTATUS']._serialized_start=1956
+  _globals['_EMBEDDINGSTATUS']._serialized_end=2141
+  _globals['_EMBEDDINGSTATUS_MODELSENTRY']._serialized_start=2096
+  _globals['_EMBEDDINGSTATUS_MODELSENTRY']._serialized_end=2141
+  _globals['_BUILDSTATUS']._serialized_start=2143
+  _globals['_BUILDSTATUS']._serialized_end=2226
+  _globals['_ADMIN']._serialized_start=2536
+  _globals['_ADMIN']._serialized_end=3218
 # @@protoc_insertion_point(module_scope)

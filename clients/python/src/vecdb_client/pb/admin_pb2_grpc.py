@@ -46,6 +46,11 @@ class AdminStub(object):
                 request_serializer=vecdb_dot_v1_dot_admin__pb2.StatusRequest.SerializeToString,
                 response_deserializer=vecdb_dot_v1_dot_admin__pb2.StatusResponse.FromString,
                 _registered_method=True)
+        self.Limits = channel.unary_unary(
+                '/vecdb.v1.Admin/Limits',
+                request_serializer=vecdb_dot_v1_dot_admin__pb2.LimitsRequest.SerializeToString,
+                response_deserializer=vecdb_dot_v1_dot_admin__pb2.LimitsResponse.FromString,
+                _registered_method=True)
         self.CreateKey = channel.unary_unary(
                 '/vecdb.v1.Admin/CreateKey',
                 request_serializer=vecdb_dot_v1_dot_keys__pb2.CreateKeyRequest.SerializeToString,
@@ -97,6 +102,14 @@ class AdminServicer(object):
 
     def Status(self, request, context):
         """How the node is: its parts, sizes, and what ails it, with reasons and advice. Reads no points.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Limits(self, request, context):
+        """The most that requests to this node may ask, as its configuration has it. For whoever would rather
+        split a request than have it refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,6 +182,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.Status,
                     request_deserializer=vecdb_dot_v1_dot_admin__pb2.StatusRequest.FromString,
                     response_serializer=vecdb_dot_v1_dot_admin__pb2.StatusResponse.SerializeToString,
+            ),
+            'Limits': grpc.unary_unary_rpc_method_handler(
+                    servicer.Limits,
+                    request_deserializer=vecdb_dot_v1_dot_admin__pb2.LimitsRequest.FromString,
+                    response_serializer=vecdb_dot_v1_dot_admin__pb2.LimitsResponse.SerializeToString,
             ),
             'CreateKey': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateKey,
@@ -260,6 +278,33 @@ class Admin(object):
             '/vecdb.v1.Admin/Status',
             vecdb_dot_v1_dot_admin__pb2.StatusRequest.SerializeToString,
             vecdb_dot_v1_dot_admin__pb2.StatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Limits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecdb.v1.Admin/Limits',
+            vecdb_dot_v1_dot_admin__pb2.LimitsRequest.SerializeToString,
+            vecdb_dot_v1_dot_admin__pb2.LimitsResponse.FromString,
             options,
             channel_credentials,
             insecure,
