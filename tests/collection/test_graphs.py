@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -180,18 +181,18 @@ def test_space_of_deleted_points_is_given_back(make_server: MakeServer) -> None:
     server = make_server(**GRAPHS, storage__changes_retained=16)
     with server.client() as client:
         collection = client.create_collection("c", dim=DIM)
-        vectors = made(8_000)
+        vectors = made(4_000)
         put(collection, vectors)
         collection.compact()
         before = collection.stats()
-        collection.delete([f"p{i}" for i in range(8_000) if i % 10])
+        collection.delete([f"p{i}" for i in range(4_000) if i % 10])
         collection.compact()
         after = collection.stats()
         assert sum(s.bytes for s in after.segments) < 0.15 * sum(s.bytes for s in before.segments)
         # The store's pages are not given back, but used again: all this would be twelve times it.
         for _ in range(12):
             put(collection, vectors)
-            collection.delete([f"p{i}" for i in range(8_000) if i % 10])
+            collection.delete([f"p{i}" for i in range(4_000) if i % 10])
         assert collection.stats().store_bytes < 6 * before.store_bytes
         # Replaced files go once nobody can be about to open them.
         folder = next(server.data.glob("collections/*/segments"))
@@ -228,12 +229,12 @@ def test_killed_builder_begins_again(make_server: MakeServer) -> None:
         assert recall(collection, vectors, np.ones(len(vectors), np.bool_), 50) >= 0.95
 
 
-@pytest.mark.parametrize("array", ["links0-0", "upper-rows-0", "upper-links-0", "dead"])
-@pytest.mark.parametrize("damage", ["flipped", "torn", "gone"])
-def test_damaged_graph_is_quarantined_and_rebuilt(
-    make_server: MakeServer, array: str, damage: str
-) -> None:
-    server = make_server(**GRAPHS)
+@pytest.fixture(scope="module")
+def with_a_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data of a stopped server: a graph that has grown, with dead rows."""
+    settings = {"embed.enabled": "false"}
+    settings |= {name.replace("__", "."): str(value) for name, value in GRAPHS.items()}
+    server = LiveServer(tmp_path_factory.mktemp("graph") / "data", dict(settings)).start()
     with server.client() as client:
         collection = client.create_collection("c", dim=DIM)
         vectors = made(2_600)
@@ -243,7 +244,16 @@ def test_damaged_graph_is_quarantined_and_rebuilt(
         put(collection, vectors[2_000:], 2_000)
         wait_until(lambda: settled(collection, segments=1))
     assert server.stop() == 0
-    (file,) = server.data.glob(f"collections/*/segments/*/{array}.npy")
+    return server.data
+
+
+@pytest.mark.parametrize("array", ["links0-0", "upper-rows-0", "upper-links-0", "dead"])
+@pytest.mark.parametrize("damage", ["flipped", "torn", "gone"])
+def test_damaged_graph_is_quarantined_and_rebuilt(
+    make_server: MakeServer, with_a_graph: Path, tmp_path: Path, array: str, damage: str
+) -> None:
+    data = shutil.copytree(with_a_graph, tmp_path / "data")
+    (file,) = data.glob(f"collections/*/segments/*/{array}.npy")
     content = bytearray(file.read_bytes())
     if damage == "gone":
         file.unlink()
@@ -253,11 +263,11 @@ def test_damaged_graph_is_quarantined_and_rebuilt(
         for at in range(128, len(content), 7):
             content[at] ^= 0xA5
         file.write_bytes(content)
-    server.start()
+    server = make_server(**GRAPHS)
     with server.client() as client:
         collection = client.collection("c")
         collection.count()  # the first use opens the collection
-        live = np.arange(2_600) >= 100
+        vectors, live = made(2_600), np.arange(2_600) >= 100
         wait_until(lambda: list(server.data.glob("collections/*/quarantine/*")))
         wait_until(lambda: settled(collection))
         assert not any(s.quarantined for s in collection.stats().segments)
