@@ -108,7 +108,7 @@ def test_what_may_be_taken(tmp_path: Path, files: dict[str, str], expected: int 
 
 
 def test_what_processes_have_taken_is_counted_with_what_they_started() -> None:
-    before = memory.taken_bytes(os.getpid())
+    before = memory.taken_bytes([os.getpid()])
     assert 0 < before < (memory.allowed_bytes() or 0)
     hold = "import sys; held = bytearray(200 << 20); print('held', flush=True); sys.stdin.read()"
     nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}])"
@@ -118,14 +118,14 @@ def test_what_processes_have_taken_is_counted_with_what_they_started() -> None:
         assert child.stdout
         assert child.stdin
         assert child.stdout.readline() == b"held\n"
-        during = memory.taken_bytes(os.getpid())
+        during = memory.taken_bytes([os.getpid()])
         child.stdin.close()
     assert during - before > 190 * MIB
-    assert memory.taken_bytes(child.pid) == 0  # it is no more
+    assert memory.taken_bytes([child.pid]) == 0  # it is no more
 
 
 def test_a_look_is_good_for_a_while() -> None:
-    meter = MemoryMeter(64 * GIB, os.getpid())
+    meter = MemoryMeter(64 * GIB, lambda: [os.getpid()])
     use = meter.use()
     assert use is not None
     assert use.limit == 64 * GIB

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _ROOT = Path("/")
@@ -29,11 +29,15 @@ def available_bytes(root: Path = _ROOT) -> int | None:
     return _meminfo(root, "MemAvailable")
 
 
-def taken_bytes(pid: int, root: Path = _ROOT) -> int:
-    """Return the memory of a process and of all that it has started, directly or not."""
-    taken, pending = 0, [pid]
+def taken_bytes(pids: Iterable[int], root: Path = _ROOT) -> int:
+    """Return the memory of processes and of all that they have started, directly or not."""
+    taken, pending, seen = 0, list(pids), set[int]()
     while pending:
-        folder = root / "proc" / str(pending.pop())
+        pid = pending.pop()
+        if pid in seen:
+            continue
+        seen.add(pid)
+        folder = root / "proc" / str(pid)
         try:
             taken += kibibytes(folder / "status", "RssAnon") or 0
             for task in os.listdir(folder / "task"):

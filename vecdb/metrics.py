@@ -36,10 +36,15 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._observed: list[_Gauges] = []
         self._added: list[Any] = []
+        self._of_each: list[Any] = []
         self._process = ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         call = ("grpc_type", "grpc_service", "grpc_method")
         self.started = Tally("grpc_server_started", "Calls started on the server.", call)
+        self.received = Tally(
+            "grpc_server_msg_received", "Messages of callers that were read.", call
+        )
+        self.sent = Tally("grpc_server_msg_sent", "Messages that callers were answered.", call)
         self.handled = Tally(
             "grpc_server_handled",
             "Calls completed on the server, whatever their status.",
@@ -65,7 +70,10 @@ class Metrics:
             registry=self.registry,
         )
         self.queries = Queries(QUERY_STAGES)
-        for collector in (self.started, self.handled, self.handling, self.errors, self.queries):
+        for collector in (
+            *(self.started, self.received, self.sent, self.handled, self.handling),
+            *(self.errors, self.queries),
+        ):
             self.registry.register(collector)
         self.incomplete = Counter(
             "vecdb_query_incomplete",
@@ -161,9 +169,13 @@ class Metrics:
         reason = getattr(error, "reason", "")
         self.errors.labels(reason if reason in errors.BY_REASON else "INTERNAL").inc()
 
-    def add(self, collector: Any) -> None:  # noqa: ANN401  # what prometheus_client takes for one
-        """Export what a collector has, too."""
-        self._added.append(collector)
+    def add(self, collector: Any, *, of_each: bool = False) -> None:  # noqa: ANN401
+        """Export what a collector of prometheus_client's has, too.
+
+        of_each: whether each process of a node has its own, so that they are added up; else it is
+        one process that tells it for all.
+        """
+        (self._of_each if of_each else self._added).append(collector)
         self.registry.register(collector)
 
     def observe(self, read: Callable[[], Gauges], help_texts: dict[str, str]) -> None:
@@ -178,7 +190,7 @@ class Metrics:
         """
         counted = [one for one in vars(self).values() if isinstance(one, _COUNTED)]
         more = (*self._observed, *self._added) if gauges else ()
-        collectors = [*counted, self._process, *more]
+        collectors = [*counted, self._process, *self._of_each, *more]
         return families_of(collectors)
 
 

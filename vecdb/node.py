@@ -148,13 +148,14 @@ class QueryWorker:
         self._tell = tell
         self._stopping = threading.Event()
         self.metrics = Metrics()
+        self._node = Node()
         self.database = Database(
             Path(config.server.data),
             config.storage,
             config.limits,
             read_only=True,
             judged=self.metrics.recall.observe,
-            room=room_of(Path(config.server.data), config.storage, config.limits, os.getppid()),
+            room=room_of(Path(config.server.data), config.storage, config.limits, self._node.pids),
         )
         self._embedding = EmbeddingElsewhere()
         self._encoders = Encoders(
@@ -165,7 +166,6 @@ class QueryWorker:
         )
         self._forwarder = Forwarder(writer)
         self._certificates = certificates_of(config.tls)
-        self._node = Node()
         self._rpc = RpcServer(
             config,
             self.database,
@@ -276,7 +276,7 @@ def _run_writer(post: Post, config: Config) -> None:
             "conditions": [asdict(one) for one in server.conditions.now()],
         }
 
-    server = Server(config, counted=False, root=os.getppid(), on_embed=on_embed)
+    server = Server(config, counted=False, on_embed=on_embed)
     attendance = Attendance(server.database)
 
     def take(told: Message) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,10 +61,10 @@ class MemoryUse:
 class MemoryMeter:
     """Looks at what the processes of a node have taken, at most every LOOK_S."""
 
-    def __init__(self, limit_bytes: int, pid: int) -> None:
-        """limit_bytes: 0 for what there is. pid: of the process that started all the others."""
+    def __init__(self, limit_bytes: int, pids: Callable[[], Iterable[int]]) -> None:
+        """limit_bytes: 0 for what there is. pids: returns processes that started all others."""
         self._chosen = limit_bytes
-        self._pid = pid
+        self._pids = pids
         self._lock = threading.Lock()  # guards the next two
         self._at = -LOOK_S
         self._last: MemoryUse | None = None
@@ -81,7 +81,7 @@ class MemoryMeter:
         limit = self._chosen or memory.allowed_bytes()
         if limit is None:
             return None
-        taken = memory.taken_bytes(self._pid)
+        taken = memory.taken_bytes(self._pids())
         left = limit - taken
         available = None if self._chosen else memory.available_bytes()
         return MemoryUse(taken, limit, left if available is None else min(left, available))
@@ -168,9 +168,11 @@ class Room:
         return self._memory_reserve_bytes or int(use.limit * SHARE)
 
 
-def room_of(path: Path, storage: StorageConfig, limits: LimitsConfig, pid: int) -> Room:
-    """Return the room of a node whose first process is `pid`."""
-    meter = MemoryMeter(limits.memory_bytes, pid)
+def room_of(
+    path: Path, storage: StorageConfig, limits: LimitsConfig, pids: Callable[[], Iterable[int]]
+) -> Room:
+    """Return the room of a node. pids: see MemoryMeter."""
+    meter = MemoryMeter(limits.memory_bytes, pids)
     return Room(path, storage.disk_reserve_bytes, meter.use, limits.memory_reserve_bytes)
 
 

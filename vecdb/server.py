@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import signal
 import threading
@@ -61,19 +60,17 @@ class Server:
         config: Config,
         *,
         counted: bool = True,
-        root: int = 0,
         on_embed: Callable[[WorkerState], object] = lambda state: None,
     ) -> None:
         """Open the data directory and bind the ports. Raises VecdbError with what to do.
 
-        counted: see RpcServer. root: the process that started all of this node's, 0 for this one;
-        theirs is the memory that is looked at. on_embed: called with every new state of the
-        embedding worker.
+        counted: see RpcServer. on_embed: called with every new state of the embedding worker.
         """
         self._config = config
         self._on_embed = on_embed
         self._stopping = threading.Event()
         self.metrics = Metrics()
+        self.node = Node()
         self.conditions = Conditions()
         self._certificates = certificates_of(config.tls)
         if self._certificates:
@@ -85,9 +82,7 @@ class Server:
             config.limits,
             builders=builders,
             judged=self.metrics.recall.observe,
-            room=room_of(
-                Path(config.server.data), config.storage, config.limits, root or os.getpid()
-            ),
+            room=room_of(Path(config.server.data), config.storage, config.limits, self.node.pids),
         )
         try:
             limits = config.limits
@@ -119,9 +114,11 @@ class Server:
             self.database.close()
             raise
         self._embeds = config.embed.enabled or bool(config.embed.worker)
-        self.node = Node(
-            grpc=self.address, metrics=self.metrics_address, embeddings=self.embeddings_address
-        )
+        self.node.addresses = {
+            "grpc": self.address,
+            "metrics": self.metrics_address,
+            "embeddings": self.embeddings_address,
+        }
         self._tell()
 
     def _tell(self) -> None:

@@ -73,6 +73,7 @@ def use(server: LiveServer) -> None:
         books = client.create_collection("books", model="all-minilm-l6-v2")
         books.upsert([{"id": "dune", "text": "sand, and spice"}])
         assert len(books.search("desert")) == 1
+        assert len(list(books.export())) == 1
         with pytest.raises(InvalidArgument):
             books.search([1.0])
         client.documents("books").put([{"id": "tea", "content": "Tea is made with boiling water."}])

@@ -122,6 +122,7 @@ def test_a_request_that_is_none(server: LiveServer) -> None:
 
 METRICS = """
 grpc_server_started_total grpc_server_handled_total grpc_server_handling_seconds_bucket
+grpc_server_msg_received_total grpc_server_msg_sent_total vecdb_calls_open vecdb_calls_open_max
 vecdb_write_operations_total vecdb_query_stage_seconds_bucket vecdb_query_hits_total
 vecdb_query_incomplete_total vecdb_embed_texts_total vecdb_embed_tokens_total
 vecdb_embed_queue_seconds_bucket vecdb_embed_inference_seconds_bucket vecdb_collections

@@ -121,6 +121,9 @@ def test_a_kind_that_has_its_share_leaves_the_others_theirs(
         points.upsert([{"id": "a", "vector": [1, 2]}])
         with held(channel, PATHS[kind], 4):
             assert hears_no(channel, PATHS[kind])
+            now = metrics(server)
+            assert now[f'vecdb_calls_open{{kind="{kind}"}}'] == 4
+            assert now[f'vecdb_calls_open_max{{kind="{kind}"}}'] == 4 * workers
             others = {path for one, path in PATHS.items() if one is not kind}
             assert not [path for path in others if hears_no(channel, path)]
             if kind is Kind.WRITE:

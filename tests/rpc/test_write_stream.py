@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import MakeServer
 from tests.live import LiveServer, wait_until
-from tests.rpc.nodes import calls
+from tests.rpc.nodes import calls, metrics
 from vecdb.rpc.pb import common_pb2, points_pb2_grpc
 from vecdb.rpc.pb import points_pb2 as pb
 from vecdb_client import Client, Collection
@@ -85,9 +85,20 @@ def put(name: str, *, n: int = 0, version: int | None = None) -> pb.WriteOp:
     return pb.WriteOp(put=point, if_version=version)
 
 
+def messages(server: LiveServer) -> tuple[float, float]:
+    """Return how many messages streams of writes have brought, and were answered."""
+    of = 'grpc_method="WriteStream",grpc_service="vecdb.v1.Points",grpc_type="bidi_stream"'
+    now = metrics(server)
+    names = [f"grpc_server_msg_{one}_total{{{of}}}" for one in ("received", "sent")]
+    return now.get(names[0], 0), now.get(names[1], 0)
+
+
 @both
-def test_writes_are_applied_and_answered_in_order(stream: Stream, books: Collection) -> None:
+def test_writes_are_applied_and_answered_in_order(
+    server: LiveServer, stream: Stream, books: Collection
+) -> None:
     first = stream.take()
+    received, sent = messages(server)
     assert (first.number, first.window, first.HasField("write")) == (0, 4, False)
     for number in range(1, 51):  # more than the window: those past it wait in gRPC
         stream.send(number, put("same", n=number), put(f"own{number}"))
@@ -103,6 +114,7 @@ def test_writes_are_applied_and_answered_in_order(stream: Stream, books: Collect
     assert books.count() == 51
     stream.done_sending()
     assert stream.take() is None
+    wait_until(lambda: messages(server) == (received + 50, sent + 50))
 
 
 @both

@@ -33,13 +33,17 @@ from vecdb.storage.codec import FORMAT_VERSION
 class Node:
     """What is known of the node as a whole. Threads may share it: each attribute is replaced."""
 
-    def __init__(self, **addresses: str) -> None:
+    def __init__(self) -> None:
         """Begin with one process, this one. addresses: see NodeStatus."""
         self._begun = time.monotonic()
-        self.addresses = addresses
+        self.addresses: dict[str, str] = {}
         self.processes: tuple[ProcessStatus, ...] = (ProcessStatus("node", os.getpid(), True),)
         self.conditions: tuple[Condition, ...] = ()
         """Those that the supervisor tells."""
+
+    def pids(self) -> set[int]:
+        """Return the processes that are known; what they have started is not among them."""
+        return {one.pid for one in self.processes if one.pid}
 
     @property
     def uptime_s(self) -> float:

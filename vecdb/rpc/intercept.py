@@ -26,7 +26,7 @@ from vecdb.rpc.dispatch import never_quick, quick_when, waits
 from vecdb.rpc.forward import READS, STATES, Behaviour, Forwarder, Passed, StreamBehaviour
 from vecdb.rpc.guard import Admission, Guard
 from vecdb.rpc.malformed import Malformed, reading, well_formed
-from vecdb.rpc.shares import Kind, Share, kind_of
+from vecdb.rpc.shares import Kind, OpenCalls, Share, kind_of
 from vecdb.rpc.sharing import sharing
 from vecdb.rpc.streams import Counted, admitted_replies, each_within
 
@@ -83,6 +83,8 @@ class CallInterceptor(grpc.ServerInterceptor):
         self._shares = shares
         # What is not exported is counted all the same: that is cheaper than asking.
         self._metrics = metrics if counted else Metrics()
+        if counted and shares:
+            metrics.add(OpenCalls(shares.values()), of_each=True)
         self._forwarder = forwarder
         # A token per call that may be worked on. No semaphore: this is C, and every call passes.
         self._turns: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -187,8 +189,9 @@ class CallInterceptor(grpc.ServerInterceptor):
                     replies = admitted_replies(
                         behaviour, admission, seen, many_requests=handler.request_streaming
                     )
-                    yield from each_within(
-                        (enter, leave), call, lambda: bounded(replies(request, context))
+                    asked = counted.requests(request, many=handler.request_streaming)
+                    yield from counted.replies(
+                        each_within((enter, leave), call, lambda: bounded(replies(asked, context)))
                     )
                     if not context.is_active():
                         counted.code = grpc.StatusCode.CANCELLED
@@ -281,6 +284,7 @@ class CallInterceptor(grpc.ServerInterceptor):
         admission: Admission | None,
     ) -> Behaviour:
         started = self._metrics.started.labels(*labels)
+        received, sent = self._metrics.received.labels(*labels), self._metrics.sent.labels(*labels)
         handling = self._metrics.handling.labels(*labels)
         handled_ok = self._metrics.handled.labels(*labels, "OK")
         is_ours = labels[1].startswith(OURS)  # health goes on saying that nothing serves
@@ -288,6 +292,7 @@ class CallInterceptor(grpc.ServerInterceptor):
 
         def call(request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401
             started.inc()
+            received.inc()
             begun = time.perf_counter()
             this = call_of(path, principal, context)
             before = enter(this)
@@ -307,6 +312,7 @@ class CallInterceptor(grpc.ServerInterceptor):
             finally:
                 leave(before)
             handled_ok.inc()
+            sent.inc()
             handling.observe(time.perf_counter() - begun)
             _tell(admission, this, request, "OK")
             return reply

@@ -7,7 +7,10 @@ read. So however many writes there are, a query finds room and a thread; and the
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from enum import StrEnum
+
+from prometheus_client.core import GaugeMetricFamily, Metric
 
 from vecdb.config import LimitsConfig
 from vecdb.errors import Overloaded
@@ -91,6 +94,29 @@ class Share:
             hint=f"send fewer at a time, or raise limits.{self.kind}_calls",
             retry_after_s=RETRY_S,
         )
+
+
+class OpenCalls:
+    """How many calls are open, as metrics have it, and how many may be."""
+
+    def __init__(self, shares: Iterable[Share]) -> None:
+        """Tell of these."""
+        self._shares = tuple(shares)
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the numbers now."""
+        now = GaugeMetricFamily(
+            "vecdb_calls_open",
+            "Calls that are worked on or wait for a thread, by kind: see limits.query_calls.",
+            labels=("kind",),
+        )
+        most = GaugeMetricFamily(
+            "vecdb_calls_open_max", "As many may be; more are refused.", labels=("kind",)
+        )
+        for share in self._shares:
+            now.add_metric((share.kind,), share.open)
+            most.add_metric((share.kind,), share.most)
+        return [now, most]
 
 
 def shares_of(limits: LimitsConfig) -> dict[Kind, Share]:

@@ -76,6 +76,18 @@ class Counted:
         self._labels = labels
         self.code = grpc.StatusCode.OK
 
+    def requests(self, request: Any, *, many: bool) -> Any:  # noqa: ANN401
+        """Return a request, or the requests of a stream, each counted once it is read."""
+        counter = self._metrics.received.labels(*self._labels)
+        if many:
+            return _each_counted(request, counter.inc)
+        counter.inc()
+        return request
+
+    def replies(self, made: Iterator[Any]) -> Iterator[Any]:
+        """Yield what is answered, and count it."""
+        return _each_counted(made, self._metrics.sent.labels(*self._labels).inc)
+
     def __enter__(self) -> Counted:
         self._metrics.started.labels(*self._labels).inc()
         self._begun = time.perf_counter()
@@ -84,3 +96,13 @@ class Counted:
     def __exit__(self, *raised: object) -> None:
         self._metrics.handled.labels(*self._labels, self.code.name).inc()
         self._metrics.handling.labels(*self._labels).observe(time.perf_counter() - self._begun)
+
+
+def _each_counted(messages: Iterator[Any], count: Callable[[], object]) -> Iterator[Any]:
+    try:
+        for message in messages:
+            count()
+            yield message
+    finally:
+        if hasattr(messages, "close"):
+            messages.close()
