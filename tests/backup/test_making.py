@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from vecdb.backup.making import Backups, CopiedCollection
+from vecdb.backup.making import REST_MAX_S, Backups, CopiedCollection, hashed
 from vecdb.collection.clone import Copied
 from vecdb.collection.collection import Collection
 from vecdb.config import LimitsConfig, StorageConfig
@@ -44,3 +45,20 @@ def test_what_is_dropped_while_it_is_copied_does_not_end_the_backup(
     assert [part.name for part in parts if isinstance(part, CopiedCollection)] == ["a", "c"]
     assert not list(copies.staging.iterdir())
     database.close()
+
+
+def test_it_rests_as_long_as_it_works_while_others_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(bytes(1_000))
+    one, rested = hashed(file), list[float]()
+    with closing(Database(tmp_path / "data", StorageConfig(), LimitsConfig())) as database:
+        busy = iter([True, False, True, True])
+        backups = Backups(database, 250, lambda: next(busy))
+        monkeypatch.setattr(backups._resting, "wait", rested.append)
+        assert b"".join(backups.sent(one, file, lambda: True)) == bytes(1_000)
+        assert len(rested) == 3
+        assert all(0 <= one <= REST_MAX_S for one in rested)
+        list(Backups(database, 250).sent(one, file, lambda: True))
+        assert len(rested) == 3

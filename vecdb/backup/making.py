@@ -30,6 +30,8 @@ from vecdb.errors import Corrupt, DeadlineExceeded, NotFound, Overloaded
 from vecdb.storage.catalog import CatalogEntry
 
 CHUNK_BYTES = 1 << 20
+REST_MAX_S = 0.25
+"""For so long it rests at most, however slowly its chunks are taken."""
 _HASHED_BYTES = 4 << 20
 
 
@@ -62,11 +64,21 @@ Part: TypeAlias = CopiedCollection | ObjectBegin | bytes
 class Backups:
     """Makes backups of a database, one at a time."""
 
-    def __init__(self, database: Database, chunk_bytes: int = CHUNK_BYTES) -> None:
-        """Make none yet. chunk_bytes: of what is sent in one piece."""
+    def __init__(
+        self,
+        database: Database,
+        chunk_bytes: int = CHUNK_BYTES,
+        is_busy: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Make none yet. chunk_bytes: of what is sent in one piece.
+
+        is_busy: whether others wait for answers. Meanwhile a backup rests as long as it works.
+        """
         self._database = database
         self._chunk_bytes = chunk_bytes
+        self._is_busy = is_busy
         self._busy = threading.Lock()
+        self._resting = threading.Event()  # never set: nothing ends a rest but its time
         self._known: dict[_SegmentKey, dict[str, Object]] = {}
 
     def take(
@@ -101,11 +113,15 @@ class Backups:
         """Yield a file in pieces. Raises Corrupt where it is not what it was a moment ago."""
         digest = hashlib.sha256()
         with path.open("rb") as file:
+            begun = time.monotonic()
             while chunk := file.read(self._chunk_bytes):
                 if not is_wanted():
                     raise DeadlineExceeded("nobody waits for the backup any more")
                 digest.update(chunk)
                 yield chunk
+                if self._is_busy():
+                    self._resting.wait(min(time.monotonic() - begun, REST_MAX_S))
+                begun = time.monotonic()
         if digest.hexdigest() != one.sha256:
             raise Corrupt(
                 f"{path.name} of a segment has changed since it was first read",

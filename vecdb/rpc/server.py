@@ -45,7 +45,7 @@ from vecdb.rpc.services.models import ModelsService
 from vecdb.rpc.services.points import PointsService
 from vecdb.rpc.services.search import SearchService
 from vecdb.rpc.services.slow import SlowQueries
-from vecdb.rpc.shares import shares_of
+from vecdb.rpc.shares import Kind, shares_of
 from vecdb.rpc.tls import credentials
 from vecdb.rpc.trace import TraceInterceptor
 
@@ -123,7 +123,7 @@ class RpcServer:
         search_pb2_grpc.add_SearchServicer_to_server(search, self._server)
         self._documents = DocumentsService(config, database, encoders, encoder, search, metrics)
         documents_pb2_grpc.add_DocumentsServicer_to_server(self._documents, self._server)
-        admin = AdminService(database, limits, status, guard)
+        admin = AdminService(database, limits, status, guard, self._is_asked)
         self.backups = admin.backups
         admin_pb2_grpc.add_AdminServicer_to_server(admin, self._server)
         self._moves = None if forwarder else Moves(database, encoders, limits)
@@ -172,6 +172,9 @@ class RpcServer:
         """Say whether a group of services serves: "data", which "" follows, "search", "models"."""
         for name in (*_SERVICES[group], *([""] if group == "data" else [])):
             self._health.set(name, serving=serving)
+
+    def _is_asked(self) -> bool:
+        return self.shares[Kind.QUERY].open > 0
 
     def start(self) -> None:
         """Begin to take calls, and go on with moves to other models that were under way."""

@@ -42,14 +42,19 @@ class AdminService(KeyCalls, admin_pb2_grpc.AdminServicer):
         limits: LimitsConfig,
         status: Callable[[], NodeStatus],
         guard: Guard,
+        is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Serve the data of a node. status: returns how the node is. guard: knows its keys."""
+        """Serve the data of a node. status: returns how the node is. guard: knows its keys.
+
+        is_busy: see Backups.
+        """
         self._database = database
         self._keys = database.keys
         self._guard = guard
         self._limits = limits
         self._status = status
-        self.backups = Backups(database, min(CHUNK_BYTES, limits.message_bytes // SHARE_OF_MESSAGE))
+        chunk_bytes = min(CHUNK_BYTES, limits.message_bytes // SHARE_OF_MESSAGE)
+        self.backups = Backups(database, chunk_bytes, is_busy)
 
     def Status(self, request: pb.StatusRequest, context: grpc.ServicerContext) -> pb.StatusResponse:
         """Return how the node is."""
