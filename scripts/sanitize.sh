@@ -15,7 +15,7 @@ rm -rf "$build/tree" && mkdir -p "$build/tree"
 cp -r vecdb "$build/tree/vecdb"
 cp "$build"/cmake/_native*.so "$build/tree/vecdb/kernel/"
 cat >"$build/run.py" <<'EOF'
-"""Runs pytest with the sanitized tree in front of the installed package."""
+"""Runs every other test with the sanitized tree in front of the installed package: from 0 or 1."""
 import sys
 
 sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in type(finder).__module__]
@@ -25,11 +25,26 @@ import vecdb.kernel._native as native  # noqa: E402
 assert "sanitize" in native.__file__, native.__file__
 import pytest  # noqa: E402
 
+
+
+class Half:
+    def pytest_collection_modifyitems(self, items):
+        items[:] = items[int(sys.argv[1]) :: 2]
+
+
 # Two build and emulate programs of their own, in which nothing is sanitized.
 elsewhere = [f"--ignore=tests/kernel/test_{name}.py" for name in ("arm64", "baseline")]
-sys.exit(pytest.main(["tests/kernel", "-q", "-p", "no:cacheprovider", *elsewhere]))
+sys.exit(pytest.main(["tests/kernel", "-q", "-p", "no:cacheprovider", *elsewhere], [Half()]))
 EOF
-# Python's own allocations are never all freed at exit: leaks are not what is looked for.
-LD_PRELOAD="$(c++ -print-file-name=libasan.so):$(c++ -print-file-name=libstdc++.so.6)" \
-  ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-  "$python" "$build/run.py"
+half() {
+  # Python's own allocations are never all freed at exit: leaks are not what is looked for.
+  LD_PRELOAD="$(c++ -print-file-name=libasan.so):$(c++ -print-file-name=libstdc++.so.6)" \
+    ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+    "$python" "$build/run.py" "$1"
+}
+# Two processes, as xdist's own would not have the tree: minutes less.
+half 0 &
+first=$!
+trap 'kill "$first" 2>/dev/null || true' EXIT
+half 1
+wait "$first"

@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from tests.live import wait_until
 from tests.rpc.nodes import open_guard
 from vecdb.metrics import Metrics
 from vecdb.rpc import server as rpc_server
@@ -244,9 +245,22 @@ def test_a_stream_ends_as_the_writer_ended_it(streams) -> None:
 
     def begun(answer):
         back.answer = answer
-        call = channel.stream_stream(STREAM)(iter([b"x"]), timeout=20)
-        assert next(call) == b"first"
-        return call
+        found = []
+
+        def begin():
+            call = channel.stream_stream(STREAM)(iter([b"x"]), timeout=20)
+            try:
+                assert next(call) == b"first"
+            except grpc.RpcError as error:
+                # There may be one: the worker may not have heard yet that the last was given up.
+                if error.code() is Code.RESOURCE_EXHAUSTED:
+                    return False
+                raise
+            found.append(call)
+            return True
+
+        wait_until(begin)
+        return found[0]
 
     with pytest.raises(grpc.RpcError) as caught:
         next(begun(refuse))
