@@ -26,7 +26,6 @@ assert "sanitize" in native.__file__, native.__file__
 import pytest  # noqa: E402
 
 
-
 class Half:
     def pytest_collection_modifyitems(self, items):
         items[:] = items[int(sys.argv[1]) :: 2]

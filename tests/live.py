@@ -126,10 +126,11 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 30.0) -> None
 
 def descendants(pid: int) -> list[int]:
     """Return what a process has started, directly or not; of the head of a session, all of it."""
-    found = {each for each, (_, session) in _processes().items() if session == pid}
+    there = _processes()
+    found = {each for each, (_, session) in there.items() if session == pid}
     new = {pid}
     while new:
-        new = {child for each in new for child in children(each)} - found
+        new = {each for each, (parent, _) in there.items() if parent in new} - found
         found |= new
     return sorted(found - {pid})
 

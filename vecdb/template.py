@@ -33,6 +33,8 @@ class Forked:
         self.pid = pid
         self.returncode: int | None = None
         self._ended = ended
+        self._ending = select.poll()  # select.select would take no descriptor from 1,024 on
+        self._ending.register(ended, select.POLLIN)
 
     def poll(self) -> int | None:
         """Return the exit status, or None while it runs."""
@@ -44,7 +46,7 @@ class Forked:
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit status, -N for signal N. Raises subprocess.TimeoutExpired."""
         if self.returncode is None:
-            if not select.select([self._ended], [], [], timeout)[0]:
+            if not self._ending.poll(None if timeout is None else timeout * 1000):
                 raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
             status = os.read(self._ended, 16)
             os.close(self._ended)
