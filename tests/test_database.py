@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import resource
 import shutil
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -173,6 +175,31 @@ def test_open_collections_stay_within_their_budget(path: Path) -> None:
     database.close()
 
 
+@pytest.mark.parametrize("how", ["dropped", "closed for others"])
+def test_a_collection_leaves_memory_at_once_when_nobody_has_it_open(path: Path, how: str) -> None:
+    """Its tail may be most of what the node has taken: no time for a search for cycles."""
+    database = Database(path, StorageConfig(map_bytes=1 << 20, open_collections=1), LIMITS)
+    database.create("a", SCHEMA)
+    put_one(database, "a")
+    with database.collection("a") as opened, opened.snapshot() as snapshot:
+        snapshot.query(Query(np.ones(4, np.float32), 1), Wanted(), 1 << 20)
+        held = weakref.ref(opened)
+    del opened, snapshot
+    gc.collect()
+    assert held() is not None
+    gc.disable()
+    try:
+        if how == "dropped":
+            database.drop("a")
+        else:
+            database.create("b", SCHEMA)
+            put_one(database, "b")
+        wait_until(lambda: held() is None)
+    finally:
+        gc.enable()
+    database.close()
+
+
 def test_collections_limit(path: Path) -> None:
     database = Database(path, STORAGE, LimitsConfig(collections=2))
     database.create("a", SCHEMA)
@@ -291,6 +318,21 @@ def test_writes_that_wait_share_a_commit(tmp_path: Path) -> None:
     assert first.result(30) == 0
     assert [job.result(30) for job in rest] == list(range(20))
     assert writer.commits == 2
+    writer.close()
+    store.close()
+
+
+def test_a_writer_keeps_nothing_of_what_it_wrote(tmp_path: Path) -> None:
+    class Large:
+        def __call__(self, txn: WriteTxn) -> str:
+            return "written"
+
+    store, writer = make_store(tmp_path / "store"), Writer(queue_jobs_max=100)
+    job = Large()
+    held = weakref.ref(job)
+    assert writer.submit(store, job).result(30) == "written"
+    del job
+    wait_until(lambda: held() is None)
     writer.close()
     store.close()
 

@@ -131,3 +131,30 @@ def test_a_look_is_good_for_a_while() -> None:
     assert use.limit == 64 * GIB
     assert use.left == 64 * GIB - use.taken
     assert meter.use() is use
+
+
+def test_what_a_thread_has_freed_is_kept_for_the_next_unless_little_is_to_be_kept() -> None:
+    """In a process of its own: the allocator's options are the process's."""
+    work = """
+import threading
+from vecdb import memory
+
+def freed():
+    blocks = [bytearray(b"1" * (900 << 10)) for _ in range(40)]
+    del blocks
+    return memory.kibibytes(memory.Path("/proc/self/status"), "RssAnon") >> 20
+
+def main():
+    memory.keep_little(little=False)
+    kept = freed(), freed()
+    memory.keep_little(little=True)
+    print(*kept, freed())
+
+thread = threading.Thread(target=main)
+thread.start()
+thread.join()
+"""
+    done = subprocess.run([sys.executable, "-c", work], check=True, capture_output=True, text=True)
+    first, much, little = map(int, done.stdout.split())
+    assert much - 8 < first < much + 8
+    assert little < much - 25

@@ -186,7 +186,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
 def nothing_removed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Keep what has expired in the store."""
     with monkeypatch.context() as patched:
-        patched.setattr(Expiry, "remove", lambda self: False)
+        patched.setattr(Expiry, "remove", lambda self, write: False)
         yield
 
 
@@ -288,7 +288,7 @@ def test_writes_reads_and_time_agree_with_a_model(
 ) -> None:
     monkeypatch.setattr("vecdb.collection.expiry.INTERVAL_S", 0.0)
     if not removed:
-        monkeypatch.setattr(Expiry, "remove", lambda self: False)
+        monkeypatch.setattr(Expiry, "remove", lambda self, write: False)
     node.create()
     chosen = random.Random(seed)
     model: dict[str, int] = {}
@@ -320,16 +320,16 @@ def test_what_was_written_again_meanwhile_is_not_removed(node: Node) -> None:
     with node.database.collection("c") as collection:
         expiry = collection._expiry
         assert expiry is not None
-        sent = expiry._write
+        remove = expiry.remove
 
         def overtaken(command):
             """Put "a" between the look and the removal; "b" lives longer from now on."""
             node.clock.now -= 150
             node.write(put("a", 5_000), Patch("b", PayloadEdits(), ttl_ms=5_000))
             node.clock.now += 150
-            return sent(command)
+            return collection.write(command)
 
-        expiry._write = overtaken
+        expiry.remove = lambda write: remove(overtaken)
         node.clock.now += 150
         wait_until(lambda: node.stored() == 2)
     assert sorted(node.seen()) == ["a", "b"]
@@ -440,7 +440,7 @@ def test_clones_and_truncations_keep_the_ttl(node: Node) -> None:
 
 
 def test_a_truncation_counts_what_was_there(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Expiry, "remove", lambda self: False)
+    monkeypatch.setattr(Expiry, "remove", lambda self, write: False)
     node.create()
     node.write(put("a", 100), put("b", 300), put("c"))
     node.clock.now += 100

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 
 import numpy as np
 import pytest
 
 from tests.conftest import MakeServer
-from tests.live import LiveServer, descendants, wait_until
+from tests.live import LiveServer, wait_until
 from tests.rpc.nodes import ask, metrics
 from vecdb_client import NO_RETRIES, Collection, MemoryLow, StorageFull, Unavailable
 
@@ -60,7 +58,7 @@ def test_low_memory_refuses_puts_and_heals(make_server: MakeServer, workers: int
     assert "memory" not in readyz(server)
     server.stop()
     # What it takes now, and room for about 1,000 of the vectors below.
-    server.settings |= {"limits.memory_bytes": int(taken + 60 * MIB)}
+    server.settings |= {"limits.memory_bytes": int(taken + 80 * MIB)}
     server.start()
     with server.client(retries=NO_RETRIES) as client:
         small = client.create_collection("small", dim=2)
@@ -80,9 +78,6 @@ def test_low_memory_refuses_puts_and_heals(make_server: MakeServer, workers: int
         assert small.delete(["a"]).found == 1
         assert client.health() == "SERVING"
         client.delete_collection("large")
-        if workers > 1:  # what they keep for later is given back at once when they are made anew
-            for pid in descendants(server.process.pid):
-                os.kill(pid, signal.SIGKILL)
         wait_until(lambda: takes(small), timeout_s=90)
         wait_until(lambda: "error: memory" not in readyz(server))
 

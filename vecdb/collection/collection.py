@@ -113,7 +113,7 @@ class Collection:
         self._reader = Reader(folder / "segments", self.uuid, self._store, clock)
         self.recall = RecallMonitor()
         self._ended = EndedRows()
-        self._expiry = None if writer is None else Expiry(self._store, writer, self.write, clock)
+        self._expiry = None if writer is None else Expiry(self._store, writer, clock)
         self._upkeep = (
             None
             if writer is None
@@ -319,7 +319,7 @@ class Collection:
     def maintain(self, builders: Builders | None) -> bool:
         """Do one piece of upkeep that is due; return whether more may be. See Upkeep.maintain."""
         upkeep = self._need_upkeep()
-        expired = self._expiry is not None and self._expiry.remove()
+        expired = self._expiry is not None and self._expiry.remove(self.write)
         return upkeep.maintain(builders) or expired
 
     def abandon(self) -> None:

@@ -27,6 +27,8 @@ POINTS_MAX = 1_000
 INTERVAL_S = 1.0
 """Seconds between two looks: every write that removes some is one of `storage.changes_retained`."""
 
+_Write = Callable[[WriteCommand], Future[WriteOutcome]]
+
 
 class _Due(NamedTuple):
     """A point whose time has come, as it was looked at. entry: its time and slot."""
@@ -39,23 +41,17 @@ class _Due(NamedTuple):
 class Expiry:
     """Of one collection that is open to write."""
 
-    def __init__(
-        self,
-        store: Store,
-        writer: Writer,
-        write: Callable[[WriteCommand], Future[WriteOutcome]],
-        clock: Clock,
-    ) -> None:
+    def __init__(self, store: Store, writer: Writer, clock: Clock) -> None:
         self._store = store
         self._writer = writer
-        self._write = write
         self._clock = clock
         self._look_at = 0.0
 
-    def remove(self) -> bool:
+    def remove(self, write: _Write) -> bool:
         """Remove some of the points that have expired; return whether more may have.
 
-        One that was written again since it was looked at stays: it has another version.
+        One that was written again since it was looked at stays: it has another version. write: the
+        collection's; kept here, it would keep a closed collection in memory.
         """
         if time.monotonic() < self._look_at:
             return False
@@ -64,7 +60,7 @@ class Expiry:
             due = list(islice(txn.expiries.due(self._clock()), POINTS_MAX))
             points, stray = _points(txn, due)
         try:
-            stray += self._removed(points)
+            stray += self._removed(points, write)
             if stray:
                 log.error("%s: %d expiries are of no sound point", self._store.path, len(stray))
                 forget = partial(WriteTxn.forget_expiries, entries=stray)
@@ -76,7 +72,7 @@ class Expiry:
         self._look_at = 0.0
         return True
 
-    def _removed(self, points: list[_Due]) -> list[tuple[int, int]]:
+    def _removed(self, points: list[_Due], write: _Write) -> list[tuple[int, int]]:
         """Remove points; return the entries of those that damage keeps from being removed."""
         if not points:
             return []
@@ -85,12 +81,12 @@ class Expiry:
         deletes = Deletes(numbers, tuple(point.id for point in points), expected)
         try:
             # Without a time: at any, these points would count as gone, and not be of their version.
-            self._write(WriteCommand((deletes,))).result()
+            write(WriteCommand((deletes,))).result()
         except Corrupt:  # one spoils the whole: it must not keep the others
             if len(points) == 1:
                 return [points[0].entry]
             middle = len(points) // 2
-            return self._removed(points[:middle]) + self._removed(points[middle:])
+            return self._removed(points[:middle], write) + self._removed(points[middle:], write)
         return []
 
 

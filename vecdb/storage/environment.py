@@ -19,8 +19,8 @@ from typing import TypeVar
 
 import lmdb
 
+from vecdb import memory
 from vecdb.errors import Corrupt, NotFound, ReadOnly, StorageFull, Unavailable, VecdbError
-from vecdb.storage.large_blocks import mapped
 from vecdb.storage.scrub import Scrubbed, is_whole, scrub, separators
 
 T = TypeVar("T")
@@ -143,7 +143,7 @@ class Environment:
         path = self.path
         try:
             _reserve(path / "lock.mdb")
-            with mapped():
+            with memory.mapped_blocks():
                 self.env = lmdb.open(
                     str(path),
                     map_size=map_bytes,

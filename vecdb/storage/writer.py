@@ -132,35 +132,44 @@ class Writer:
         self._thread.join()
 
     def _main(self) -> None:
-        closing = False
-        while not closing:
-            group: list[_Job[object]] = []
-            job = self._queue.get()
-            size = 0
-            while True:
-                if job is None:
-                    closing = True
-                    break
-                group.append(job)
-                size += job.size
-                if len(group) >= GROUP_JOBS_MAX or size >= GROUP_BYTES_MAX:
-                    break
-                try:
-                    job = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-            for store in {id(job.store): job.store for job in group}.values():
-                jobs = [job for job in group if job.store is store]
-                try:
-                    if store is None:
-                        self._run_between(jobs)
-                    else:
-                        self._run(store, jobs)
-                except BaseException as error:
-                    # Nothing may end this thread: what it could not do is told to those who wait.
-                    log.exception("the writer could not run a group of %d", len(jobs))
-                    for failed in jobs:
-                        self._finish(failed, error=error)
+        while self._run_next():
+            pass
+
+    def _run_next(self) -> bool:
+        """Wait for jobs and run them, as a group; return whether more may come.
+
+        Nothing of a group is kept by waiting for the next.
+        """
+        group, closing = self._next_group()
+        for store in {id(job.store): job.store for job in group}.values():
+            jobs = [job for job in group if job.store is store]
+            try:
+                if store is None:
+                    self._run_between(jobs)
+                else:
+                    self._run(store, jobs)
+            except BaseException as error:
+                # Nothing may end this thread: what it could not do is told to those who wait.
+                log.exception("the writer could not run a group of %d", len(jobs))
+                for failed in jobs:
+                    self._finish(failed, error=error)
+        return not closing
+
+    def _next_group(self) -> tuple[list[_Job[object]], bool]:
+        """Return what waits, or else the next job that comes, and whether it is the last group."""
+        group: list[_Job[object]] = []
+        job = self._queue.get()
+        size = 0
+        while job is not None:
+            group.append(job)
+            size += job.size
+            if len(group) >= GROUP_JOBS_MAX or size >= GROUP_BYTES_MAX:
+                return group, False
+            try:
+                job = self._queue.get_nowait()
+            except queue.Empty:
+                return group, False
+        return group, True
 
     def _run_between(self, jobs: list[_Job[object]]) -> None:
         for job in jobs:
