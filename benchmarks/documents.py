@@ -187,7 +187,7 @@ def _cranfield(
     models: Mapping[str, str],
 ) -> int:
     """Report nDCG@10 by document of chunks of several sizes, of whole texts, and re-ranked."""
-    count = options.points or (120 if options.smoke else 1_400)
+    count = options.points or (40 if options.smoke else 1_400)
     abstracts = cranfield.abstracts()[:count]
     asked = cranfield.questions()[: 12 if options.smoke else None]
     report.fact("cranfield_questions", len(asked))

@@ -31,6 +31,7 @@ LENGTHS = (16, 128)
 CLIENTS = 64
 PROCESSES = 2
 PER_CALL = 16
+INGEST_BATCH = 256
 BATCHES = (4, 8, 16, 32, 64, 128)
 BY = 32
 """Texts of a batch where devices are compared."""
@@ -286,7 +287,7 @@ def _under_ingest(setting: Setting, options: argparse.Namespace) -> None:
             queries = setting.take(16, count)
             asked = queries[: count // 2], queries[count // 2 :]
             one = setting.crew.embed(asked[0], clients=1, per_call=1, role="query")
-            with setting.crew.ingest(documents) as told:
+            with setting.crew.ingest(documents, 16 if options.smoke else INGEST_BATCH) as told:
                 time.sleep(0.5 if options.smoke else 2.0)  # until documents wait
                 two = setting.crew.embed(asked[1], clients=1, per_call=1, role="query")
             quiet += one.latencies_s

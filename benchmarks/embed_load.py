@@ -21,8 +21,6 @@ from typing import Any
 
 from vecdb_client import Client, Overloaded
 
-INGEST_BATCH = 256
-
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -60,11 +58,11 @@ class Crew:
         return Served(len(texts), took, latencies)
 
     @contextmanager
-    def ingest(self, texts: Sequence[str]) -> Iterator[dict[str, float]]:
+    def ingest(self, texts: Sequence[str], per_call: int) -> Iterator[dict[str, float]]:
         """Store texts in a collection while the block runs; what is yielded tells how fast."""
         told: dict[str, float] = {}
         process = self._processes[-1]
-        _tell(process, {"ingest": list(texts)})
+        _tell(process, {"ingest": list(texts), "per_call": per_call})
         _answer(process)
         try:
             yield told
@@ -133,7 +131,9 @@ def _embed(client: Client, pool: ThreadPoolExecutor, job: dict[str, Any]) -> dic
     return {"latencies_s": latencies}
 
 
-def _ingest(client: Client, texts: list[str], stop: threading.Event) -> dict[str, float]:
+def _ingest(
+    client: Client, texts: list[str], per_call: int, stop: threading.Event
+) -> dict[str, float]:
     collection = client.collection("ingest")
     started = time.perf_counter()
     stored = 0
@@ -141,7 +141,7 @@ def _ingest(client: Client, texts: list[str], stop: threading.Event) -> dict[str
         # A text that comes again has a number, or its vector would still be known.
         batch = [
             texts[at % len(texts)] + (f" {at // len(texts)}" if at >= len(texts) else "")
-            for at in range(stored, stored + INGEST_BATCH)
+            for at in range(stored, stored + per_call)
         ]
         try:
             collection.upsert(ids=[f"{stored + row}" for row in range(len(batch))], texts=batch)
@@ -163,7 +163,7 @@ def main() -> int:
                 print(json.dumps(_embed(client, pool, job)), flush=True)
                 continue
             stop = threading.Event()
-            going = pool.submit(_ingest, client, job["ingest"], stop)
+            going = pool.submit(_ingest, client, job["ingest"], job["per_call"], stop)
             print(json.dumps({}), flush=True)
             sys.stdin.readline()
             stop.set()

@@ -49,7 +49,7 @@ def main() -> int:
         sys.exit(f"hybrid.py needs the Cranfield collection in {cranfield.FOLDER}")
     if reason := catalog.missing(spec):
         sys.exit(f"hybrid.py needs a model: {reason}")
-    count = options.points or (120 if options.smoke else 1_400)
+    count = options.points or (40 if options.smoke else 1_400)
     rounds = options.rounds or (1 if options.smoke else 5)
     documents = cranfield.abstracts()[:count]
     asked = cranfield.questions()[: 12 if options.smoke else None]

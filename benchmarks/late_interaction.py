@@ -45,11 +45,11 @@ def main() -> int:
         sys.exit(f"late_interaction.py needs a model: {reason}")
     encoder = TokenEncoder(OnnxText(spec, catalog.resolve_files(spec), Execution(2)))
     rounds = options.rounds or (1 if options.smoke else 3)
-    count = options.points or (300 if options.smoke else 10_000)
+    count = options.points or (60 if options.smoke else 10_000)
     with measured("late_interaction", options) as (report, folder):
         abstracts = {
             one.id: f"{one.title} {one.text}".strip() or "-"
-            for one in cranfield.abstracts()[: 100 if options.smoke else None]
+            for one in cranfield.abstracts()[: 40 if options.smoke else None]
         }
         asked = cranfield.questions()[: 8 if options.smoke else 100]
         report.fact("data_set", "cranfield and package summaries, tokens of all-MiniLM-L6-v2")
