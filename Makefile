@@ -96,6 +96,7 @@ bench: $(VENV)/.bench ## Run the benchmarks (minutes); figures go to build/bench
 	$(PY) benchmarks/server.py --json build/bench/server.json
 	$(PY) benchmarks/guarded.py --json build/bench/guarded.json
 	$(PY) benchmarks/backup.py --json build/bench/backup.json
+	$(PY) benchmarks/bulk.py --json build/bench/bulk.json
 	$(PY) benchmarks/text.py --json build/bench/text.json
 	$(PY) benchmarks/hybrid.py --json build/bench/hybrid.json
 	$(PY) benchmarks/images.py --json build/bench/images.json

@@ -1,9 +1,10 @@
 """Writes to a collection until told to stop: what searches are measured beside.
 
-    python benchmarks/writes_meanwhile.py ADDRESS COLLECTION
+    python benchmarks/writes_meanwhile.py ADDRESS COLLECTION CLIENTS
 
-A process of its own, so that it shares no interpreter with who measures. Replaces the same made-up
-points over and over, 1,000 a request, until its standard input ends; then prints how many it wrote.
+A process of its own, so that it shares no interpreter with who measures. Each client replaces the
+same made-up points over and over, 1,000 a request, and asks again when it is refused, until
+standard input ends; then it prints how many were written.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from points import DIM, load
-from vecdb_client import Client
+from points import DIM, Points, load
+from vecdb_client import Client, Collection, Overloaded
 
 POINTS = 20_000
 BATCH = 1_000
@@ -33,10 +36,10 @@ class Written:
 
 
 @contextmanager
-def writes(address: str, collection: str) -> Iterator[Written]:
+def writes(address: str, collection: str, clients: int = 1) -> Iterator[Written]:
     """Write to a collection as long as the block lasts; the first batch is in when it begins."""
     written = Written()
-    command = [sys.executable, str(Path(__file__).resolve()), address, collection]
+    command = [sys.executable, str(Path(__file__).resolve()), address, collection, str(clients)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -54,26 +57,37 @@ def writes(address: str, collection: str) -> Iterator[Written]:
 
 def main() -> int:
     """Write until standard input ends."""
-    _, address, name = sys.argv
+    _, address, name, clients = sys.argv
     points = load(POINTS, 1, smoke=True)
     ended = threading.Event()
     threading.Thread(target=_await_end, args=(ended,), daemon=True).start()
-    written = -BATCH  # the first batch is before the block
     with Client(address, timeout_s=60) as client:
         collection = client.create_collection(name, dim=DIM, if_not_exists=True)
-        while not ended.is_set():
-            for start in range(0, POINTS, BATCH):
-                at = slice(start, start + BATCH)
-                collection.upsert(
-                    ids=points.ids[at], vectors=points.vectors[at], payloads=points.payloads[at]
-                )
-                if written < 0:
-                    print("writing", flush=True)
-                written += BATCH
-                if ended.is_set():
-                    break
+        _write(collection, points, 0)  # before the block
+        print("writing", flush=True)
+        with ThreadPoolExecutor(int(clients)) as pool:
+            work = partial(_write_on, address, name, points, ended)
+            written = sum(pool.map(work, range(int(clients))))
     print(written, flush=True)
     return 0
+
+
+def _write_on(address: str, name: str, points: Points, ended: threading.Event, first: int) -> int:
+    """Write batches, from one on, until it has ended; return how many points those were."""
+    written = 0
+    with Client(address, timeout_s=60) as client:
+        collection = client.collection(name)
+        while not ended.is_set():
+            start = (first * BATCH + written) % POINTS
+            with suppress(Overloaded):
+                written += _write(collection, points, start)
+    return written
+
+
+def _write(collection: Collection, points: Points, start: int) -> int:
+    at = slice(start, start + BATCH)
+    collection.upsert(ids=points.ids[at], vectors=points.vectors[at], payloads=points.payloads[at])
+    return BATCH
 
 
 def _await_end(ended: threading.Event) -> None:

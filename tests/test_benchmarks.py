@@ -130,6 +130,16 @@ def test_backup(tmp_path: Path) -> None:
     positive(figures, "search_during_backup", "backup_mib_per_s", "backups")
 
 
+def test_bulk(tmp_path: Path) -> None:
+    if shutil.which("h2load") is None:
+        pytest.skip("needs h2load, a part of nghttp2")
+    figures = run("bulk", tmp_path)
+    check_facts(figures, "bulk")
+    for name in ("search", "filtered"):
+        positive(figures, *(f"{name}_{of}_p99_ms" for of in ("quiet", "beside")))
+        positive(figures, f"{name}_p99_ratio", f"{name}_worst_ms", f"{name}_written_per_s")
+
+
 def test_server_without_h2load_says_what_to_install() -> None:
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / "server.py"), "--smoke"],
