@@ -6,7 +6,6 @@ import dataclasses
 import math
 import os
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.live import run_vecdb
 from vecdb.config import Config, load, settings
 from vecdb.errors import InvalidArgument
 
@@ -295,14 +295,7 @@ def test_every_setting_is_printed_with_its_meaning_and_bounds() -> None:
 
 def serve(*flags: str, **environ: str) -> subprocess.CompletedProcess[str]:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("VECDB_")}
-    return subprocess.run(
-        [sys.executable, "-m", "vecdb", "serve", *flags],
-        capture_output=True,
-        text=True,
-        env={**plain, **environ},
-        timeout=60,
-        check=False,
-    )
+    return run_vecdb("serve", *flags, environment={**plain, **environ})
 
 
 def test_print_config_shows_what_is_in_force(tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.live import LiveServer, wait_until
+from tests.live import LiveServer, run_vecdb, wait_until
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.storage import codec
@@ -53,13 +51,7 @@ def data(sound: Path, tmp_path: Path) -> Path:
 
 
 def check(data: Path) -> tuple[int, str, str]:
-    ended = subprocess.run(
-        [sys.executable, "-m", "vecdb", "check", "--data", str(data)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ended = run_vecdb("check", "--data", data)
     assert "Traceback" not in ended.stderr
     return ended.returncode, " ".join(ended.stdout.split()), " ".join(ended.stderr.split())
 

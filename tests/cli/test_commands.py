@@ -10,12 +10,11 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.live import LiveServer
+from tests.live import LiveServer, run_vecdb
 from vecdb import __version__
 from vecdb.cli import main
 from vecdb_client import Client, SparseSpace, TextField
@@ -28,15 +27,7 @@ def vecdb(*words: str, address: str = "", given: str | None = None) -> Ended:
     environ = {k: v for k, v in os.environ.items() if not k.startswith("VECDB_")}
     if address:
         environ["VECDB_ADDRESS"] = address
-    return subprocess.run(
-        [sys.executable, "-m", "vecdb", *words],
-        capture_output=True,
-        text=True,
-        input=given or "",
-        env=environ,
-        timeout=60,
-        check=False,
-    )
+    return run_vecdb(*words, given=given or "", environment=environ)
 
 
 @pytest.fixture

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import MakeServer
-from tests.live import LiveServer
+from tests.live import LiveServer, run_vecdb
 from tests.rag.chat_server import MODEL, ChatServer, chatting
 from vecdb_client import TextField
 
@@ -40,14 +38,8 @@ def server(make_server: MakeServer) -> LiveServer:
 
 
 def vecdb(server: LiveServer, *args: str, status: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "vecdb", *args, "--address", server.address],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={"COLUMNS": "200", "PATH": "", "TERM": "dumb"},
-    )
+    plain = {"COLUMNS": "200", "PATH": "", "TERM": "dumb"}
+    done = run_vecdb(*args, "--address", server.address, environment=plain)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -7,7 +7,6 @@ for those to come. The data is golden.
 from __future__ import annotations
 
 import subprocess
-import sys
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.live import LiveServer
+from tests.live import LiveServer, run_vecdb
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb.errors import FailedPrecondition, FormatTooNew, FormatTooOld, NotFound
@@ -55,8 +54,7 @@ def files(data: Path) -> dict[Path, bytes]:
 
 
 def vecdb(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "vecdb", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return run_vecdb(*arguments)
 
 
 def test_there_is_a_step_from_every_format() -> None:

@@ -6,13 +6,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import MakeServer
-from tests.live import LiveServer, alive, wait_until
+from tests.live import LiveServer, alive, run_vecdb, wait_until
 from tests.rpc.nodes import processes
 from vecdb import __version__
 from vecdb_client import NodeStatus
@@ -25,15 +24,9 @@ def look(server: LiveServer, **options: int) -> NodeStatus:
         return client.status(**options)
 
 
-def command(server: LiveServer, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "vecdb", "status", "--address", server.address, *words],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "200"},
-        timeout=60,
-        check=False,
-    )
+def status(server: LiveServer, *words: str) -> subprocess.CompletedProcess[str]:
+    wide = {**os.environ, "COLUMNS": "200"}
+    return run_vecdb("status", "--address", server.address, *words, environment=wide)
 
 
 def fill(server: LiveServer, name: str, count: int) -> None:
@@ -102,17 +95,17 @@ def test_a_quarantined_collection(make_server: MakeServer, workers: int) -> None
     assert condition.name == "collections"
     assert "spoilt" in condition.reason
     assert "vecdb check" in condition.advice
-    said = command(server)
+    said = status(server)
     assert said.returncode == 1, said.stderr
     for word in ("spoilt", "quarantined", "vecdb check", "sound", "process", __version__):
         assert word in said.stdout
-    told = json.loads(command(server, "--json").stdout)
+    told = json.loads(status(server, "--json").stdout)
     assert told["collections"][0]["state"] == "quarantined"
 
 
 def test_the_command_of_a_node_that_is_well(make_server: MakeServer) -> None:
     server = make_server()
-    said = command(server)
+    said = status(server)
     assert said.returncode == 0, said.stderr
     assert said.stdout.startswith("ok")
     assert "what to do" not in said.stdout

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -15,7 +14,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.live import LiveServer, wait_until
+from tests.live import LiveServer, run_vecdb, wait_until
 from tests.test_conformance import METHODS
 from vecdb.auth.audit import LOOK_S
 from vecdb.rpc.pb import points_pb2
@@ -33,8 +32,7 @@ from vecdb_client import (
 
 
 def vecdb(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "vecdb", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return run_vecdb(*arguments)
 
 
 class Keyed(LiveServer):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,19 +16,15 @@ import grpc
 import pytest
 
 from tests.conftest import MakeServer
-from tests.live import START_S, LiveServer
+from tests.live import START_S, LiveServer, run_vecdb, template
 from vecdb.rpc.pb import points_pb2, points_pb2_grpc, search_pb2, search_pb2_grpc
 from vecdb.sockets import is_loopback
 from vecdb_client import Client
 
-SERVE = (sys.executable, "-m", "vecdb", "serve")
-
 
 def refusal(*flags: str) -> str:
     """Return the one line that a server ends with that must not start."""
-    ended = subprocess.run(
-        [*SERVE, *flags], capture_output=True, text=True, timeout=60, check=False
-    )
+    ended = run_vecdb("serve", *flags)
     assert ended.returncode == 1, ended.stderr
     assert ended.stdout == ""
     assert "Traceback" not in ended.stderr
@@ -40,10 +36,11 @@ def refusal(*flags: str) -> str:
 def serving(folder: Path, *flags: str) -> Iterator[dict[str, object]]:
     """Run a server with flags of its own; yield what its address file says."""
     file = folder / "addresses.json"
-    command = [*SERVE, "--data", str(folder / "data"), "--address-file", str(file), *flags]
-    command += ["--set", "embed.enabled=false"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    words = ["serve", "--data", str(folder / "data"), "--address-file", str(file), *flags]
+    words += ["--set", "embed.enabled=false"]
+    with (folder / "log").open("wb") as log, open(os.devnull) as nothing:
+        files = (nothing.fileno(), log.fileno(), log.fileno())
+        process = template().start("vecdb.__main__", files, words, os.environ, session=True)
     try:
         deadline = time.monotonic() + START_S
         while not file.exists():

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
 import pytest
 
-from tests.live import START_S, LiveServer
+from tests.live import START_S, LiveServer, run_vecdb
 from vecdb.config import settings
 from vecdb.rpc.pb import models_pb2, models_pb2_grpc, points_pb2, points_pb2_grpc
 from vecdb.rpc.pb.common_pb2 import Point
@@ -277,10 +275,10 @@ def test_a_node_tells_them(node: Node) -> None:
         assert (one.meaning, one.least, one.most) == tuple(
             item.metadata[key] for key in ("doc", "low", "high")
         )
-    words = [sys.executable, "-m", "vecdb", "limits", "--address", node.address]
-    shown = subprocess.run([*words, "--json"], capture_output=True, check=True, timeout=60)
-    assert json.loads(shown.stdout)["batch_items"]["value"] == LIMITS["batch_items"]
-    table = subprocess.run(words, capture_output=True, check=True, text=True, timeout=60).stdout
+    words = ("limits", "--address", node.address)
+    shown = json.loads(run_vecdb(*words, "--json").stdout)
+    assert shown["batch_items"]["value"] == LIMITS["batch_items"]
+    table = run_vecdb(*words).stdout
     assert "batch_items" in table
     assert f"{LIMITS['message_bytes']:,}" in table
 

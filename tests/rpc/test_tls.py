@@ -8,7 +8,6 @@ import os
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.live import LiveServer, wait_until
+from tests.live import LiveServer, run_vecdb, wait_until
 from vecdb_client import NO_RETRIES, Client, Tls, Unavailable
 
 EXPIRY = "vecdb_tls_certificate_expiry_timestamp_seconds"
@@ -246,11 +245,10 @@ def test_bad_files_do_not_start(
     files: Files, tmp_path: Path, wrong: dict[str, str], words: str
 ) -> None:
     settings = {**files.settings, **wrong}
-    command = [sys.executable, "-m", "vecdb", "serve", "--data", str(tmp_path / "d")]
-    command += ["--listen", "127.0.0.1:0", "--metrics", ""]
+    flags = ["serve", "--data", str(tmp_path / "d"), "--listen", "127.0.0.1:0", "--metrics", ""]
     for name, value in settings.items():
-        command += ["--set", f"{name}={str(value).replace('FOLDER', str(files.folder))}"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        flags += ["--set", f"{name}={str(value).replace('FOLDER', str(files.folder))}"]
+    ended = run_vecdb(*flags)
     assert ended.returncode == 1
     said = " ".join(ended.stderr.split())
     assert words in said
@@ -270,14 +268,8 @@ def test_commands_reach_it(files: Files, start: Callable[..., LiveServer]) -> No
     server = start({**files.settings, "tls.client_ca_file": files.ca}, files.mine)
 
     def vecdb(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "vecdb", "info", "-a", server.address, *words],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            env={**os.environ, **environment},
-        )
+        given = {**os.environ, **environment}
+        return run_vecdb("info", "-a", server.address, *words, environment=given)
 
     mine = ("--client-cert", str(files.my_cert), "--client-key", str(files.my_key))
     done = vecdb("--ca", str(files.ca), *mine)
