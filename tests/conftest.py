@@ -6,11 +6,17 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+from tests.examples import IN_CI, examples
 from tests.live import REPOSITORY, START_S, LiveServer
 from vecdb_client import Client
 
 MakeServer = Callable[..., LiveServer]
+
+if IN_CI:
+    settings.register_profile("short", settings.get_profile("ci"), max_examples=examples(100))
+    settings.load_profile("short")
 
 
 @pytest.fixture

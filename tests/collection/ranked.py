@@ -12,6 +12,7 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from vecdb.collection.asked import AnyQuery, Asked
 from vecdb.collection.collection import Collection
 from vecdb.config import LimitsConfig, StorageConfig
@@ -131,7 +132,9 @@ def score(metric: Metric, one: np.ndarray, other: np.ndarray) -> float:
 
 
 quick = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(100),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 SPACES = st.sampled_from(sorted(METRICS))
 VECTORS = st.tuples(*[st.sampled_from([-1.0, 0.5, 1.0, 2.0])] * DIM)

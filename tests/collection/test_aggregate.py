@@ -25,6 +25,7 @@ from tests.collection.test_filters import (
     fill,
     write,
 )
+from tests.examples import examples
 from tests.filters import LONG, PATHS, filters
 from tests.model import exact, holds, time_of
 from vecdb.collection.collection import Collection
@@ -111,7 +112,7 @@ def same_numbers(found: NumberResult, expected: dict) -> None:
         assert found.avg == pytest.approx(found.sum / found.count, rel=1e-15)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=examples(60), suppress_health_check=list(HealthCheck))
 @given(
     st.lists(batches(), min_size=1, max_size=6),
     st.lists(st.tuples(PATHS, st.one_of(st.none(), filters(IDS, [""]))), min_size=1, max_size=6),

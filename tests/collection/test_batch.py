@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.collection import test_legs
 from tests.collection.test_legs import CHOSEN, ONE_LEG, WEIGHTED_LEGS, dense
+from tests.examples import examples
 from vecdb.collection import snapshot as snapshots
 from vecdb.collection.asked import Asked, GroupBy
 from vecdb.collection.collection import Collection
@@ -58,7 +59,9 @@ def ask_one(collection: Collection, asked: Asked) -> QueryResult:
 
 @given(asked=st.lists(ASKED, min_size=1, max_size=12), threads=st.sampled_from([1, 2, 5]))
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_each_is_answered_as_alone(collection: Collection, asked: list[Asked], threads) -> None:
     for one, found in zip(asked, ask_many(collection, asked, MIB, threads), strict=True):

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.filters import OBJECTS, filters
 from tests.model import TEXT_FIELDS, holds
 from tests.pages import points_of
@@ -119,7 +120,7 @@ def agree(snapshot: Snapshot, filter: Filter, stored: Stored) -> None:
         assert hits == [name for name in expected if space in stored[name][1]]
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=examples(40), suppress_health_check=list(HealthCheck))
 @given(
     st.lists(batches(), min_size=1, max_size=6),
     st.lists(filters(IDS, SPACES, list(TEXT_FIELDS)), min_size=1, max_size=6),

@@ -21,6 +21,7 @@ from tests.collection.test_legs import (
     WORDS,
     ask,
 )
+from tests.examples import examples
 from tests.query.test_fusion import FUSIONS
 from tests.read_model import kind_and_value, values_at
 from vecdb.collection.asked import AnyQuery, Asked, GroupBy
@@ -150,7 +151,9 @@ def check(
 harmed = test_legs.harmed
 PATHS = st.sampled_from(["g", "one", "deep.g", "n", "nowhere"])
 PROPERTY = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(150),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

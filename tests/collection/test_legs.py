@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.query.test_fusion import FUSIONS, reference
 from vecdb.collection import search
 from vecdb.collection.asked import AnyQuery, Asked
@@ -155,7 +156,9 @@ def both(one: Filter | None, other: Filter | None) -> Filter | None:
     min_score=st.none() | st.sampled_from([0.02, 0.5, -1.0]),
 )
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(150),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_hits_are_the_legs_fused(
     collection: Collection, legs, how, chosen, k, offset, min_score

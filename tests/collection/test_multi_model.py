@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.rpc.test_multi import maxsim
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
@@ -85,7 +86,7 @@ def apply(model: Model, kind: str, name: str, given: dict[str, np.ndarray]) -> N
                 model[name][space] = value
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ops)
 def test_what_is_found_is_what_numpy_finds(database: Database, written) -> None:
     name = f"c{next(numbers)}"

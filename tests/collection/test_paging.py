@@ -25,6 +25,7 @@ from tests.collection.test_filters import (
     fill,
 )
 from tests.collection.test_filters import write as write_ops
+from tests.examples import examples
 from tests.filters import PATHS, filters
 from tests.model import holds
 from tests.pages import points_of
@@ -83,7 +84,7 @@ def chosen(stored: Stored, filter: Filter | None) -> read_model.Payloads:
     }
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=examples(60), suppress_health_check=list(HealthCheck))
 @given(
     st.lists(batches(), min_size=1, max_size=6),
     st.lists(

@@ -26,6 +26,7 @@ from tests.collection.test_filters import (
     fill,
     write,
 )
+from tests.examples import examples
 from tests.filters import filters
 from vecdb.collection import sweep
 from vecdb.collection.collection import Collection
@@ -108,7 +109,7 @@ def in_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "SWEEP_S", -math.inf)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=examples(60), suppress_health_check=list(HealthCheck))
 @given(
     st.lists(batches(), min_size=1, max_size=4),
     filters(IDS, SPACES),

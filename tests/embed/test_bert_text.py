@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.embed import checkpoints_bert as checkpoints
+from tests.examples import examples
 from vecdb.embed import catalog
 from vecdb.embed.encoder import Execution, Role
 from vecdb.errors import Corrupt, FailedPrecondition, VecdbError
@@ -112,7 +113,7 @@ def test_the_recording_is_what_sentence_transformers_gives_today(tmp_path):
             np.testing.assert_allclose(numbers, RECORDED[name][role], atol=2e-6, rtol=0)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(st.data())
 def test_a_text_has_one_vector_whatever_its_neighbours(models, data):
     model = models[data.draw(st.sampled_from(sorted(models)))]
@@ -252,7 +253,7 @@ def test_a_header_that_cannot_be_is_refused(content):
         Tensors({Path("w.safetensors"): content})
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=examples(200), suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_spoilt_file_is_an_error_or_changes_numbers_alone(data):
     from vecdb.embed.safetensors_file import Tensors

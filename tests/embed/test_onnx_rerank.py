@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.embed import tiny
+from tests.examples import examples
 from vecdb.embed import catalog
 from vecdb.embed.encoder import Execution, Pair, Role
 from vecdb.errors import FailedPrecondition, NotFinite
@@ -19,7 +20,7 @@ pytest.importorskip("onnxruntime")
 WORD = st.sampled_from([*tiny.WORDS, "unknown", "!", "[SEP]", " ", "é"])
 TEXT = st.lists(WORD, max_size=60).map(" ".join)
 PAIR = st.builds(Pair, TEXT, TEXT)
-MANY = settings(max_examples=60, deadline=None)
+MANY = settings(max_examples=examples(60), deadline=None)
 
 
 def load(spec):

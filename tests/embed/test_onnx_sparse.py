@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.embed import tiny
+from tests.examples import examples
 from vecdb.embed import catalog
 from vecdb.embed.encoder import Execution, Role
 from vecdb.embed.sparse_values import VALUES_MAX, largest
@@ -53,7 +54,7 @@ def test_a_weight_is_the_logarithm_of_the_greatest_logit(model):
     np.testing.assert_allclose(vector.values, expected[expected > 0], atol=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(TEXT, min_size=1, max_size=8))
 def test_a_text_has_one_vector_whatever_its_neighbours(model, texts):
     together = vectors(model, texts)

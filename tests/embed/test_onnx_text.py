@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from vecdb.embed import catalog
 from vecdb.embed.encoder import Execution, Role
 from vecdb.errors import Corrupt, FailedPrecondition
@@ -17,7 +18,9 @@ KNOWN = "The quick brown fox jumps over the lazy dog."
 KNOWN_START = [0.0418, 0.0587, 0.0513, 0.0754, 0.0258, -0.0375, 0.0002, -0.0606]
 
 REAL = settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=examples(40),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 SENTENCES = (
     "hi",

@@ -18,6 +18,7 @@ pytest.importorskip("PIL", reason="needs the image extra")
 from PIL import Image
 
 from tests.embed import pictures
+from tests.examples import examples
 from vecdb.embed import catalog
 from vecdb.embed.pixels import PIXELS_MAX, Pixels
 from vecdb.errors import FailedPrecondition, InvalidArgument, LimitExceeded
@@ -224,7 +225,7 @@ def test_pieces_of_an_image_never_reach_the_log(pixels, caplog):
     assert not caplog.records
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(st.data())
 def test_whatever_is_wrong_with_a_file_is_an_invalid_argument(data):
     pixels = pixels_of(**SEEN)

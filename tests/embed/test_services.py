@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.embed import providers
 from tests.embed.providers import APIS, COHERE, GEMINI, KEY, MODEL, OPENAI, VERTEX, unit_of
 from tests.embed.services import TEXTS, check, encode, every_api
+from tests.examples import examples
 from vecdb.embed.encoder import Role
 from vecdb.errors import InvalidArgument
 
@@ -146,7 +147,7 @@ def test_the_estimate_is_an_option(make_service):
     assert prepared(make_service(), "a" * 1000).truncated
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(60))
 @given(st.text(min_size=1, max_size=2000), st.sampled_from(Role))
 def test_every_text_is_sent_whole_or_reported(make_service, text, role):
     encoder = make_once(make_service)

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.embed.words import VECTORS, WORDS, binary_of, model_of, text_of
+from tests.examples import examples
 from vecdb.embed import catalog
 from vecdb.embed.encoder import Execution, Role
 from vecdb.embed.static_words import SIF_A
@@ -78,7 +79,9 @@ ROWS = st.lists(st.integers(0, len(WORDS) - 1), min_size=1, max_size=12)
 
 
 @settings(
-    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=examples(50),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.lists(ROWS, min_size=1, max_size=6))
 def test_the_mean_is_the_references_alone_and_in_a_batch(tiny, texts):

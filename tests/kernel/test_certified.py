@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from vecdb import kernel
 
 METRICS = (kernel.DOT, kernel.L2, kernel.L1)
@@ -104,7 +105,7 @@ finite_floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 any_floats = st.floats(width=32)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(data=st.data(), dim=st.integers(1, 70), n=st.integers(1, 80), k=st.integers(1, 12))
 def test_same_answer_on_any_floats(data, dim, n, k):
     # A few distinct values, drawn freely, so that ties and cancellation happen and examples shrink.
@@ -116,7 +117,7 @@ def test_same_answer_on_any_floats(data, dim, n, k):
     assert_same(vectors, query, k)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(values=st.lists(finite_floats, min_size=1, max_size=130))
 def test_quantize_bounds_hold_on_any_floats(values):
     vectors = np.array([values], np.float32)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.kernel.bitmaps import bitmap
 from tests.kernel.graphs import FLOORS, NO_LINK, Graph, build, flat, nearness
 from vecdb.kernel import _native, reference, reference_graph
@@ -208,7 +209,7 @@ def random_graph(rng, metric: int, n: int, dim: int, palette: np.ndarray) -> Gra
     )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(400))
 @given(
     palette=st.lists(st.floats(width=32), min_size=1, max_size=6),
     seed=st.integers(0, 2**32 - 1),

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from vecdb.kernel import _native, reference
 
 
@@ -19,7 +20,7 @@ def kernel(request: pytest.FixtureRequest) -> types.ModuleType:
     return request.param
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     q=st.integers(1, 70),
     n=st.integers(1, 9),

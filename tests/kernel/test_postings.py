@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.kernel.bitmaps import bitmap
 from vecdb.kernel import _native, reference_postings
 
@@ -99,7 +100,7 @@ def test_no_lists_and_no_rows_find_nothing(kernel) -> None:
     k=st.sampled_from([1, 3, 10, 100_000]),
     share=st.sampled_from([None, 0.0, 0.001, 0.1, 0.9]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_native_gives_the_bits_of_the_reference(seed, n, shares, k, share) -> None:
     rng = np.random.default_rng(seed)
     allowed = None if share is None else bitmap(rng.random(n) < share)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.kernel.graphs import NO_LINK, build
 from vecdb.kernel import _native, reference, reference_refine
 
@@ -89,7 +90,7 @@ def test_native_refines_as_the_reference_does(dim):
         assert_same(graph.links0, *coded(graph.vectors), width, alpha)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(
     palette=st.lists(st.floats(width=32), min_size=1, max_size=6),
     seed=st.integers(0, 2**32 - 1),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.kernel.bitmaps import bitmap
 from tests.kernel.graphs import FLOORS, NO_LINK, Graph, build, flat, nearness
 from tests.kernel.test_graph import (
@@ -154,7 +155,7 @@ def test_native_decides_as_the_reference_does(metric):
     assert outcomes == {(True, False), (False, True), (True, True)}
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(
     palette=st.lists(st.floats(width=32), min_size=1, max_size=6),
     seed=st.integers(0, 2**32 - 1),

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from tests.examples import examples
 from vecdb.analysis import analyze
 from vecdb.collection.asked import AnyQuery
 from vecdb.config import LimitsConfig, StorageConfig
@@ -257,7 +258,7 @@ QUERIES = st.one_of(
 
 
 @given(writes=WRITES, queries=st.lists(QUERIES, min_size=4, max_size=8))
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
 def test_answers_are_those_of_brute_force_however_rows_lie(
     tmp_path_factory: pytest.TempPathFactory, writes: list, queries: list
 ) -> None:

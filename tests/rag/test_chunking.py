@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from tests.examples import examples
 from vecdb.errors import LimitExceeded
 from vecdb.rag.chunking import chunk
 from vecdb.rag.sections import headings, sections, title_of
@@ -44,7 +45,7 @@ def covered(text: str, chunks: list[Chunk]) -> None:
         assert before.end < after.end
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(TEXTS, st.booleans(), st.integers(1, 60), st.integers(0, 20))
 @example("a\n\n# b\n\nc", True, 60, 0)
 def test_chunks_are_all_of_the_text_and_none_is_too_long(text, markdown, tokens, overlap):
@@ -56,7 +57,7 @@ def test_chunks_are_all_of_the_text_and_none_is_too_long(text, markdown, tokens,
     assert chunk(Text(text, markdown), len, tokens, overlap, MOST) == chunks
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(TEXTS, st.booleans())
 @example("# One\n===\n" + "word " * 12 + "\n# One", False)
 def test_an_estimate_cuts_as_well(text, markdown):
@@ -78,7 +79,7 @@ BLOCKS = st.lists(
 ).map("\n".join)  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(BLOCKS)
 @example("===\n===")
 @example("``` no ` fence\n===")

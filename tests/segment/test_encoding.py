@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from vecdb.segment import encoding
 from vecdb.segment.encoding import Encoding, encoded_point, encoding_of
 from vecdb.types import Metric
@@ -19,7 +20,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 @given(st.integers(1, 200), st.integers(1, 40), st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_an_encoding_has_one_size_and_no_order(dim: int, n: int, seed: int) -> None:
     vectors = np.random.default_rng(seed).normal(size=(n, dim)).astype(np.float32)
     found = encoding_of(dim).of_point(vectors)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from tests.examples import examples
 from tests.stores import LIMITS, SCHEMA, contents, run, store_at
 from vecdb.errors import AlreadyExists, Corrupt, FailedPrecondition, InvalidArgument, NotFound
 from vecdb.outcomes import WriteOutcome
@@ -96,7 +97,7 @@ OPS = st.lists(
 
 
 @given(writes=st.lists(st.tuples(OPS, st.integers(0, 35)), min_size=1, max_size=6))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_two_nodes_that_apply_the_same_log_hold_the_same_bytes(
     tmp_path_factory: pytest.TempPathFactory, writes: list[tuple[list[Op], int]]
 ) -> None:
@@ -114,7 +115,7 @@ def test_two_nodes_that_apply_the_same_log_hold_the_same_bytes(
 
 
 @given(writes=st.lists(OPS, min_size=1, max_size=8))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_results_say_what_happened(
     tmp_path_factory: pytest.TempPathFactory, writes: list[list[Op]]
 ) -> None:

@@ -10,6 +10,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
+from tests.examples import examples
 from tests.model import Clash, patched
 from vecdb.errors import BadPayload, InvalidArgument, LimitExceeded, PathClash, VecdbError
 from vecdb.types import PayloadEdits
@@ -57,7 +58,7 @@ def edits_of(set: bytes = b"", unset: Any = (), append: bytes = b"", remove: byt
     append=texts(ARRAYS),
     remove=texts(ARRAYS),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_edits_do_what_the_reference_does(
     payload: bytes, set: bytes, unset: list[str], append: bytes, remove: bytes
 ) -> None:

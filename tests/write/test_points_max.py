@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.stores import LIMITS, SCHEMA, contents, run, store_at
 from vecdb.errors import CollectionFull
 from vecdb.storage.command import WriteCommand
@@ -45,7 +46,9 @@ OPS = st.lists(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.lists(st.tuples(OPS, st.integers(0, 6)), min_size=1, max_size=5))
 def test_a_put_is_refused_where_a_dict_would_grow_too_large(
