@@ -128,7 +128,7 @@ def load_catalog(own: str = "") -> dict[str, ModelSpec]:
 
 @functools.cache
 def _shipped() -> tuple[Mapping[str, ModelSpec], Mapping[str, str]]:
-    """Return the entries that come with vecdb, and every name and alias: they take 20 ms to read."""
+    """Return the entries that come with vecdb, and all their names. To read them takes 20 ms."""
     catalog: dict[str, ModelSpec] = {}
     names: dict[str, str] = {}
     _load(Path(__file__).with_name("catalog.toml"), catalog, names)
