@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import zlib
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -97,9 +99,24 @@ LONGEST = (
 """Files that take the longest. A file is one process's work: begun last, it leaves others idle."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the longest first, and leave out tests that take turns and have none now.
+
+    VECDB_TURN: which turn of how many it is, such as "1/4". Whose it is depends on the names of
+    tests: those that differ by a parameter alone have turns of their own.
+    """
     place = {name: at for at, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
+    turn, _, of = os.environ.get("VECDB_TURN", "").partition("/")
+    if not of:
+        return
+    kept, out = [], []
+    for item in items:
+        waits = item.get_closest_marker("takes_turns")
+        others = waits and zlib.crc32(item.nodeid.encode()) % int(of) != int(turn)
+        (out if others else kept).append(item)
+    config.hook.pytest_deselected(items=out)
+    items[:] = kept
 
 
 @pytest.hookimpl(wrapper=True)

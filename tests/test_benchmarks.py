@@ -20,9 +20,13 @@ BENCHMARKS = REPOSITORY / "benchmarks"
 
 Figures = dict[str, float | str]
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/status").exists(), reason="memory and processor time are read from /proc"
-)
+pytestmark = [
+    pytest.mark.takes_turns,
+    pytest.mark.skipif(
+        not Path("/proc/self/status").exists(),
+        reason="memory and processor time are read from /proc",
+    ),
+]
 
 
 def run(name: str, tmp_path: Path, *more: str) -> Figures:

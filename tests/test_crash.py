@@ -16,6 +16,8 @@ from tests.conftest import MakeServer
 from tests.live import LiveServer, alive, descendants, wait_until
 from vecdb_client import NO_RETRIES, Client, VecdbError
 
+pytestmark = pytest.mark.takes_turns
+
 DIM = 16
 BATCH = 40
 ROUNDS = 8

@@ -20,6 +20,8 @@ from vecdb.database import Database
 from vecdb.ops.check import check_database
 from vecdb_client import NO_RETRIES, Client, VecdbError
 
+pytestmark = pytest.mark.takes_turns
+
 DIM = 4
 ROUNDS = 5
 

@@ -8,10 +8,13 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.conftest import MakeServer
 from tests.live import wait_until
 from vecdb_client import F
+
+pytestmark = pytest.mark.takes_turns
 
 QUERIES = 200
 K = 10

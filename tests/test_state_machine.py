@@ -27,6 +27,8 @@ from tests.machine.searches import Searches
 from tests.machine.writes import Writes
 from vecdb_client.filters import filter_message
 
+pytestmark = pytest.mark.takes_turns
+
 EXAMPLES = int(os.environ.get("VECDB_EXAMPLES", "3" if "CI" in os.environ else "5"))
 
 

@@ -42,6 +42,8 @@ from vecdb_client import (
     VecdbError,
 )
 
+pytestmark = pytest.mark.takes_turns
+
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two workers"])
 def server(

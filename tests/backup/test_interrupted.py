@@ -19,6 +19,8 @@ from tests.conftest import MakeServer
 from tests.live import START_S, LiveServer, wait_until
 from vecdb_client import NO_RETRIES, BackupObject, BackupPart, VecdbError
 
+pytestmark = pytest.mark.takes_turns
+
 MIB = 1 << 20
 
 

@@ -23,6 +23,8 @@ from vecdb.embed import catalog
 from vecdb.errors import InvalidArgument
 from vecdb.sockets import split_address
 
+pytestmark = pytest.mark.takes_turns
+
 MODEL = "all-minilm-l6-v2"
 
 

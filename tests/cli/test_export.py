@@ -26,6 +26,8 @@ from vecdb_client import (
     StoredPoint,
 )
 
+pytestmark = pytest.mark.takes_turns
+
 Run = Callable[..., tuple[int, str]]
 
 # Numbers that need all their digits, and the smallest.

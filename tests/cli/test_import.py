@@ -20,6 +20,8 @@ from tests.live import LiveServer
 from vecdb.cli import main
 from vecdb_client import Client, Collection
 
+pytestmark = pytest.mark.takes_turns
+
 
 class Ended(NamedTuple):
     status: int

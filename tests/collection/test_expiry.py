@@ -47,6 +47,8 @@ from vecdb.types import (
 )
 from vecdb.write.prepare import prepare
 
+pytestmark = pytest.mark.takes_turns
+
 LIMITS = LimitsConfig()
 STORAGE = StorageConfig(tail_points=16, segment_points=64, changes_retained=32)
 SCHEMA = Schema((Space("", 2, Metric.DOT),), (SparseSpace("s"),), (TextField("text"),))

@@ -15,6 +15,8 @@ from tests.conftest import MakeServer
 from tests.live import LiveServer, command_of, descendants, wait_until
 from vecdb_client import Collection, F, Search, Space
 
+pytestmark = pytest.mark.takes_turns
+
 DIM, K = 24, 10
 EF = 28
 """Small enough that a walk costs less than a scan of so few rows, which would be exact."""

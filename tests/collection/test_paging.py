@@ -39,6 +39,8 @@ from vecdb.query.order import OrderBy
 from vecdb.storage.store import ReadTxn
 from vecdb.types import And, Delete, Equals, Filter, Nested, Op, Put, Range, Wanted
 
+pytestmark = pytest.mark.takes_turns
+
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:

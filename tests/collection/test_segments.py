@@ -20,6 +20,8 @@ from vecdb.types import Metric, Op, Put, Schema, Space
 from vecdb.write.prepare import prepare
 from vecdb_client import Collection, F
 
+pytestmark = pytest.mark.takes_turns
+
 DIM = 24
 SMALL = {"storage__tail_points": 256, "storage__segment_points": 4096}
 

@@ -23,6 +23,8 @@ from vecdb.embed import catalog
 from vecdb.embed.encoder import Role
 from vecdb.errors import DeadlineExceeded, NoModel, Overloaded, Unavailable
 
+pytestmark = pytest.mark.takes_turns
+
 PATIENCE_S = 60.0
 LONG = "a text that fills the model " * 60
 

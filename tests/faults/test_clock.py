@@ -11,6 +11,8 @@ from tests.live import LiveServer, wait_until
 from tests.surroundings import FakedClock
 from vecdb_client import VecdbError
 
+pytestmark = pytest.mark.takes_turns
+
 HOUR_S, DAY_S = 3_600, 86_400
 
 

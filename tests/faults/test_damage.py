@@ -17,6 +17,8 @@ from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.database import Database
 from vecdb_client import Client, Collection, DataLoss, VecdbError
 
+pytestmark = pytest.mark.takes_turns
+
 DIM = 16
 POINTS = 1_000
 GRAPH = {"storage__tail_points": 128, "storage__graph_points": 512}

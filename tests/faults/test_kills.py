@@ -9,10 +9,13 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.conftest import MakeServer
 from tests.live import LiveServer, alive, descendants, wait_until
 from vecdb_client import NO_RETRIES, VecdbError
+
+pytestmark = pytest.mark.takes_turns
 
 DIM = 8
 ROUNDS = 3

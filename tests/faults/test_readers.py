@@ -10,11 +10,14 @@ from pathlib import Path
 
 import lmdb
 import numpy as np
+import pytest
 
 from tests.conftest import MakeServer
 from tests.live import LiveServer, wait_until
 from tests.rpc.nodes import metrics
 from vecdb.database import READERS_INTERVAL_S
+
+pytestmark = pytest.mark.takes_turns
 
 READER = """
 import lmdb, sys, time

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.takes_turns
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SOURCES = ROOT / "vecdb" / "kernel" / "src"
 CROSS, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64-static"

@@ -14,6 +14,8 @@ from tests.kernel.bitmaps import bitmap
 from tests.kernel.graphs import FLOORS, NO_LINK, Graph, build, flat, nearness
 from vecdb.kernel import _native, reference, reference_graph
 
+pytestmark = pytest.mark.takes_turns
+
 DOT, L2, L1 = reference.DOT, reference.L2, reference.L1
 N, DIM = 3000, 33
 

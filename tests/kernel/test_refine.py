@@ -11,6 +11,8 @@ from tests.examples import examples
 from tests.kernel.graphs import NO_LINK, build
 from vecdb.kernel import _native, reference, reference_refine
 
+pytestmark = pytest.mark.takes_turns
+
 DOT, L2 = reference.DOT, reference.L2
 
 

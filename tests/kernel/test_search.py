@@ -22,6 +22,8 @@ from tests.kernel.test_graph import (
 )
 from vecdb.kernel import _native, reference, reference_graph
 
+pytestmark = pytest.mark.takes_turns
+
 DOT, L2, L1 = reference.DOT, reference.L2, reference.L1
 N, DIM = 6000, 20
 K, EF = 10, 64

@@ -20,6 +20,8 @@ import pytest
 from tests.live import LiveServer, children
 from vecdb_client import Client
 
+pytestmark = pytest.mark.takes_turns
+
 COLLECTIONS = int(os.environ.get("VECDB_TEST_COLLECTIONS", "1000"))
 OPEN = 64
 POINTS, DIM = 3, 8

@@ -12,6 +12,8 @@ from tests.conftest import MakeServer
 from tests.live import LiveServer, wait_until
 from vecdb_client import Client, Collection, Retries, VecdbError
 
+pytestmark = pytest.mark.takes_turns
+
 DIM, CLIENTS, RESTARTS = 4, 3, 2
 PATIENT = Retries(attempts_max=60)  # a restart takes long on a machine that has other work
 

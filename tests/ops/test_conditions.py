@@ -13,6 +13,8 @@ from tests.live import LiveServer, wait_until
 from tests.rpc.nodes import ask, metrics, processes
 from vecdb.conditions import NAMES, STATES, Condition, Conditions, ready_text, worst
 
+pytestmark = pytest.mark.takes_turns
+
 WAYS = pytest.mark.parametrize("workers", [1, 2], ids=["one process", "two workers"])
 
 

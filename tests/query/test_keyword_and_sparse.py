@@ -43,6 +43,8 @@ from vecdb.types import (
 )
 from vecdb.write.prepare import prepare
 
+pytestmark = pytest.mark.takes_turns
+
 LIMITS = LimitsConfig()
 TITLE = TextField("title", "english")
 BODY = TextField("doc.body", k1=2.0, b=0.3)

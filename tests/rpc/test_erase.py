@@ -11,6 +11,8 @@ from tests.conftest import MakeServer
 from tests.live import START_S, LiveServer
 from vecdb_client import Client, TextField
 
+pytestmark = pytest.mark.takes_turns
+
 FIELDS = [TextField("text", "english"), TextField("section", "english")]
 SECRETS = (b"Zanzibarqx", b"zanzibarqx", b"quintessentialxw", b"Wolframvy", b"wolframvy")
 SECRET = (

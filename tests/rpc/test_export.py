@@ -33,6 +33,8 @@ from vecdb_client import (
     target,
 )
 
+pytestmark = pytest.mark.takes_turns
+
 DIM = 3
 WIDE = "x" * 10_000
 

@@ -13,6 +13,8 @@ from tests.embed.providers import DIM, MODEL, OPENAI, Provider, serving, status
 from tests.live import LiveServer, embedding_workers
 from vecdb_client import Collection
 
+pytestmark = pytest.mark.takes_turns
+
 TEXTS = 400
 ENTRY = """
 [models.elsewhere]

@@ -21,6 +21,8 @@ from vecdb.rpc.pb import points_pb2, points_pb2_grpc, search_pb2, search_pb2_grp
 from vecdb.sockets import is_loopback
 from vecdb_client import Client
 
+pytestmark = pytest.mark.takes_turns
+
 
 def refusal(*flags: str) -> str:
     """Return the one line that a server ends with that must not start."""

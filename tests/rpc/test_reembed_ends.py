@@ -16,6 +16,8 @@ from vecdb.ops.check import check_database
 from vecdb.rpc.pb import search_pb2, search_pb2_grpc
 from vecdb_client import NO_RETRIES, Collection, VecdbError
 
+pytestmark = pytest.mark.takes_turns
+
 
 def test_every_process_switches_at_once(tmp_path: Path) -> None:
     settings = {

@@ -19,6 +19,8 @@ import trustme
 from tests.live import LiveServer, run_vecdb, wait_until
 from vecdb_client import NO_RETRIES, Client, Tls, Unavailable
 
+pytestmark = pytest.mark.takes_turns
+
 EXPIRY = "vecdb_tls_certificate_expiry_timestamp_seconds"
 
 

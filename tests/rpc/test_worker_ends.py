@@ -23,6 +23,8 @@ from tests.rpc.nodes import (
 from vecdb.rpc.pb import points_pb2, points_pb2_grpc
 from vecdb_client import NO_RETRIES, NotFound, Unavailable, VecdbError
 
+pytestmark = pytest.mark.takes_turns
+
 DIM = 4
 
 

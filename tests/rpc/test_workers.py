@@ -25,6 +25,8 @@ from tests.rpc.nodes import (
 )
 from vecdb.rpc.pb import points_pb2, points_pb2_grpc, search_pb2, search_pb2_grpc
 
+pytestmark = pytest.mark.takes_turns
+
 DIM = 4
 
 

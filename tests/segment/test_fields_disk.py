@@ -51,6 +51,8 @@ from vecdb.types import (
     ValuesCount,
 )
 
+pytestmark = pytest.mark.takes_turns
+
 # --- what the index leaves out
 
 

@@ -23,6 +23,8 @@ from vecdb.errors import Corrupt, ReadOnly
 from vecdb.storage.environment import Environment
 from vecdb.storage.scrub import scrub
 
+pytestmark = pytest.mark.takes_turns
+
 DATABASES = (b"a", b"b")
 SIZES = (0, 10, 300, 1_500, 2_100, 4_000, 4_064, 4_065, 9_000, 30_000)
 """Of values: in a leaf beside others, alone in a page of their own, full or not, and in several."""
