@@ -96,12 +96,13 @@ def _compare(
 
 def _parse() -> argparse.Namespace:
     parser = options_parser(__doc__, "points that are searched", "quiet and beside writes in turn")
-    parser.add_argument("--writers", type=int, default=32, help="clients that write (32)")
+    parser.add_argument("--writers", type=int, help="clients that write (32)")
     parser.add_argument("--write-calls", type=int, default=8, help="limits.write_calls (8)")
     parser.add_argument("--workers", type=int, default=1, help="server.workers (1)")
     options = parser.parse_args()
     options.points = options.points or (3_000 if options.smoke else 100_000)
     options.rounds = options.rounds or (1 if options.smoke else 5)
+    options.writers = options.writers or (4 if options.smoke else 32)
     return options
 
 

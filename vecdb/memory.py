@@ -15,10 +15,9 @@ from pathlib import Path
 
 _ROOT = Path("/")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-_MUCH, _LITTLE = (32 << 20, 64 << 20), (1 << 20, 1 << 20)
-_allocator = threading.Lock()  # guards the allocator's options, and the next
-_kept = _MUCH
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
+_MAPPED_BYTES, _USUAL_BYTES = 1 << 20, 32 << 20
+_allocator = threading.Lock()  # guards the thresholds, which are the process's
 
 
 def allowed_bytes(root: Path = _ROOT) -> int | None:
@@ -62,6 +61,15 @@ def resident_bytes(pid: int | str = "self") -> int:
         return 0
 
 
+def use_one_heap() -> None:
+    """Have all threads of this process allocate from one heap, where its allocator is glibc's.
+
+    By itself glibc gives each thread a heap of its own, and keeps up to 64 MiB of what was freed at
+    the end of each, where give_back does not reach. To be called while there is one thread.
+    """
+    _set_option(_M_ARENA_MAX, 1)
+
+
 @contextmanager
 def mapped_blocks() -> Iterator[None]:
     """Have blocks from 1 MiB on, which are allocated in this block, be maps of their own.
@@ -72,32 +80,20 @@ def mapped_blocks() -> Iterator[None]:
     collections of three points each took 200 MiB, and take 5 MiB so.
     """
     with _allocator:
-        _keep(*_LITTLE)
+        _set_option(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
         try:
             yield
         finally:
-            _keep(*_kept)
+            # What glibc's own rule comes to where blocks of such sizes are freed. Faulted in anew
+            # for each, the arrays of writes would take 1.4 times the processor time.
+            _set_option(_M_MMAP_THRESHOLD, _USUAL_BYTES)
+            _set_option(_M_TRIM_THRESHOLD, 2 * _USUAL_BYTES)
 
 
-def keep_little(*, little: bool) -> None:
-    """Have this process keep little of what it frees, or again as much as makes writes fast.
-
-    Much is what glibc's own rule comes to where large blocks are freed: up to 64 MiB at the end of
-    each thread's heap, where give_back does not reach. Faulted in anew for each, arrays of writes
-    take a third longer.
-    """
-    global _kept
-    with _allocator:
-        _kept = _LITTLE if little else _MUCH
-        _keep(*_kept)
-
-
-def _keep(mapped_bytes: int, kept_bytes: int) -> None:
-    """Set which blocks are maps of their own, and what is kept of a heap's free end: glibc's."""
+def _set_option(option: int, value: int) -> None:
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if set_option is not None:
-        set_option(_M_MMAP_THRESHOLD, mapped_bytes)
-        set_option(_M_TRIM_THRESHOLD, kept_bytes)
+    if set_option is not None:  # or it is another C library, of which nothing is known
+        set_option(option, value)
 
 
 def give_back() -> None:

@@ -118,14 +118,12 @@ class Room:
             )
 
     def relieve(self) -> None:
-        """Keep nothing of what this process frees, if memory is low or nearly so: it heals by that.
+        """Give back what this process has freed, if memory is low or nearly so: it heals by that.
 
         To be called every second or so, in each process of a node.
         """
         use = self._memory_use()
-        low = use is not None and use.left < NEAR * self._reserve_of(use)
-        memory.keep_little(little=low)
-        if low:
+        if use is not None and use.left < NEAR * self._reserve_of(use):
             memory.give_back()
 
     def memory(self) -> MemoryUse | None:
