@@ -138,25 +138,25 @@ def test_what_threads_have_freed_is_given_back_from_one_heap_alone(heaps: str) -
     """In a process of its own: the allocator's options are the process's."""
     work = f"""
 import threading
-from vecdb import memory
+from vecdb import heap, memory
 
 def taken():
     return memory.kibibytes(memory.Path("/proc/self/status"), "RssAnon") >> 20
 
 def work():
     blocks = [bytearray(b"1" * (900 << 10)) for _ in range(40)]
-    with memory.mapped_blocks():
+    with heap.mapped_blocks():
         pass
     del blocks
 
 if "{heaps}" == "one":
-    memory.use_one_heap()
+    heap.use_one_heap()
 before = taken()
 thread = threading.Thread(target=work)
 thread.start()
 thread.join()
 freed = taken()
-memory.give_back()
+heap.give_back()
 print(freed - before, taken() - before)
 """
     done = subprocess.run([sys.executable, "-c", work], check=True, capture_output=True, text=True)

@@ -6,18 +6,12 @@ Linux does not say (there is no /proc), nothing is known, and nothing is refused
 
 from __future__ import annotations
 
-import ctypes
 import os
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 _ROOT = Path("/")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
-_MAPPED_BYTES, _USUAL_BYTES = 1 << 20, 32 << 20
-_allocator = threading.Lock()  # guards the thresholds, which are the process's
 
 
 def allowed_bytes(root: Path = _ROOT) -> int | None:
@@ -59,48 +53,6 @@ def resident_bytes(pid: int | str = "self") -> int:
         return int(pages) * _PAGE_BYTES
     except (OSError, IndexError, ValueError):
         return 0
-
-
-def use_one_heap() -> None:
-    """Have all threads of this process allocate from one heap, where its allocator is glibc's.
-
-    By itself glibc gives each thread a heap of its own, and keeps up to 64 MiB of what was freed at
-    the end of each, where give_back does not reach. To be called while there is one thread.
-    """
-    _set_option(_M_ARENA_MAX, 1)
-
-
-@contextmanager
-def mapped_blocks() -> Iterator[None]:
-    """Have blocks from 1 MiB on, which are allocated in this block, be maps of their own.
-
-    LMDB takes 3 MiB for each store that may be written to, for transactions larger than most ever
-    are. As a fresh map that is next to nothing. But glibc, once it has freed a block of that size,
-    takes the next from memory that was used before, and calloc clears all of it: 64 open
-    collections of three points each took 200 MiB, and take 5 MiB so.
-    """
-    with _allocator:
-        _set_option(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
-        try:
-            yield
-        finally:
-            # What glibc's own rule comes to where blocks of such sizes are freed. Faulted in anew
-            # for each, the arrays of writes would take 1.4 times the processor time.
-            _set_option(_M_MMAP_THRESHOLD, _USUAL_BYTES)
-            _set_option(_M_TRIM_THRESHOLD, 2 * _USUAL_BYTES)
-
-
-def _set_option(option: int, value: int) -> None:
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if set_option is not None:  # or it is another C library, of which nothing is known
-        set_option(option, value)
-
-
-def give_back() -> None:
-    """Give the kernel what this process has freed and its allocator keeps, where glibc is."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(ctypes.c_size_t(0))
 
 
 def _meminfo(root: Path, name: str) -> int | None:

@@ -21,7 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vecdb import line, logs, memory
+from vecdb import heap, line, logs
 from vecdb.auth.call import request_id
 from vecdb.config import Config, load
 from vecdb.database import Database
@@ -309,7 +309,7 @@ def main() -> int:
         # A terminal and some inits signal every process; in which order to end is the
         # supervisor's to say. Not SIG_IGN, which children would inherit.
         signal.signal(number, lambda caught, _: None)
-    memory.use_one_heap()
+    heap.use_one_heap()
     end = line.inherited()
     messages = end.receive()
     begin = next(messages, None)

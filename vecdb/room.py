@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vecdb import memory
+from vecdb import heap, memory
 from vecdb.conditions import Condition
 from vecdb.config import LimitsConfig, StorageConfig
 from vecdb.errors import MemoryLow
@@ -124,7 +124,7 @@ class Room:
         """
         use = self._memory_use()
         if use is not None and use.left < NEAR * self._reserve_of(use):
-            memory.give_back()
+            heap.give_back()
 
     def memory(self) -> MemoryUse | None:
         """Return what the node has taken of its memory, None where nobody knows."""

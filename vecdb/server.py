@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from vecdb import memory, stop
+from vecdb import heap, stop
 from vecdb.auth.door import Door
 from vecdb.auth.scopes import METRICS, MODELS
 from vecdb.backup.schedule import Schedule
@@ -262,13 +262,13 @@ class Server:
         shown = self._certificates and self._certificates.shown
         expiry = {EXPIRY: shown.expires_at} if shown else {}
         use = self.database.room.memory()
-        memory_gauges = {
+        memory = {
             "vecdb_memory_taken_bytes": float(use.taken if use else 0),
             "vecdb_memory_limit_bytes": float(use.limit if use else 0),
         }
         return {
             **expiry,
-            **memory_gauges,
+            **memory,
             "vecdb_embed_ready": float(self.worker.state.ready),
             "vecdb_embed_restarts_total": float(self.worker.restarts),
         }
@@ -297,7 +297,7 @@ def run(config: Config, address_file: Path | None = None) -> None:
     """
     check_exposure(config)
     allow_files()
-    memory.use_one_heap()
+    heap.use_one_heap()
     asked: queue.SimpleQueue[int] = queue.SimpleQueue()
     stop.on_signals(asked.put)
     server = Server(config)

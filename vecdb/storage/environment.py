@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import lmdb
 
-from vecdb import memory
+from vecdb import heap
 from vecdb.errors import Corrupt, NotFound, ReadOnly, StorageFull, Unavailable, VecdbError
 from vecdb.storage.scrub import Scrubbed, is_whole, scrub, separators
 
@@ -143,7 +143,7 @@ class Environment:
         path = self.path
         try:
             _reserve(path / "lock.mdb")
-            with memory.mapped_blocks():
+            with heap.mapped_blocks():
                 self.env = lmdb.open(
                     str(path),
                     map_size=map_bytes,
