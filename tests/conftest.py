@@ -17,8 +17,8 @@ from vecdb_client import Client
 MakeServer = Callable[..., LiveServer]
 
 # No deadline: machines are shared. In CI the examples are always the same, so fewer will do.
-of = settings.get_profile("ci" if IN_CI else "default")
-settings.register_profile("vecdb", of, deadline=None, max_examples=examples(100))
+USUAL = settings.get_profile("ci" if IN_CI else "default")
+settings.register_profile("vecdb", USUAL, deadline=None, max_examples=examples(100))
 settings.load_profile("vecdb")
 
 
