@@ -180,6 +180,13 @@ def nodes_of(server: LiveServer) -> list[int]:
     ]
 
 
+def lasting(server: LiveServer) -> set[int]:
+    """Return the processes that must live on, but for embedding workers; builders come and go."""
+    assert server.process is not None
+    started = descendants(server.process.pid)
+    return {server.process.pid, *(pid for pid in started if b"vecdb.template" in command_of(pid))}
+
+
 def embedding_workers(server: LiveServer) -> list[int]:
     """Return the embedding workers of a server, by process id."""
     assert server.process is not None

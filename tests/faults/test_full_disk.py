@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.live import LiveServer, command_of, descendants, wait_until
+from tests.live import LiveServer, lasting, wait_until
 from tests.surroundings import MIB, small_disk
 from vecdb_client import NO_RETRIES, Client, StorageFull
 
@@ -40,7 +40,7 @@ def test_no_byte_is_left(disk: Path) -> None:
             for number in range(COLLECTIONS):
                 points = client.create_collection(f"c{number}", dim=DIM)
                 points.upsert(ids=list(map(str, range(200))), vectors=vectors)
-            there = processes(server)
+            there = lasting(server)
             fill(disk / "ballast")
             for number in range(COLLECTIONS):
                 assert_reads_go_on(client, f"c{number}", vectors)
@@ -48,7 +48,7 @@ def test_no_byte_is_left(disk: Path) -> None:
             # Deletes live of what storage.disk_reserve_bytes keeps, which is taken here too.
             with contextlib.suppress(StorageFull):
                 client.collection("c0").delete(["0"])
-            assert processes(server) == there
+            assert lasting(server) == there
             assert client.health() == "SERVING"
             (disk / "ballast").unlink()
             wait_until(lambda: created(client))
@@ -58,16 +58,6 @@ def test_no_byte_is_left(disk: Path) -> None:
     finally:
         assert server.stop() == 0
     assert "Traceback" not in server.log.read_text()
-
-
-def processes(server: LiveServer) -> set[int]:
-    """Return the processes that must live on; builders come and go."""
-    assert server.process is not None
-    found = set()
-    for pid in descendants(server.process.pid):
-        if b"vecdb.template" in command_of(pid):
-            found.add(pid)
-    return {server.process.pid, *found}
 
 
 def fill(ballast: Path) -> None:

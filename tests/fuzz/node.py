@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.fuzz.fuzzer import KEPT
-from tests.live import LiveServer, command_of, descendants, embedding_workers, wait_until
+from tests.live import LiveServer, embedding_workers, lasting, wait_until
 from vecdb_client import Client
 
 SETTINGS = {
@@ -47,18 +47,13 @@ def kept(client: Client) -> list[tuple[str, int, list[float]]]:
 
 def processes_of(server: LiveServer) -> set[int]:
     """Return the processes that must not have ended; readers of documents come and go."""
-    assert server.process is not None
-    found = {server.process.pid, *embedding_workers(server)}
-    for pid in descendants(server.process.pid):
-        if b"vecdb.template" in command_of(pid):
-            found.add(pid)
-    return found
+    return lasting(server) | set(embedding_workers(server))
 
 
 def resident_mib(server: LiveServer) -> float:
     """Return the memory of the processes that answer calls, without what files they map."""
     total = 0
-    for pid in processes_of(server) - set(embedding_workers(server)):
+    for pid in lasting(server):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("RssAnon:"):
                 total += int(line.split()[1])
