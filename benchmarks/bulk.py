@@ -65,7 +65,7 @@ def _compare(
     options: argparse.Namespace,
 ) -> None:
     sender = Load(root, None)
-    requests = 200 if options.smoke else 4_000
+    requests = options.requests
     url = f"http://{live.address}{QUERY.path}"
     quiet: list[np.ndarray] = []
     busy: list[np.ndarray] = []
@@ -97,11 +97,13 @@ def _compare(
 def _parse() -> argparse.Namespace:
     parser = options_parser(__doc__, "points that are searched", "quiet and beside writes in turn")
     parser.add_argument("--writers", type=int, help="clients that write (32)")
-    parser.add_argument("--write-calls", type=int, default=8, help="limits.write_calls (8)")
+    parser.add_argument("--requests", type=int, help="searches of a burst (2,000)")
+    parser.add_argument("--write-calls", type=int, default=128, help="limits.write_calls (128)")
     parser.add_argument("--workers", type=int, default=1, help="server.workers (1)")
     options = parser.parse_args()
     options.points = options.points or (3_000 if options.smoke else 100_000)
     options.rounds = options.rounds or (1 if options.smoke else 5)
+    options.requests = options.requests or (200 if options.smoke else 2_000)
     options.writers = options.writers or (4 if options.smoke else 32)
     return options
 

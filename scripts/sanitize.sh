@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 python=$(realpath -s "$1")
 parts=${2:-1}
 unset VECDB_TURN # these have turns of their own
-part=$((16#$(git rev-parse --short=8 HEAD) % parts))
+part=$((16#$(git rev-parse HEAD | cut -c1-8) % parts))
 build=build/sanitize
 "$python" -m pip install -q --disable-pip-version-check cmake ninja nanobind
 PATH="$(dirname "$python"):$PATH"
