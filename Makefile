@@ -68,10 +68,8 @@ generate: ## Generate the protocol's Python code from proto/, and the async clie
 generated: generate ## Fail when the committed code is not what is generated
 	git diff --exit-code -- '*/pb/*' '*/aio/*'
 
-PARTS ?= 1
-
-sanitize: $(VENV)/.dev ## Run the kernel's tests under ASan and UBSan, or one of PARTS=n of them
-	scripts/sanitize.sh $(PY) $(PARTS)
+sanitize: $(VENV)/.dev ## Run the kernel's tests under ASan and UBSan
+	scripts/sanitize.sh $(PY)
 
 MINUTES ?= 10
 

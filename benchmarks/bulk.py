@@ -65,16 +65,15 @@ def _compare(
     options: argparse.Namespace,
 ) -> None:
     sender = Load(root, None)
-    requests = options.requests
     url = f"http://{live.address}{QUERY.path}"
     quiet: list[np.ndarray] = []
     busy: list[np.ndarray] = []
     ratios: list[float] = []
     written = seconds = 0.0
     for at in range(options.rounds + 1):
-        calm = sender.burst(url, bodies, requests, streams=SEARCHERS)
+        calm = sender.burst(url, bodies, options.requests, streams=SEARCHERS)
         with writes(live.address, "other", options.writers) as beside:
-            hard = sender.burst(url, bodies, requests, streams=SEARCHERS)
+            hard = sender.burst(url, bodies, options.requests, streams=SEARCHERS)
         report.say(f"{name}: quiet {calm.qps:,.0f}/s, beside bulk writes {hard.qps:,.0f}/s")
         if at:  # the first round warms
             quiet.append(calm.latencies_s)

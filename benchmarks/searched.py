@@ -7,9 +7,8 @@ import numpy as np
 from live import Live
 from points import DIM, Points
 from report import Report
-from vecdb.rpc.pb.search_pb2 import QueryRequest
 from vecdb_client import Filter
-from vecdb_client.filters import filter_message
+from vecdb_client.searches import search_request
 
 K = 10
 BODIES = 4
@@ -39,11 +38,6 @@ def fill(live: Live, points: Points) -> None:
 
 def request(query: np.ndarray, ef: int, chosen: Filter | None = None) -> bytes:
     """Return a search of that collection, as it is sent. chosen: of those that pass alone."""
-    message = QueryRequest(collection="c", k=K)
-    if chosen is not None:
-        sent = filter_message(chosen)
-        assert sent is not None
-        message.filter.ParseFromString(sent.SerializeToString())
-    message.legs.add(ef=ef).near.vector.f32 = query.astype("<f4").tobytes()
+    message = search_request("c", query, k=K, ef=ef, filter=chosen)
     encoded: bytes = message.SerializeToString()
     return encoded

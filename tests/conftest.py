@@ -103,7 +103,7 @@ LONGEST = (
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the longest first, and leave out tests that take turns and have none now.
 
-    VECDB_TURN: which turn of how many it is, such as "1/4". Whose it is depends on the names of
+    VECDB_TURN: which turn of how many it is, such as "1/3". Whose it is depends on the names of
     tests: those that differ by a parameter alone have turns of their own.
     """
     place = {name: at for at, name in enumerate(LONGEST)}

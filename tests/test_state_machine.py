@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.examples import IN_CI
 from tests.filters import to_client
 from tests.live import LiveServer
 from tests.machine import draw
@@ -29,7 +30,7 @@ from vecdb_client.filters import filter_message
 
 pytestmark = pytest.mark.takes_turns
 
-EXAMPLES = int(os.environ.get("VECDB_EXAMPLES", "3" if "CI" in os.environ else "5"))
+EXAMPLES = int(os.environ.get("VECDB_EXAMPLES", "3" if IN_CI else "5"))
 
 
 class ServerMachine(Writes, Collections, Searches, Reorders):

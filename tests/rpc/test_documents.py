@@ -235,11 +235,12 @@ def test_what_a_document_says_stays_inside_its_block(docs: Documents):
     assert "cite [7]." in found.passages[0].text
 
 
-def test_one_line_of_twenty_thousand_characters(docs: Documents):
-    line = " ".join(f"word{n}" for n in range(3_000))[:20_000]
+@pytest.mark.takes_turns
+def test_one_line_of_a_hundred_thousand_characters(docs: Documents):
+    line = " ".join(f"word{n}" for n in range(14_000))[:100_000]
     (result,) = docs.put({"id": "line", "content": line}, chunk_tokens=500)
     assert result.error == ""
-    assert result.characters == 20_000
+    assert result.characters == 100_000
     assert docs.get("line", with_content=True).text.split() == line.split()
 
 

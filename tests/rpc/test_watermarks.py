@@ -58,7 +58,7 @@ def test_low_memory_refuses_puts_and_heals(make_server: MakeServer, workers: int
     assert "memory" not in readyz(server)
     server.stop()
     # What it takes now, and room for about 1,000 of the vectors below.
-    server.settings |= {"limits.memory_bytes": int(taken + 80 * MIB)}
+    server.settings |= {"limits.memory_bytes": int(taken + 60 * MIB)}
     server.start()
     with server.client(retries=NO_RETRIES) as client:
         small = client.create_collection("small", dim=2)
