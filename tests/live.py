@@ -12,9 +12,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from vecdb.template import Forked, Template
 from vecdb_client import Client
@@ -65,6 +66,36 @@ def run_vecdb(
     return subprocess.CompletedProcess(told, status, *said)
 
 
+def begin(words: Sequence[str], log: Path) -> Forked:
+    """Run `vecdb` with some words, forked from the template as the head of a session.
+
+    log: what it says is added to that file.
+    """
+    with log.open("ab") as said, open(os.devnull) as nothing:
+        files = (nothing.fileno(), said.fileno(), said.fileno())
+        return template().start("vecdb.__main__", files, words, os.environ, session=True)
+
+
+def addresses_of(
+    process: subprocess.Popen[bytes] | Forked, file: Path, log: Path, start_s: float = START_S
+) -> dict[str, Any]:
+    """Return what a server's address file says, once it is there."""
+    deadline = time.monotonic() + start_s
+    while not file.exists():
+        try:
+            process.wait(0.02)
+        except subprocess.TimeoutExpired:
+            assert time.monotonic() < deadline, tail_of(log)
+            continue
+        raise AssertionError(f"the server ended: {tail_of(log)}")
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+def tail_of(log: Path) -> str:
+    return log.read_text(errors="replace")[-3000:]
+
+
 @dataclass
 class LiveServer:
     """`vecdb serve` on free ports. Start, stop and kill it as often as a test likes."""
@@ -92,8 +123,8 @@ class LiveServer:
         words += ["--metrics", "127.0.0.1:0", "--address-file", str(addresses)]
         for name, value in self.settings.items():
             words += ["--set", f"{name}={value}"]
-        with self.log.open("ab") as log, open(os.devnull) as nothing:
-            if self.environment:  # some of which is read before the first import
+        if self.environment:  # some of which is read before the first import
+            with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
                     [sys.executable, "-m", "vecdb", *words],
                     stdin=subprocess.DEVNULL,
@@ -102,20 +133,9 @@ class LiveServer:
                     env={**os.environ, **self.environment},
                     start_new_session=True,
                 )
-            else:
-                files = (nothing.fileno(), log.fileno(), log.fileno())
-                self.process = template().start(
-                    "vecdb.__main__", files, words, os.environ, session=True
-                )
-        deadline = time.monotonic() + self.start_s
-        while not addresses.exists():
-            try:
-                self.process.wait(0.02)
-            except subprocess.TimeoutExpired:
-                assert time.monotonic() < deadline, self.tail()
-                continue
-            raise AssertionError(f"the server ended: {self.tail()}")
-        found = json.loads(addresses.read_text())
+        else:
+            self.process = begin(words, self.log)
+        found = addresses_of(self.process, addresses, self.log, self.start_s)
         self.address, self.metrics = found["grpc"], found["metrics"]
         self.embeddings = found["embeddings"]
         if ready:
@@ -124,7 +144,7 @@ class LiveServer:
         return self
 
     def tail(self) -> str:
-        return self.log.read_text(errors="replace")[-3000:]
+        return tail_of(self.log)
 
     def client(self, **options: object) -> Client:
         return Client(self.address, **{**self.reach, **options})  # type: ignore[arg-type]

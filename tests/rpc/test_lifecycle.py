@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import struct
-import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +12,7 @@ import grpc
 import pytest
 
 from tests.conftest import MakeServer
-from tests.live import START_S, LiveServer, run_vecdb, template
+from tests.live import LiveServer, addresses_of, begin, run_vecdb
 from vecdb.rpc.pb import points_pb2, points_pb2_grpc, search_pb2, search_pb2_grpc
 from vecdb.sockets import is_loopback
 from vecdb_client import Client
@@ -40,19 +36,9 @@ def serving(folder: Path, *flags: str) -> Iterator[dict[str, object]]:
     file = folder / "addresses.json"
     words = ["serve", "--data", str(folder / "data"), "--address-file", str(file), *flags]
     words += ["--set", "embed.enabled=false"]
-    with (folder / "log").open("wb") as log, open(os.devnull) as nothing:
-        files = (nothing.fileno(), log.fileno(), log.fileno())
-        process = template().start("vecdb.__main__", files, words, os.environ, session=True)
+    process = begin(words, folder / "log")
     try:
-        deadline = time.monotonic() + START_S
-        while not file.exists():
-            assert time.monotonic() < deadline
-            try:
-                process.wait(0.02)
-            except subprocess.TimeoutExpired:
-                continue
-            raise AssertionError((folder / "log").read_text())
-        yield json.loads(file.read_text())
+        yield addresses_of(process, file, folder / "log")
     finally:
         process.terminate()
         assert process.wait(60) == 0
